@@ -1,0 +1,135 @@
+"""LISTA and LISTA-CP as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from sklearn.utils._param_validation import StrOptions
+
+from sklearn_unroll.estimators._base import BaseUnrolledRegressor
+from sklearn_unroll.functional import Dense
+from sklearn_unroll.nn import Unrolled, lista
+from sklearn_unroll.nn.lista import WEIGHTS
+from sklearn_unroll.training import Trainer
+
+__all__ = ["LISTARegressor"]
+
+
+class LISTARegressor(BaseUnrolledRegressor):
+    """Sparse codes by a learned, unrolled ISTA.
+
+    Before training the network is ISTA with ``n_layers`` iterations on
+    ``0.5 ||x - z D||^2 + alpha ||z||_1``. With pairs, ``fit(X, y)`` learns to recover the
+    codes y; without, ``fit(X)`` learns to minimise the problem itself.
+
+    Parameters
+    ----------
+    dictionary : array-like of shape (n_components, n_features), default=None
+        Rows are atoms, ``X ~ codes @ dictionary``, as in
+        :class:`sklearn.decomposition.SparseCoder` (papers write ``b = A x`` with
+        ``A = dictionary.T``). None estimates it from the pairs by ridge regression.
+    alpha : float, default=0.1
+        Weight of the l1 norm. It is the objective of a fit without y, and sets the first
+        thresholds of a fit with y.
+    n_layers : int, default=16
+        Number of layers, the iterations of the untrained network.
+    weights : {"coupled", "free"}, default="coupled"
+        ``"coupled"``: ``x + W_k (b - A x)``, LISTA-CP [2]_. ``"free"``: ``W1_k b + W2_k x``,
+        LISTA [1]_; more parameters, and no use of the dictionary after the first step.
+    tied : bool, default=False
+        Share the weights among the layers; each layer keeps its own threshold.
+    trainer : Trainer, default=None
+        How to train; None takes the default :class:`~sklearn_unroll.Trainer`.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the network of the last fit.
+    device : str or torch.device, default="auto"
+        Where to compute. ``"auto"``: where X is, if it is a tensor; otherwise on the GPU
+        where there is one.
+    random_state : int, RandomState instance or None, default=None
+        Seed of shuffles and of the validation split. The global generators of torch and
+        numpy do not matter and are not touched, except that None draws the seed from numpy's.
+
+    Attributes
+    ----------
+    network_ : Unrolled
+        The trained network.
+    dictionary_ : array of shape (n_components, n_features)
+        The dictionary in use.
+    history_ : History
+        Losses, rates and times in seconds, of the last ``fit``.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had names.
+
+    See Also
+    --------
+    sklearn.decomposition.SparseCoder : Classical solvers for the same codes.
+    sklearn_unroll.reference.fista : The batched classical solver to compare with.
+
+    Notes
+    -----
+    The network computes in the dtype of the fit (float32 is about twice as fast as float64)
+    and returns codes in the dtype of its input. Its thresholds are absolute: scale new data
+    like the training data.
+
+    References
+    ----------
+    .. [1] K. Gregor and Y. LeCun, "Learning fast approximations of sparse coding", ICML 2010.
+    .. [2] X. Chen, J. Liu, Z. Wang and W. Yin, "Theoretical linear convergence of unfolded
+       ISTA and its practical weights and thresholds", NeurIPS 2018.
+
+    Examples
+    --------
+    >>> from sklearn_unroll import LISTARegressor, Trainer
+    >>> from sklearn_unroll.datasets import make_sparse_recovery
+    >>> from sklearn_unroll.metrics import nmse_db
+    >>> data = make_sparse_recovery(
+    ...     n_samples=400, n_features=20, n_components=30, sparsity=2, random_state=0
+    ... )
+    >>> model = LISTARegressor(
+    ...     data.dictionary, n_layers=8, trainer=Trainer(max_epochs=30), random_state=0
+    ... )
+    >>> codes = model.fit(data.X, data.y).predict(data.X)
+    >>> codes.shape
+    (400, 30)
+    >>> bool(nmse_db(data.y, codes) < -10)  # dB
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseUnrolledRegressor._parameter_constraints,
+        "weights": [StrOptions(set(WEIGHTS))],
+        "tied": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        dictionary: Any = None,
+        *,
+        alpha: float = 0.1,
+        n_layers: int = 16,
+        weights: str = "coupled",
+        tied: bool = False,
+        trainer: Trainer | None = None,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.dictionary = dictionary
+        self.alpha = alpha
+        self.n_layers = n_layers
+        self.weights = weights
+        self.tied = tied
+        self.trainer = trainer
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+
+    def _build_network(self, A: Dense) -> Unrolled:
+        return lista(
+            A, n_layers=self.n_layers, weights=self.weights, tied=self.tied, alpha=self.alpha
+        )

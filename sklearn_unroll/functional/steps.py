@@ -1,0 +1,82 @@
+"""One iteration of an algorithm, as a function: one function, one printed equation.
+
+Rows are samples (see :mod:`sklearn_unroll.functional.operators`), so a paper's ``W b`` with
+``W`` of shape (n_components, n_features) is written ``b @ W.T``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional.operators import Observation
+
+__all__ = ["adjoint_step", "coupled_step", "free_step"]
+
+
+def free_step(x: Tensor, obs: Observation, W1: Tensor, W2: Tensor) -> Tensor:
+    """Return ``W1 b + W2 x``, the affine part of a LISTA layer.
+
+    Gregor and LeCun 2010, "Learning fast approximations of sparse coding", the LISTA
+    iteration (their ``W_e`` is ``W1``, their ``S`` is ``W2``).
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_components)
+        Current codes.
+    obs : Observation
+        Data ``b`` of shape (n_samples, n_features); the operator is not used.
+    W1 : Tensor of shape (n_components, n_features)
+        Weight on the data.
+    W2 : Tensor of shape (n_components, n_components)
+        Weight on the codes.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_components)
+        The point to shrink.
+    """
+    return torch.addmm(obs.b @ W1.T, x, W2.T)
+
+
+def coupled_step(x: Tensor, obs: Observation, W: Tensor) -> Tensor:
+    """Return ``x + W (b - A x)``, the affine part of a LISTA-CP layer.
+
+    Chen, Liu, Wang and Yin 2018, "Theoretical linear convergence of unfolded ISTA and its
+    practical weights and thresholds", the LISTA-CP iteration (``W`` here is their ``W^T``).
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_components)
+        Current codes.
+    obs : Observation
+        Data and operator.
+    W : Tensor of shape (n_components, n_features)
+        Weight on the residual.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_components)
+        The point to shrink.
+    """
+    return torch.addmm(x, obs.A.residual(obs.b, x), W.T)
+
+
+def adjoint_step(x: Tensor, obs: Observation, gamma: Tensor | float) -> Tensor:
+    """Return ``x + gamma A^T (b - A x)``, a gradient step on ``0.5 ||A x - b||^2``.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_components)
+        Current codes.
+    obs : Observation
+        Data and operator.
+    gamma : float or Tensor of shape () or (n_samples, 1)
+        Step size.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_components)
+        The point to shrink.
+    """
+    return x + gamma * obs.A.adjoint(obs.A.residual(obs.b, x))

@@ -1,0 +1,198 @@
+"""The contract of every network: a layer is one iteration, a network a list of layers.
+
+Classes are abstract or final: a variant is made of other parts, never by subclassing one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_unroll.functional import Observation
+
+__all__ = ["Unrolled", "UnrolledLayer"]
+
+
+class UnrolledLayer(nn.Module, ABC):
+    """One iteration of an algorithm with learnable parts.
+
+    The state is a NamedTuple of tensors with one row per sample. Nothing in it, and nothing a
+    layer is given, may be the ground truth.
+    """
+
+    @abstractmethod
+    def init(self, obs: Observation) -> Any:
+        """Return the first state.
+
+        Parameters
+        ----------
+        obs : Observation
+            Data and operator.
+
+        Returns
+        -------
+        NamedTuple of Tensor
+            The state before any iteration.
+        """
+
+    @abstractmethod
+    def forward(self, state: Any, obs: Observation) -> Any:
+        """Run one iteration.
+
+        Parameters
+        ----------
+        state : NamedTuple of Tensor
+            The state before it; left unchanged.
+        obs : Observation
+            Data and operator.
+
+        Returns
+        -------
+        NamedTuple of Tensor
+            The state after it.
+        """
+
+    @abstractmethod
+    def readout(self, state: Any) -> Tensor:
+        """Return the iterate ``x`` in a state.
+
+        Parameters
+        ----------
+        state : NamedTuple of Tensor
+            Any state of this layer.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            The iterate.
+        """
+
+    def project_(self) -> None:
+        """Move the parameters to the nearest admissible ones, in place; default: none to move.
+
+        Training calls it after every optimiser step, so that a threshold stays nonnegative.
+        """
+
+
+class Unrolled(nn.Module):
+    """A network made of layers; the only thing that training, theory and estimators see.
+
+    Parameters
+    ----------
+    layers : iterable of UnrolledLayer
+        Applied in turn. Layers may share modules (tied weights), or be one module repeated.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_unroll.functional import Dense, Observation
+    >>> from sklearn_unroll.nn import lista
+    >>> A = Dense(torch.eye(3))
+    >>> net = lista(A, n_layers=2, alpha=0.5)
+    >>> with torch.no_grad():
+    ...     net(Observation(torch.tensor([[2.0, 0.0, -1.0]]), A))
+    tensor([[ 1.5000,  0.0000, -0.5000]])
+    """
+
+    def __init__(self, layers: Iterable[UnrolledLayer]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        if len(self.layers) == 0:
+            raise ValueError("An unrolled network needs at least one layer, got none.")
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    def stream(self, obs: Observation, depth: int | None = None) -> Iterator[Tensor]:
+        """Yield ``x_0 .. x_depth`` one by one, keeping none.
+
+        Parameters
+        ----------
+        obs : Observation
+            Data and operator.
+        depth : int, default=None
+            Number of layers to run, from 0 to ``self.depth`` (the default).
+
+        Yields
+        ------
+        Tensor of shape (n_samples, n_components)
+            The iterate before the first layer, then after each.
+        """
+        layers = self.layers[: self._check_depth(depth)]
+        state = self.layers[0].init(obs)
+        yield self.layers[0].readout(state)
+        for layer in layers:
+            state = layer(state, obs)
+            yield layer.readout(state)
+
+    def iterates(self, obs: Observation, depth: int | None = None) -> list[Tensor]:
+        """Return ``x_0 .. x_depth``: for objectives, constraints, plots and theory.
+
+        Parameters
+        ----------
+        obs : Observation
+            Data and operator.
+        depth : int, default=None
+            Number of layers to run, all by default.
+
+        Returns
+        -------
+        list of Tensor of shape (n_samples, n_components)
+            ``depth + 1`` iterates.
+        """
+        return list(self.stream(obs, depth))
+
+    def forward(self, obs: Observation, depth: int | None = None) -> Tensor:
+        """Return the last iterate only; no other is kept.
+
+        Parameters
+        ----------
+        obs : Observation
+            Data and operator.
+        depth : int, default=None
+            Number of layers to run, all by default.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            The iterate after layer ``depth``.
+        """
+        for x in self.stream(obs, depth):
+            last = x
+        return last
+
+    def new_parameters(self, depth: int) -> list[nn.Parameter]:
+        """Return the parameters first used by layer ``depth``, for stage-wise training.
+
+        Parameters
+        ----------
+        depth : int
+            Layer number, counted from 1.
+
+        Returns
+        -------
+        list of Parameter
+            Each once; a tied parameter belongs to the first layer that uses it.
+        """
+        self._check_depth(depth)
+        earlier = {id(p) for layer in self.layers[: depth - 1] for p in layer.parameters()}
+        return [p for p in self.layers[depth - 1].parameters() if id(p) not in earlier]
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Move every parameter to the nearest admissible one, in place."""
+        for layer in self.layers:
+            layer.project_()
+
+    def _check_depth(self, depth: int | None) -> int:
+        if depth is None:
+            return self.depth
+        if not 0 <= depth <= self.depth:
+            raise ValueError(f"depth must lie in [0, {self.depth}] for this network, got {depth}.")
+        return depth

@@ -1,0 +1,26 @@
+"""Classical solvers, to compare with and to check against; they never see a network."""
+
+from sklearn_unroll.reference.first_order import (
+    FISTA,
+    ISTA,
+    GradientDescent,
+    fista,
+    gradient_descent,
+    ista,
+)
+from sklearn_unroll.reference.ground_truth import cvxpy_lasso
+from sklearn_unroll.reference.solver import Method, Solution, iterates, minimize
+
+__all__ = [
+    "FISTA",
+    "ISTA",
+    "GradientDescent",
+    "Method",
+    "Solution",
+    "cvxpy_lasso",
+    "fista",
+    "gradient_descent",
+    "ista",
+    "iterates",
+    "minimize",
+]

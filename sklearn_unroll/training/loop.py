@@ -1,0 +1,220 @@
+"""The one training loop of the package.
+
+It knows a network only through ``iterates``, ``parameters`` and ``project_``; objective,
+schedule and reporting are given to it. Data stay on their device, no worker processes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_unroll.functional import Observation
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.training.history import Epoch, History
+from sklearn_unroll.training.objectives import Objective
+from sklearn_unroll.training.schedules import Stage
+
+__all__ = ["DivergenceError", "LoopOptions", "Report", "Samples", "train"]
+
+
+class Report:
+    """Hears of stages and epochs as they begin and end; this one does nothing."""
+
+    def stage_begins(self, stage: Stage) -> None:
+        """Hear that a stage begins."""
+
+    def epoch_begins(self) -> None:
+        """Hear that an epoch begins."""
+
+    def epoch_ends(self) -> bool:
+        """Hear that an epoch has ended; return whether to end the stage."""
+        return False
+
+    def stage_ends(self) -> None:
+        """Hear that a stage has ended, in its best state."""
+
+
+class DivergenceError(FloatingPointError):
+    """The training loss became infinite or NaN."""
+
+
+class Samples(NamedTuple):
+    """Training data on their device: observations, codes or None, weights."""
+
+    obs: Observation
+    y: Tensor | None
+    weight: Tensor
+
+    def __len__(self) -> int:  # rows, not fields
+        return len(self.weight)
+
+    def take(self, rows: Tensor | slice) -> Samples:
+        """Return a subset of the samples."""
+        y = None if self.y is None else self.y[rows]
+        return Samples(self.obs.take(rows), y, self.weight[rows])
+
+
+class LoopOptions(NamedTuple):
+    """What the loop needs of a :class:`Trainer`."""
+
+    learning_rate: float
+    decay: str
+    max_epochs: int
+    batch_size: int
+    patience: int | None
+    tol: float
+    max_grad_norm: float | None
+
+
+def train(
+    network: Unrolled,
+    training: Samples,
+    monitor: Samples,
+    objective: Objective,
+    stages: list[Stage],
+    options: LoopOptions,
+    generator: torch.Generator,
+    report: Report,
+) -> History:
+    """Train in place, stage by stage; every stage ends with the best state it has seen."""
+    history = History(held_out=monitor is not training)
+    scale = mean_scale(objective, training)
+    start = time.perf_counter()
+    for stage in stages:
+        report.stage_begins(stage)
+        optimizer = make_optimizer(stage, options.learning_rate)
+        decay = _rate_decay(optimizer, options)
+        best = evaluate(network, monitor, objective, stage.depth)
+        check_finite(best, stage, 0, options)
+        best_state = _snapshot(network)
+        stale = 0
+        seconds = time.perf_counter() - start
+        history.epochs.append(
+            Epoch(stage.name, 0, math.nan, best, options.learning_rate, seconds)
+        )
+        for epoch in range(1, options.max_epochs + 1):
+            report.epoch_begins()
+            rate = optimizer.param_groups[0]["lr"]
+            loss = run_epoch(
+                network, training, objective, stage, optimizer, options, generator, scale
+            )
+            check_finite(loss, stage, epoch, options)
+            value = evaluate(network, monitor, objective, stage.depth)
+            check_finite(value, stage, epoch, options)
+            seconds = time.perf_counter() - start
+            history.epochs.append(Epoch(stage.name, epoch, loss, value, rate, seconds))
+            decay(value)
+            stale = 0 if value < best * (1 - options.tol) else stale + 1
+            if value < best:
+                best, best_state = value, _snapshot(network)
+            stop = report.epoch_ends()
+            if stop or (options.patience is not None and stale >= options.patience):
+                break
+        network.load_state_dict(best_state)
+        report.stage_ends()
+    return history
+
+
+def run_epoch(
+    network: Unrolled,
+    training: Samples,
+    objective: Objective,
+    stage: Stage,
+    optimizer: torch.optim.Optimizer,
+    options: LoopOptions,
+    generator: torch.Generator,
+    scale: float,
+) -> float:
+    """Take one step per minibatch and return the mean loss that the steps saw."""
+    total = torch.zeros((), dtype=torch.float64, device=training.weight.device)
+    moving = [p for group in optimizer.param_groups for p in group["params"]]
+    for batch in _minibatches(training, options.batch_size, generator):
+        # Mean weight one in every batch on average: the mean over the epoch is the full loss.
+        values = objective.value(network.iterates(batch.obs, stage.depth), batch.obs, batch.y)
+        loss = (batch.weight * values).mean() / scale
+        gradients = torch.autograd.grad(loss, moving, allow_unused=True)
+        for parameter, gradient in zip(moving, gradients, strict=True):
+            parameter.grad = gradient
+        if options.max_grad_norm is not None:
+            nn.utils.clip_grad_norm_(moving, options.max_grad_norm)
+        optimizer.step()
+        network.project_()
+        total += loss.detach() * len(batch)
+    optimizer.zero_grad()
+    return float(total / len(training))
+
+
+@torch.no_grad()
+def evaluate(network: Unrolled, samples: Samples, objective: Objective, depth: int) -> float:
+    """Return ``sum(w value) / sum(w scale)`` over all samples, in chunks."""
+    value = torch.zeros((), dtype=torch.float64, device=samples.weight.device)
+    scale = torch.zeros_like(value)
+    for rows, obs in samples.obs.chunks():
+        chunk = samples.take(rows)
+        iterates = network.iterates(obs, depth)
+        value += (chunk.weight * objective.value(iterates, obs, chunk.y)).sum()
+        scale += (chunk.weight * objective.scale(obs, chunk.y)).sum()
+    return float(value / scale) if scale > 0 else float(value)
+
+
+def mean_scale(objective: Objective, samples: Samples) -> float:
+    """Return the mean weighted scale of the objective, one where it is zero."""
+    scale = float((samples.weight * objective.scale(samples.obs, samples.y)).mean())
+    return scale if scale > 0 else 1.0
+
+
+def make_optimizer(stage: Stage, learning_rate: float) -> torch.optim.Optimizer:
+    """Return Adam on the stage's groups.
+
+    eps is below the gradients of a loss of -80 dB, and above rounding errors: with 1e-12 Adam
+    blows up the difference between a sample of weight two and the same sample twice.
+    """
+    groups = [{"params": g.parameters, "lr": learning_rate * g.rate} for g in stage.groups]
+    return torch.optim.Adam(groups, eps=1e-10)
+
+
+def _rate_decay(
+    optimizer: torch.optim.Optimizer, options: LoopOptions
+) -> Callable[[float], None]:
+    schedulers = torch.optim.lr_scheduler
+    if options.decay == "constant":
+        return lambda value: None
+    if options.decay == "cosine":
+        cosine = schedulers.CosineAnnealingLR(optimizer, options.max_epochs)
+        return lambda value: cosine.step()
+    patience = 5 if options.patience is None else max(options.patience // 3, 1)
+    plateau = schedulers.ReduceLROnPlateau(optimizer, factor=0.3, patience=patience)
+    return plateau.step
+
+
+def _minibatches(
+    samples: Samples, batch_size: int, generator: torch.Generator
+) -> Iterator[Samples]:
+    n = len(samples)
+    if batch_size >= n:
+        yield samples
+        return
+    order = torch.randperm(n, generator=generator, device=samples.weight.device)
+    # Equal parts instead of a small last batch, whose step would be noisier than the others.
+    for rows in order.tensor_split(math.ceil(n / batch_size)):
+        yield samples.take(rows)
+
+
+def _snapshot(network: Unrolled) -> dict[str, Tensor]:
+    return deepcopy(network.state_dict())
+
+
+def check_finite(value: float, stage: Stage, epoch: int, options: LoopOptions) -> None:
+    if not math.isfinite(value):
+        raise DivergenceError(
+            f"Training diverged in stage {stage.name!r}, epoch {epoch}: the loss is {value}. "
+            f"Lower the learning rate (now {options.learning_rate:g}), set max_grad_norm "
+            f"(now {options.max_grad_norm}), or rescale X so that its values are of order one."
+        )

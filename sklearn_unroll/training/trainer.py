@@ -1,0 +1,310 @@
+"""``Trainer``: how any network of the package is trained, as one parameter object."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from sklearn_unroll.functional import Observation
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.training.history import History
+from sklearn_unroll.training.loop import (
+    LoopOptions,
+    Report,
+    Samples,
+    check_finite,
+    make_optimizer,
+    mean_scale,
+    run_epoch,
+    train,
+)
+from sklearn_unroll.training.objectives import OBJECTIVES, Objective
+from sklearn_unroll.training.schedules import SCHEDULES, EndToEnd, Schedule
+
+__all__ = ["Trainer"]
+
+# From this many samples on, "auto" holds some of them out to stop early.
+EARLY_STOPPING_FROM = 1000
+
+
+class Trainer(BaseEstimator):
+    """How to train a network: objective, schedule, and the settings of the one loop.
+
+    A stateless parameter object, to be given to an estimator and searched through it, as in
+    ``GridSearchCV(model, {"trainer__learning_rate": [1e-3, 1e-4]})``.
+
+    Parameters
+    ----------
+    objective : {"supervised", "lasso"} or Objective, default=None
+        What to minimise. None means ``"supervised"`` where y is given and ``"lasso"`` where
+        it is not.
+    schedule : {"end_to_end"} or Schedule, default="end_to_end"
+        Which parameters are trained when.
+    learning_rate : float, default=1e-3
+        First step size of Adam.
+    decay : {"cosine", "constant", "plateau"}, default="cosine"
+        How the learning rate goes down: to zero along a cosine over ``max_epochs``, not at
+        all, or by 0.3 when the monitored loss stalls.
+    max_epochs : int, default=100
+        Passes over the training data in each stage.
+    batch_size : int, default=256
+        Samples in a minibatch.
+    max_grad_norm : float, default=1.0
+        Clip the gradient of the relative loss to this norm; None does not clip.
+    early_stopping : bool or "auto", default="auto"
+        Hold out ``validation_fraction`` of the samples to choose the best epoch on, and stop
+        when it stalls. ``"auto"`` does so from 1000 samples on. Otherwise the best epoch is
+        chosen on the training data and all ``max_epochs`` are run.
+    validation_fraction : float, default=0.1
+        Share of the samples to hold out.
+    n_iter_no_change : int, default=20
+        Epochs without progress after which to stop.
+    tol : float, default=1e-4
+        Relative decrease of the monitored loss that counts as progress.
+
+    Notes
+    -----
+    Every stage ends with the best state it has seen, the first included: by the monitored
+    loss a trained network is never worse than the classical algorithm it started as.
+    A loss that is not finite raises :class:`~sklearn_unroll.training.DivergenceError`.
+
+    Examples
+    --------
+    >>> from sklearn_unroll import Trainer
+    >>> Trainer(objective="lasso", learning_rate=5e-4)
+    Trainer(learning_rate=0.0005, objective='lasso')
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "objective": [StrOptions(set(OBJECTIVES)), Objective, None],
+        "schedule": [StrOptions(set(SCHEDULES)), Schedule],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "decay": [StrOptions({"cosine", "constant", "plateau"})],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        objective: str | Objective | None = None,
+        schedule: str | Schedule = "end_to_end",
+        *,
+        learning_rate: float = 1e-3,
+        decay: str = "cosine",
+        max_epochs: int = 100,
+        batch_size: int = 256,
+        max_grad_norm: float | None = 1.0,
+        early_stopping: bool | str = "auto",
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 20,
+        tol: float = 1e-4,
+    ) -> None:
+        self.objective = objective
+        self.schedule = schedule
+        self.learning_rate = learning_rate
+        self.decay = decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.max_grad_norm = max_grad_norm
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+
+    def resolve_objective(self, has_y: bool, alpha: float) -> Objective:
+        """Return the objective as an object, and check that it can be evaluated.
+
+        Parameters
+        ----------
+        has_y : bool
+            Whether true codes are at hand.
+        alpha : float
+            The estimator's weight of the l1 norm, for objectives that leave it open.
+
+        Returns
+        -------
+        Objective
+            A validated copy.
+
+        Raises
+        ------
+        ValueError
+            If the objective needs true codes and there are none.
+        """
+        chosen = self.objective or ("supervised" if has_y else "lasso")
+        objective = OBJECTIVES[chosen]() if isinstance(chosen, str) else clone(chosen)
+        objective._validate_params()
+        if objective.requires_y and not has_y:
+            raise ValueError(
+                f"The objective {type(objective).__name__} of the trainer needs y, the true "
+                f"codes, but fit was given y=None. Pass y, or use an objective that needs "
+                f"none, such as Trainer(objective='lasso')."
+            )
+        if "alpha" in objective.get_params() and objective.alpha is None:
+            objective.set_params(alpha=alpha)
+        return objective
+
+    def run(
+        self,
+        network: Unrolled,
+        obs: Observation,
+        y: Tensor | None = None,
+        *,
+        alpha: float,
+        sample_weight: Tensor | None = None,
+        generator: torch.Generator,
+        report: Report | None = None,
+    ) -> History:
+        """Train a network in place.
+
+        Parameters
+        ----------
+        network : Unrolled
+            The network; ends in the best state seen.
+        obs : Observation
+            Training data and operator, on the network's device.
+        y : Tensor of shape (n_samples, n_components), default=None
+            True codes.
+        alpha : float
+            Weight of the l1 norm, for objectives that leave it open.
+        sample_weight : Tensor of shape (n_samples,), default=None
+            Nonnegative weights, ones by default.
+        generator : torch.Generator
+            Source of the shuffles, on the network's device.
+        report : Report, default=None
+            Hears of stages and epochs as they begin and end, and may end a stage.
+
+        Returns
+        -------
+        History
+            Losses, rates and times.
+        """
+        objective = self.resolve_objective(y is not None, alpha)
+        stages = self.stages(network)
+        samples = _weighted(obs, y, sample_weight)
+        training = monitor = samples
+        hold_out = self.early_stopping
+        if hold_out == "auto":
+            hold_out = len(samples) >= EARLY_STOPPING_FROM
+        if hold_out:
+            training, monitor = self._split(samples, generator)
+        options = self._options(patience=self.n_iter_no_change if hold_out else None)
+        return train(
+            network, training, monitor, objective, stages, options, generator, report or Report()
+        )
+
+    def update(
+        self,
+        network: Unrolled,
+        obs: Observation,
+        y: Tensor | None = None,
+        *,
+        alpha: float,
+        sample_weight: Tensor | None = None,
+        generator: torch.Generator,
+        optimizer_state: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Take one pass over a batch of a stream: all layers, constant rate, no hold-out.
+
+        Parameters
+        ----------
+        network : Unrolled
+            The network, trained in place.
+        obs : Observation
+            The batch, on the network's device.
+        y : Tensor of shape (n_samples, n_components), default=None
+            True codes.
+        alpha : float
+            Weight of the l1 norm, for objectives that leave it open.
+        sample_weight : Tensor of shape (n_samples,), default=None
+            Nonnegative weights, ones by default.
+        generator : torch.Generator
+            Source of the shuffles, on the network's device.
+        optimizer_state : dict, default=None
+            What the previous call returned.
+
+        Returns
+        -------
+        dict
+            State of the optimiser, for the next call.
+
+        Raises
+        ------
+        DivergenceError
+            If a loss or a parameter is not finite.
+        """
+        objective = self.resolve_objective(y is not None, alpha)
+        (stage,) = EndToEnd().stages(network)
+        samples = _weighted(obs, y, sample_weight)
+        optimizer = make_optimizer(stage, self.learning_rate)
+        if optimizer_state is not None:
+            optimizer.load_state_dict(optimizer_state)
+        scale = mean_scale(objective, samples)
+        options = self._options(patience=None)
+        loss = run_epoch(
+            network, samples, objective, stage, optimizer, options, generator, scale
+        )
+        # The parameters too: the last step may have broken what the loss did not see any more.
+        largest = max(float(p.detach().abs().max()) for p in network.parameters())
+        check_finite(loss + largest, stage, 1, options)
+        return optimizer.state_dict()
+
+    def stages(self, network: Unrolled) -> list:
+        """Return the stages of the schedule for a network.
+
+        Parameters
+        ----------
+        network : Unrolled
+            The network.
+
+        Returns
+        -------
+        list of Stage
+            At least one.
+        """
+        named = isinstance(self.schedule, str)
+        schedule = SCHEDULES[self.schedule]() if named else self.schedule
+        schedule._validate_params()
+        return schedule.stages(network)
+
+    def _options(self, patience: int | None) -> LoopOptions:
+        return LoopOptions(
+            learning_rate=self.learning_rate,
+            decay=self.decay,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            patience=patience,
+            tol=self.tol,
+            max_grad_norm=self.max_grad_norm,
+        )
+
+    def _split(self, samples: Samples, generator: torch.Generator) -> tuple[Samples, Samples]:
+        n = len(samples)
+        held_out = max(1, round(self.validation_fraction * n))
+        if held_out >= n:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {n} samples leaves none to "
+                f"train on. Lower it, or set early_stopping=False."
+            )
+        order = torch.randperm(n, generator=generator, device=samples.weight.device)
+        training, monitor = samples.take(order[held_out:]), samples.take(order[:held_out])
+        if float(training.weight.sum()) == 0:
+            raise ValueError("All samples left for training have zero weight.")
+        return training, monitor
+
+
+def _weighted(obs: Observation, y: Tensor | None, sample_weight: Tensor | None) -> Samples:
+    """Bundle the data; weights are scaled to mean one, so that only their ratios matter."""
+    if sample_weight is None:
+        sample_weight = torch.ones_like(obs.b[:, 0])
+    return Samples(obs, y, sample_weight / sample_weight.mean())
