@@ -72,7 +72,7 @@ def _check_pair(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[np
     return y_true, y_pred, weight
 
 
-def _db(ratio: np.ndarray) -> np.ndarray:
+def _db(ratio: Any) -> Any:
     with np.errstate(divide="ignore"):
         return 10 * np.log10(ratio)
 

@@ -353,27 +353,35 @@ def test_bad_gap_input(change, message):
 # Scorers
 
 
-class ISTACoder(BaseEstimator):
-    """Codes by n_iter steps of ISTA: what a scorer may ask of an estimator, and no more."""
+def define_coder():
+    """Return a class that joblib sends as code: workers cannot import a test module."""
 
-    def __init__(self, n_iter=10, alpha=ALPHA):
-        self.n_iter = n_iter
-        self.alpha = alpha
+    class ISTACoder(BaseEstimator):
+        """Codes by n_iter steps of ISTA: what a scorer may ask of an estimator, and no more."""
 
-    def fit(self, X, y=None):
-        self.dictionary_ = DATA.dictionary
-        return self
+        def __init__(self, n_iter=10, alpha=ALPHA):
+            self.n_iter = n_iter
+            self.alpha = alpha
 
-    def predict(self, X):
-        step = 1 / np.linalg.norm(self.dictionary_, 2) ** 2
-        z = np.zeros((len(X), len(self.dictionary_)))
-        for _ in range(self.n_iter):
-            z = z + step * (X - z @ self.dictionary_) @ self.dictionary_.T
-            z = np.sign(z) * np.maximum(np.abs(z) - step * self.alpha, 0)
-        return z
+        def fit(self, X, y=None):
+            self.dictionary_ = DATA.dictionary
+            return self
 
-    def inverse_transform(self, codes):
-        return codes @ self.dictionary_
+        def predict(self, X):
+            step = 1 / np.linalg.norm(self.dictionary_, 2) ** 2
+            z = np.zeros((len(X), len(self.dictionary_)))
+            for _ in range(self.n_iter):
+                z = z + step * (X - z @ self.dictionary_) @ self.dictionary_.T
+                z = np.sign(z) * np.maximum(np.abs(z) - step * self.alpha, 0)
+            return z
+
+        def inverse_transform(self, codes):
+            return codes @ self.dictionary_
+
+    return ISTACoder
+
+
+ISTACoder = define_coder()
 
 
 def test_all_lists_every_public_name():
@@ -446,7 +454,8 @@ def test_scorers_of_a_zero_prediction_do_not_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert SCORERS["support_precision_scorer"](zero, DATA.X, DATA.y) == 0
-        assert SCORERS["support_f1_scorer"](zero, DATA.X, DATA.y) == 0
+        assert SCORERS["support_recall_scorer"](zero, DATA.X, 0 * DATA.y) == 0
+        assert SCORERS["support_f1_scorer"](zero, DATA.X, 0 * DATA.y) == 0
         assert SCORERS["nmse_db_scorer"](zero, DATA.X, DATA.y) == 0
 
 

@@ -24,6 +24,7 @@ class Objective(BaseEstimator, ABC):
     """A training objective; a stateless parameter object, clone-able and grid-searchable."""
 
     requires_y: ClassVar[bool]
+    _parameter_constraints: ClassVar[dict] = {}
 
     @abstractmethod
     def value(self, iterates: list[Tensor], obs: Observation, y: Tensor | None) -> Tensor:

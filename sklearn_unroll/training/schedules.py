@@ -49,6 +49,8 @@ class Stage(NamedTuple):
 class Schedule(BaseEstimator, ABC):
     """An order of training; a stateless parameter object."""
 
+    _parameter_constraints: ClassVar[dict] = {}
+
     @abstractmethod
     def stages(self, network: Unrolled) -> list[Stage]:
         """Return the stages, in order.
@@ -75,8 +77,6 @@ class EndToEnd(Schedule):
     >>> Trainer(schedule=EndToEnd())
     Trainer(schedule=EndToEnd())
     """
-
-    _parameter_constraints: ClassVar[dict] = {}
 
     def stages(self, network: Unrolled) -> list[Stage]:
         """Return the one stage."""

@@ -62,6 +62,9 @@ def test_dictionary_laws():
     cut = dct(np.eye(12), norm="ortho", axis=0)[:, :5]
     cut /= np.linalg.norm(cut, axis=1, keepdims=True)
     assert_allclose(draw("dct", (12, 5)), cut, atol=1e-14)
+    # Fewer atoms than features: the lowest frequencies, orthonormal.
+    low = dct(np.eye(9), norm="ortho", axis=0)[:4]
+    assert_allclose(draw("dct", (4, 9)), low, atol=1e-14)
 
 
 def test_support_of_fixed_size_is_uniform():
