@@ -297,9 +297,7 @@ class HistoryDisplay:
         seconds = self.history.column("seconds")
         monitored = "held-out samples" if self.history.held_out else "training samples"
         self.lines_ = [
-            *self.ax_.plot(
-                seconds, self.history.column("loss"), label="minibatches", **line_kw
-            ),
+            *self.ax_.plot(seconds, self.history.column("loss"), label="minibatches", **line_kw),
             *self.ax_.plot(seconds, self.history.column("monitor"), label=monitored, **line_kw),
         ]
         self.ax_.set(xlabel="seconds of training", ylabel="relative loss", yscale="log")

@@ -89,7 +89,9 @@ class BaseUnrolledRegressor(
             Observations.
         y : array-like of shape (n_samples, n_components), default=None
             True codes, ``X ~ y @ dictionary``. Without them the network learns to minimise
-            ``0.5 ||x - z D||^2 + alpha ||z||_1``.
+            ``0.5 ||x - z D||^2 + alpha ||z||_1``. Ignored if the dictionary is given and the
+            trainer's objective needs no codes, so that y may be the labels of a classifier
+            that follows in a Pipeline.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the samples in the loss, and in the estimate of the
             dictionary.
@@ -310,7 +312,9 @@ class BaseUnrolledRegressor(
         """Validate what fit was given: the one validation path."""
         trainer = self._default_trainer(y is not None) if self.trainer is None else self.trainer
         trainer._validate_params()
-        trainer.resolve_objective(y is not None, self.alpha)
+        objective = trainer.resolve_objective(y is not None, self.alpha)
+        if not objective.requires_y and self.dictionary is not None:
+            y = None  # labels of a later step of a Pipeline, say: nothing here needs them
         dtypes = float_dtypes(X)
         if y is None:
             X = validate_data(self, X, y, reset=reset, dtype=dtypes)

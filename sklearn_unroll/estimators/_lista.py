@@ -62,7 +62,7 @@ class LISTARegressor(BaseUnrolledRegressor):
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had names.
 
     See Also
@@ -78,9 +78,9 @@ class LISTARegressor(BaseUnrolledRegressor):
 
     References
     ----------
-    .. [1] K. Gregor and Y. LeCun, "Learning fast approximations of sparse coding", ICML 2010.
-    .. [2] X. Chen, J. Liu, Z. Wang and W. Yin, "Theoretical linear convergence of unfolded
-       ISTA and its practical weights and thresholds", NeurIPS 2018.
+    .. [1] Gregor, K. and LeCun, Y., "Learning fast approximations of sparse coding", ICML 2010.
+    .. [2] Chen, X., Liu, J., Wang, Z. and Yin, W., "Theoretical linear convergence of
+       unfolded ISTA and its practical weights and thresholds", NeurIPS 2018.
 
     Examples
     --------

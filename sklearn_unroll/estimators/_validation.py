@@ -105,7 +105,8 @@ def check_codes_match(y: Tensor, D: Tensor) -> None:
         raise ValueError(
             f"y has {y.shape[1]} components per sample, but the dictionary has {D.shape[0]} "
             f"atoms (shape {tuple(D.shape)}). y holds the codes, of shape (n_samples, "
-            f"n_components), with X ~ y @ dictionary."
+            f"n_components), with X ~ y @ dictionary. If y are labels for a later step of a "
+            f"Pipeline, use trainer=Trainer(objective='lasso'), which ignores them."
         )
 
 

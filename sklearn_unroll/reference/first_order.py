@@ -56,6 +56,11 @@ def _step_size(obs: Observation, step: Tensor | float | None) -> Tensor | float:
     return 1 / torch.where(L > 0, L, torch.ones_like(L))
 
 
+def _prox_grad(x: Tensor, obs: Observation, alpha: Tensor | float, step: Tensor | float) -> Tensor:
+    """Return ``soft(x + step A^T (b - A x), step alpha)``."""
+    return soft(adjoint_step(x, obs, step), step * _column(alpha))
+
+
 class GradientDescent(Method):
     """``x+ = x + step A^T (b - A x)`` on ``0.5 ||A x - b||^2``.
 
@@ -118,12 +123,7 @@ class ISTA(Method):
 
     def step(self, state: Iterate, obs: Observation) -> Iterate:
         """Run one iteration."""
-        return Iterate(self.prox_grad(state.x, obs))
-
-    def prox_grad(self, x: Tensor, obs: Observation) -> Tensor:
-        """Return the proximal gradient map at ``x``."""
-        theta = self.step_size * _column(self.alpha)
-        return soft(adjoint_step(x, obs, self.step_size), theta)
+        return Iterate(_prox_grad(state.x, obs, self.alpha, self.step_size))
 
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
         """Return the relative duality gap of the lasso."""
@@ -173,7 +173,7 @@ class FISTA(Method):
 
     def step(self, state: Momentum, obs: Observation) -> Momentum:
         """Run one iteration."""
-        x = self.ista.prox_grad(state.y, obs)
+        x = _prox_grad(state.y, obs, self.ista.alpha, self.ista.step_size)
         move = x - state.x
         t = state.t
         if self.restart:

@@ -108,7 +108,7 @@ class Method(ABC):
 
 
 def iterates(method: Method, obs: Observation, n_iter: int) -> Iterator[Tensor]:
-    """Yield ``x_0 .. x_n_iter``: for plots, and to compare with a network layer by layer.
+    """Yield ``x_0, ..., x_n_iter``: for plots, and to compare with a network layer by layer.
 
     Parameters
     ----------

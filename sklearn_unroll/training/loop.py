@@ -28,13 +28,25 @@ class Report:
     """Hears of stages and epochs as they begin and end; this one does nothing."""
 
     def stage_begins(self, stage: Stage) -> None:
-        """Hear that a stage begins."""
+        """Hear that a stage begins.
+
+        Parameters
+        ----------
+        stage : Stage
+            What will be trained.
+        """
 
     def epoch_begins(self) -> None:
         """Hear that an epoch begins."""
 
     def epoch_ends(self) -> bool:
-        """Hear that an epoch has ended; return whether to end the stage."""
+        """Hear that an epoch has ended.
+
+        Returns
+        -------
+        bool
+            Whether to end the stage.
+        """
         return False
 
     def stage_ends(self) -> None:
@@ -85,7 +97,6 @@ def train(
 ) -> History:
     """Train in place, stage by stage; every stage ends with the best state it has seen."""
     history = History(held_out=monitor is not training)
-    scale = mean_scale(objective, training)
     start = time.perf_counter()
     for stage in stages:
         report.stage_begins(stage)
@@ -93,16 +104,18 @@ def train(
         decay = _rate_decay(optimizer, options)
         best = evaluate(network, monitor, objective, stage.depth)
         check_finite(best, stage, 0, options)
+        # Relative to where the stage begins, so that Adam's eps and the clipping mean the same
+        # at -10 and at -70 dB. (A smaller eps instead would blow up rounding errors.)
+        first = abs(best) or 1.0
+        scale = mean_scale(objective, training) * first
         best_state = _snapshot(network)
         stale = 0
         seconds = time.perf_counter() - start
-        history.epochs.append(
-            Epoch(stage.name, 0, math.nan, best, options.learning_rate, seconds)
-        )
+        history.epochs.append(Epoch(stage.name, 0, math.nan, best, options.learning_rate, seconds))
         for epoch in range(1, options.max_epochs + 1):
             report.epoch_begins()
             rate = optimizer.param_groups[0]["lr"]
-            loss = run_epoch(
+            loss = first * run_epoch(
                 network, training, objective, stage, optimizer, options, generator, scale
             )
             check_finite(loss, stage, epoch, options)
@@ -132,7 +145,7 @@ def run_epoch(
     generator: torch.Generator,
     scale: float,
 ) -> float:
-    """Take one step per minibatch and return the mean loss that the steps saw."""
+    """Take one step per minibatch and return the mean of ``value / scale`` that they saw."""
     total = torch.zeros((), dtype=torch.float64, device=training.weight.device)
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     for batch in _minibatches(training, options.batch_size, generator):
@@ -171,18 +184,12 @@ def mean_scale(objective: Objective, samples: Samples) -> float:
 
 
 def make_optimizer(stage: Stage, learning_rate: float) -> torch.optim.Optimizer:
-    """Return Adam on the stage's groups.
-
-    eps is below the gradients of a loss of -80 dB, and above rounding errors: with 1e-12 Adam
-    blows up the difference between a sample of weight two and the same sample twice.
-    """
+    """Return Adam on the groups of a stage."""
     groups = [{"params": g.parameters, "lr": learning_rate * g.rate} for g in stage.groups]
-    return torch.optim.Adam(groups, eps=1e-10)
+    return torch.optim.Adam(groups)
 
 
-def _rate_decay(
-    optimizer: torch.optim.Optimizer, options: LoopOptions
-) -> Callable[[float], None]:
+def _rate_decay(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Callable[[float], None]:
     schedulers = torch.optim.lr_scheduler
     if options.decay == "constant":
         return lambda value: None

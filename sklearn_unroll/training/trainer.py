@@ -45,7 +45,7 @@ class Trainer(BaseEstimator):
         it is not.
     schedule : {"end_to_end"} or Schedule, default="end_to_end"
         Which parameters are trained when.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-3
         First step size of Adam.
     decay : {"cosine", "constant", "plateau"}, default="cosine"
         How the learning rate goes down: to zero along a cosine over ``max_epochs``, not at
@@ -99,7 +99,7 @@ class Trainer(BaseEstimator):
         objective: str | Objective | None = None,
         schedule: str | Schedule = "end_to_end",
         *,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         decay: str = "cosine",
         max_epochs: int = 100,
         batch_size: int = 256,
@@ -251,9 +251,7 @@ class Trainer(BaseEstimator):
             optimizer.load_state_dict(optimizer_state)
         scale = mean_scale(objective, samples)
         options = self._options(patience=None)
-        loss = run_epoch(
-            network, samples, objective, stage, optimizer, options, generator, scale
-        )
+        loss = run_epoch(network, samples, objective, stage, optimizer, options, generator, scale)
         # The parameters too: the last step may have broken what the loss did not see any more.
         largest = max(float(p.detach().abs().max()) for p in network.parameters())
         check_finite(loss + largest, stage, 1, options)

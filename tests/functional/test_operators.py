@@ -24,9 +24,7 @@ def test_lipschitz_is_the_largest_squared_singular_value(problem):
 @pytest.mark.parametrize("shape", [(3, 8), (8, 3), (1, 5), (5, 1)])
 def test_lipschitz_of_tall_and_wide(shape):
     D = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        Dense(D).lipschitz(), torch.linalg.matrix_norm(D, ord=2).square()
-    )
+    torch.testing.assert_close(Dense(D).lipschitz(), torch.linalg.matrix_norm(D, ord=2).square())
 
 
 def test_per_sample_equals_one_by_one(problem):

@@ -27,7 +27,7 @@ def test_values_equal_the_formula_written_out(problem):
 
 
 def test_gap_vanishes_at_the_optimum_and_bounds_the_excess(problem):
-    obs, x = problem
+    obs, _ = problem
     alpha = 0.1 * alpha_max(obs)
     best = cvxpy_lasso(obs, alpha)
     assert float(duality_gap(best, obs, alpha, relative=True).max()) < 1e-8

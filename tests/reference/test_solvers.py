@@ -117,7 +117,9 @@ def test_float32_stays_float32():
     solution = fista(single, 0.1, tol=1e-5)
     assert solution.x.dtype == torch.float32
     assert bool(solution.converged.all())
-    torch.testing.assert_close(solution.x.double(), fista(obs, 0.1, tol=1e-10).x, atol=3e-2, rtol=0)
+    torch.testing.assert_close(
+        solution.x.double(), fista(obs, 0.1, tol=1e-10).x, atol=3e-2, rtol=0
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, torch.tensor([0.1, -0.1])])
