@@ -392,7 +392,10 @@ class BaseUnrolledRegressor(
 
     def _codes(self, X: Any, method: str) -> Any:
         X, obs = self._observe(X, method)
-        return from_tensor(torch.cat([self._run(chunk) for _, chunk in obs.chunks()]), X)
+        codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
+        for rows, chunk in obs.chunks():
+            codes[rows] = self._run(chunk)
+        return from_tensor(codes, X)
 
     def _ravel(self, codes: Any) -> Any:
         return codes[:, 0] if self._y_was_1d else codes

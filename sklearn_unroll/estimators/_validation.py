@@ -51,8 +51,10 @@ def resolve_device(device: str | torch.device, X: Any) -> torch.device:
 def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     """Return a validated array of any namespace as a tensor; tensors stay on their device."""
     if not isinstance(array, Tensor):
-        # A copy: scikit-learn may pass read-only memory maps, which torch cannot wrap.
-        array = torch.from_numpy(np.array(move_to(array, xp=np, device="cpu")))
+        # A copy only of what torch cannot wrap (read-only maps, negative strides); the package
+        # never writes to it.
+        array = np.require(move_to(array, xp=np, device="cpu"), requirements=["C", "W"])
+        array = torch.from_numpy(array)
     return array.detach().to(device=device, dtype=dtype)
 
 

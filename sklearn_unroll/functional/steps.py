@@ -36,10 +36,10 @@ def free_step(x: Tensor, obs: Observation, W1: Tensor, W2: Tensor) -> Tensor:
     Tensor of shape (n_samples, n_components)
         The point to shrink.
     """
-    return torch.addmm(obs.b @ W1.T, x, W2.T)
+    return (obs.b @ W1.T).addmm_(x, W2.T)
 
 
-def coupled_step(x: Tensor, obs: Observation, W: Tensor) -> Tensor:
+def coupled_step(x: Tensor, obs: Observation, W: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ``x + W (b - A x)``, the affine part of a LISTA-CP layer.
 
     Chen, Liu, Wang and Yin 2018, "Theoretical linear convergence of unfolded ISTA and its
@@ -53,13 +53,15 @@ def coupled_step(x: Tensor, obs: Observation, W: Tensor) -> Tensor:
         Data and operator.
     W : Tensor of shape (n_components, n_features)
         Weight on the residual.
+    out : Tensor of shape (n_samples, n_components), default=None
+        Where to write, without gradients only; may be x itself, which saves a copy.
 
     Returns
     -------
     Tensor of shape (n_samples, n_components)
         The point to shrink.
     """
-    return torch.addmm(x, obs.A.residual(obs.b, x), W.T)
+    return torch.addmm(x, obs.A.residual(obs.b, x), W.T, out=out)
 
 
 def adjoint_step(x: Tensor, obs: Observation, gamma: Tensor | float) -> Tensor:

@@ -46,7 +46,7 @@ class UnrolledLayer(nn.Module, ABC):
         Parameters
         ----------
         state : NamedTuple of Tensor
-            The state before it; left unchanged.
+            The state before it. Without gradients a layer may overwrite its tensors.
         obs : Observation
             Data and operator.
 
@@ -112,6 +112,8 @@ class Unrolled(nn.Module):
     def stream(self, obs: Observation, depth: int | None = None) -> Iterator[Tensor]:
         """Yield ``x_0 .. x_depth`` one by one, keeping none.
 
+        Without gradients an iterate is valid until the next one is asked for.
+
         Parameters
         ----------
         obs : Observation
@@ -146,7 +148,9 @@ class Unrolled(nn.Module):
         list of Tensor of shape (n_samples, n_components)
             ``depth + 1`` iterates.
         """
-        return list(self.stream(obs, depth))
+        if torch.is_grad_enabled():
+            return list(self.stream(obs, depth))
+        return [x.clone() for x in self.stream(obs, depth)]
 
     def forward(self, obs: Observation, depth: int | None = None) -> Tensor:
         """Return the last iterate only; no other is kept.

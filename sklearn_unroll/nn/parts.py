@@ -52,8 +52,12 @@ class CoupledWeights(nn.Module):
         self.W = nn.Parameter(A.D / lipschitz)
 
     def forward(self, x: Tensor, obs: Observation) -> Tensor:
-        """Return the point to shrink, :func:`~sklearn_unroll.functional.coupled_step`."""
-        return coupled_step(x, obs, self.W)
+        """Return the point to shrink, :func:`~sklearn_unroll.functional.coupled_step`.
+
+        Without gradients ``x`` is overwritten, as the contract of a layer allows.
+        """
+        overwritten = None if torch.is_grad_enabled() else x
+        return coupled_step(x, obs, self.W, out=overwritten)
 
 
 class LearnedThreshold(nn.Module):

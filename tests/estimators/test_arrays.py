@@ -68,6 +68,15 @@ def test_read_only_memory_is_copied():
     assert X[0, 0] == 1
 
 
+@pytest.mark.parametrize(
+    "view", [lambda a: a[::-1], np.asfortranarray, lambda a: a[:, ::2], lambda a: a.T]
+)
+def test_any_memory_layout(view):
+    array = view(np.arange(12.0).reshape(3, 4))
+    tensor = to_tensor(array, dtype=None, device=torch.device("cpu"))
+    np.testing.assert_array_equal(tensor.numpy(), array)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_from_tensor_follows_its_example(dtype):
     out = from_tensor(torch.ones(2, dtype=torch.float64), np.zeros(1, dtype=dtype))
