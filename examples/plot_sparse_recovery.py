@@ -35,7 +35,11 @@ test = make_sparse_recovery(
 # LISTA with coupled, tied weights (one matrix for all layers, a threshold for each) learns well
 # from few pairs: 125,016 parameters.
 model = LISTARegressor(
-    train.dictionary, n_layers=16, tied=True, trainer=Trainer(max_epochs=5), random_state=0
+    train.dictionary,
+    n_layers=16,
+    tied=True,
+    trainer=Trainer(learning_rate=3e-3, max_epochs=5),
+    random_state=0,
 )
 start = perf_counter()
 model.fit(train.X, train.y)

@@ -91,7 +91,7 @@ class LISTARegressor(BaseUnrolledRegressor):
     ...     n_samples=400, n_features=20, n_components=30, sparsity=2, random_state=0
     ... )
     >>> model = LISTARegressor(
-    ...     data.dictionary, n_layers=8, trainer=Trainer(max_epochs=30), random_state=0
+    ...     data.dictionary, n_layers=8, trainer=Trainer(learning_rate=3e-3), random_state=0
     ... )
     >>> codes = model.fit(data.X, data.y).predict(data.X)
     >>> codes.shape

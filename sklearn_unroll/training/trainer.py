@@ -45,8 +45,10 @@ class Trainer(BaseEstimator):
         it is not.
     schedule : {"end_to_end"} or Schedule, default="end_to_end"
         Which parameters are trained when.
-    learning_rate : float, default=3e-3
-        First step size of Adam.
+    learning_rate : float, default=1e-3
+        First step size of Adam. Larger ones learn faster, but may leave directions in which
+        the layers amplify, and rare inputs then get codes far from any optimum: look at the
+        worst samples too, not only at the mean.
     decay : {"cosine", "constant", "plateau"}, default="cosine"
         How the learning rate goes down: to zero along a cosine over ``max_epochs``, not at
         all, or by 0.3 when the monitored loss stalls.
@@ -99,7 +101,7 @@ class Trainer(BaseEstimator):
         objective: str | Objective | None = None,
         schedule: str | Schedule = "end_to_end",
         *,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-3,
         decay: str = "cosine",
         max_epochs: int = 100,
         batch_size: int = 256,

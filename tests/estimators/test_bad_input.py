@@ -211,5 +211,5 @@ def test_and_an_earlier_fit_stays_whole(data, model, method, warm_start):
 
 def test_divergence_tells_stage_epoch_and_rate(data, model):
     Explode.calls = 0
-    with pytest.raises(DivergenceError, match=r"stage 'end_to_end', epoch 1.*now 0\.003"):
+    with pytest.raises(DivergenceError, match=r"stage 'end_to_end', epoch 1.*now 0\.001"):
         clone(model).set_params(trainer__objective=Explode()).fit(data.X)

@@ -185,7 +185,7 @@ def test_only_the_parameters_of_a_stage_move(data):
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     history = run(Trainer(schedule=SecondLayerOnly(), max_epochs=5), network, obs, x)
     assert set(history.column("stage")) == {"second"}
-    assert history.column("learning_rate")[1] == pytest.approx(3e-4)
+    assert history.column("learning_rate")[1] == pytest.approx(1e-4)
     for name, p in network.named_parameters():
         moved = not torch.equal(p.detach(), before[name])
         assert moved == name.startswith("layers.1."), name
