@@ -5,14 +5,23 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sklearn_unroll.estimators import LISTARegressor
+    from sklearn_unroll.estimators import (
+        ALISTARegressor,
+        HyperLISTARegressor,
+        LISTARegressor,
+    )
     from sklearn_unroll.training import Trainer
 
 __version__ = version("sklearn-unroll")
-__all__ = ["LISTARegressor", "Trainer"]
+__all__ = ["ALISTARegressor", "HyperLISTARegressor", "LISTARegressor", "Trainer"]
 
 # Loaded on first use: torch takes longer to import than everything else together.
-_HOMES = {"LISTARegressor": "estimators", "Trainer": "training"}
+_HOMES = {
+    "ALISTARegressor": "estimators",
+    "HyperLISTARegressor": "estimators",
+    "LISTARegressor": "estimators",
+    "Trainer": "training",
+}
 
 
 def __getattr__(name: str):

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from itertools import chain
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from sklearn.base import (
@@ -16,9 +17,7 @@ from sklearn.base import (
     MultiOutputMixin,
     RegressorMixin,
     TransformerMixin,
-    _fit_context,
 )
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils._param_validation import Interval
@@ -29,7 +28,6 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._validation import (
     check_codes_match,
     check_dictionary,
@@ -41,9 +39,19 @@ from sklearn_unroll.estimators._validation import (
 )
 from sklearn_unroll.functional import Dense, Observation, lasso_value
 from sklearn_unroll.nn import Unrolled
-from sklearn_unroll.training import Trainer
 
 __all__ = ["BaseUnrolledRegressor"]
+
+
+class Given(NamedTuple):
+    """What fit was given, validated: for callbacks as arrays, for training as tensors."""
+
+    X: Any
+    y: Any
+    D: Tensor
+    obs: Observation
+    codes: Tensor | None
+    weight: Tensor | None
 
 
 class BaseUnrolledRegressor(
@@ -51,138 +59,27 @@ class BaseUnrolledRegressor(
     TransformerMixin,
     MultiOutputMixin,
     RegressorMixin,
-    CallbackSupportMixin,
     BaseEstimator,
     ABC,
 ):
-    """Fit, predict and everything around them; a subclass says which network.
+    """Prediction, validation and everything around them; a subclass says how to fit.
 
-    A subclass has a constructor that only assigns, with at least the parameters below, and
-    ``_build_network``.
+    A subclass has a constructor that only assigns, with at least the parameters below.
     """
+
+    # Whether the network sees unit-norm atoms; its codes are rescaled on the way out.
+    _unit_atoms: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict] = {
         "dictionary": ["array-like", None],
-        "alpha": [Interval(Real, 0, None, closed="neither")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "trainer": [Trainer, None],
-        "warm_start": ["boolean"],
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
 
     @abstractmethod
-    def _build_network(self, A: Dense) -> Unrolled:
-        """Return the untrained network for an operator."""
-
-    def _default_trainer(self, has_y: bool) -> Trainer:
-        """Return the published recipe; subclasses override it where they have their own."""
-        return Trainer()
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> BaseUnrolledRegressor:
-        """Learn the network's parameters, from pairs or from observations alone.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        y : array-like of shape (n_samples, n_components), default=None
-            True codes, ``X ~ y @ dictionary``. Without them the network learns to minimise
-            ``0.5 ||x - z D||^2 + alpha ||z||_1``. Ignored if the dictionary is given and the
-            trainer's objective needs no codes, so that y may be the labels of a classifier
-            that follows in a Pipeline.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the samples in the loss, and in the estimate of the
-            dictionary.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If an input or a parameter is not valid.
-        DivergenceError
-            If the training loss becomes infinite or NaN; the estimator is left as it was.
-        """
-        with _all_or_nothing(self):
-            trainer, X, y, obs, codes, weight = self._prepare(X, y, sample_weight, reset=True)
-            network = self._initial_network(obs.A, resume=self.warm_start)
-
-            def state() -> dict:
-                return self._fitted_state(deepcopy(network), obs.A, X)
-
-            report = CallbackReport(
-                self, len(trainer.stages(network)), trainer.max_epochs, X, y, sample_weight, state
-            )
-            history = trainer.run(
-                network,
-                obs,
-                codes,
-                alpha=self.alpha,
-                sample_weight=weight,
-                generator=self._generator(obs.b.device),
-                report=report,
-            )
-            report.fit_ends()
-            vars(self).update(self._fitted_state(network, obs.A, X))
-            self.history_ = history
-            self.n_iter_ = history.n_epochs
-            self._stream = None
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None
-    ) -> BaseUnrolledRegressor:
-        """Take one pass over a batch of a stream.
-
-        The first call sets the dictionary (estimated from that batch if none was given) and
-        the network; later calls, and calls after ``fit``, go on from there. All layers train
-        at the trainer's ``learning_rate``, without hold-out, decay or callbacks.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        y : array-like of shape (n_samples, n_components), default=None
-            True codes, as in ``fit``.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the samples in the loss.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If an input or a parameter is not valid.
-        DivergenceError
-            If the loss or a parameter becomes infinite or NaN; the estimator is left as it was.
-        """
-        with _all_or_nothing(self):
-            first = not self.__sklearn_is_fitted__()
-            trainer, X, y, obs, codes, weight = self._prepare(X, y, sample_weight, reset=first)
-            network = self._initial_network(obs.A, resume=not first)
-            n_updates, optimizer_state = getattr(self, "_stream", None) or (0, None)
-            optimizer_state = trainer.update(
-                network,
-                obs,
-                codes,
-                alpha=self.alpha,
-                sample_weight=weight,
-                generator=self._generator(obs.b.device, skip=n_updates),
-                optimizer_state=deepcopy(optimizer_state),
-            )
-            vars(self).update(self._fitted_state(network, obs.A, X))
-            self._stream = (n_updates + 1, optimizer_state)
-            self.n_iter_ = getattr(self, "n_iter_", 0) + 1
-        return self
+    def fit(self, X: Any, y: Any = None) -> BaseUnrolledRegressor:
+        """Set ``network_``, ``dictionary_`` and what else a subclass has."""
 
     def predict(self, X: Any) -> Any:
         """Return the codes of observations, the last iterate of the network.
@@ -254,10 +151,13 @@ class BaseUnrolledRegressor(
         chunks = [self.network_.stream(chunk) for _, chunk in obs.chunks()]
         for number, parts in enumerate(zip(*chunks, strict=True)):
             if number > 0:
-                yield self._ravel(from_tensor(torch.cat(parts), X))
+                yield self._ravel(from_tensor(self._outside(torch.cat(parts)), X))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return R^2 of the codes, or minus the mean lasso objective where there is no y.
+        """Return R^2 of the codes, or minus the mean objective where there is no y.
+
+        The objective is ``0.5 ||x - z D||^2 + alpha ||z||_1``, with ``alpha = 0`` for
+        estimators that have none.
 
         R^2 is the mean over components, which weighs rare atoms heavily; for sparse codes
         :func:`sklearn_unroll.metrics.nmse_db` says more.
@@ -281,8 +181,10 @@ class BaseUnrolledRegressor(
         X, obs = self._observe(X, "score")
         weight = self._weights(sample_weight, X, obs.b)
         weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
+        D = Dense(to_tensor(self.dictionary_, dtype=obs.b.dtype, device=obs.b.device))
+        alpha = getattr(self, "alpha", 0.0)
         total = sum(
-            (weight[rows] * lasso_value(self._run(chunk), chunk, self.alpha)).sum()
+            (weight[rows] * lasso_value(self._run(chunk), Observation(chunk.b, D), alpha)).sum()
             for rows, chunk in obs.chunks()
         )
         return -float(total / weight.sum())
@@ -308,13 +210,10 @@ class BaseUnrolledRegressor(
     def _n_features_out(self) -> int:
         return self.dictionary_.shape[0]
 
-    def _prepare(self, X, y, sample_weight, *, reset: bool):
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, keep_dictionary: bool = False
+    ) -> Given:
         """Validate what fit was given: the one validation path."""
-        trainer = self._default_trainer(y is not None) if self.trainer is None else self.trainer
-        trainer._validate_params()
-        objective = trainer.resolve_objective(y is not None, self.alpha)
-        if not objective.requires_y and self.dictionary is not None:
-            y = None  # labels of a later step of a Pipeline, say: nothing here needs them
         dtypes = float_dtypes(X)
         if y is None:
             X = validate_data(self, X, y, reset=reset, dtype=dtypes)
@@ -329,16 +228,16 @@ class BaseUnrolledRegressor(
         codes = None
         if y is not None:
             codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
-        D = self._resolve_dictionary(b, codes, weight, reset)
+        D = self._resolve_dictionary(b, codes, weight, keep_dictionary)
         if codes is not None:
             check_codes_match(codes, D)
-        return trainer, X, y, Observation(b, Dense(D)), codes, weight
+            codes = codes * _norms(D) if self._unit_atoms else codes
+        return Given(X, y, D, Observation(b, self._inside(D)), codes, weight)
 
-    def _resolve_dictionary(self, b: Tensor, codes, weight, reset: bool) -> Tensor:
+    def _resolve_dictionary(self, b: Tensor, codes, weight, keep: bool) -> Tensor:
         if self.dictionary is not None:
             return check_dictionary(self.dictionary, b.shape[1], b.dtype, b.device)
-        keep = self.__sklearn_is_fitted__() and (self.warm_start or not reset)
-        if keep:
+        if keep and self.__sklearn_is_fitted__():
             return to_tensor(self.dictionary_, dtype=b.dtype, device=b.device)
         return estimate_dictionary(b, codes, weight)
 
@@ -348,28 +247,11 @@ class BaseUnrolledRegressor(
         checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         return to_tensor(checked, dtype=b.dtype, device=b.device)
 
-    def _initial_network(self, A: Dense, *, resume: bool) -> Unrolled:
-        network = self._build_network(A)
-        if not (resume and self.__sklearn_is_fitted__()):
-            return network
-        fitted = deepcopy(self.network_).to(dtype=A.D.dtype, device=A.D.device)
-        shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
-        fitted_shapes = {name: tuple(p.shape) for name, p in fitted.named_parameters()}
-        if shapes != fitted_shapes:
-            changed = sorted(dict(shapes.items() ^ fitted_shapes.items()))
-            raise ValueError(
-                f"Training cannot go on from the fitted network: its parameters and those that "
-                f"{type(self).__name__} now describes differ at {changed[:3]}. Keep n_layers, "
-                f"weights, tied and the shapes of the data, or set warm_start=False and call fit."
-            )
-        return fitted
+    def _fitted_state(self, network: Unrolled, D: Tensor, X: Any) -> dict:
+        return {"network_": network.eval(), "dictionary_": from_tensor(D, X)}
 
-    def _fitted_state(self, network: Unrolled, A: Dense, X: Any) -> dict:
-        return {"network_": network.eval(), "dictionary_": from_tensor(A.D, X)}
-
-    def _generator(self, device: torch.device, skip: int = 0) -> torch.Generator:
-        seed = check_random_state(self.random_state).randint(2**31)
-        return torch.Generator(device).manual_seed(int(seed) + skip)
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31))
 
     def _move_network(self, X: Any) -> torch.device:
         device = resolve_device(self.device, X)
@@ -378,17 +260,29 @@ class BaseUnrolledRegressor(
         return device
 
     def _observe(self, X: Any, method: str) -> tuple[Any, Observation]:
-        """Validate X for a fitted estimator; the network computes in the dtype of the fit."""
+        """Validate X for a fitted estimator; the network computes in the dtype of the fit.
+
+        The operator is the network's own, with unit atoms where it wants them.
+        """
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="dictionary_", method=method)
         X = validate_data(self, X, reset=False, dtype=float_dtypes(X))
         device = self._move_network(X)
         D = to_tensor(self.dictionary_, dtype=None, device=device)
-        return X, Observation(to_tensor(X, dtype=D.dtype, device=device), Dense(D))
+        return X, Observation(to_tensor(X, dtype=D.dtype, device=device), self._inside(D))
+
+    def _inside(self, D: Tensor) -> Dense:
+        return Dense(D / _norms(D)[:, None] if self._unit_atoms else D)
+
+    def _outside(self, codes: Tensor) -> Tensor:
+        if not self._unit_atoms:
+            return codes
+        D = to_tensor(self.dictionary_, dtype=codes.dtype, device=codes.device)
+        return codes / _norms(D)
 
     @torch.no_grad()
     def _run(self, obs: Observation) -> Tensor:
-        return self.network_(obs)
+        return self._outside(self.network_(obs))
 
     def _codes(self, X: Any, method: str) -> Any:
         X, obs = self._observe(X, method)
@@ -401,12 +295,18 @@ class BaseUnrolledRegressor(
         return codes[:, 0] if self._y_was_1d else codes
 
 
+def _norms(D: Tensor) -> Tensor:
+    """Return the norms of the atoms; one where an estimated atom is never active."""
+    norms = D.norm(dim=1)
+    return torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
 def _device_of(network: Unrolled) -> torch.device:
-    return next(network.parameters()).device
+    return next(chain(network.parameters(), network.buffers())).device
 
 
 @contextmanager
-def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
     """Put back the fitted attributes, all of them, if what runs inside does not end well."""
     # Private names of scikit-learn's callbacks are its own to clean up.
     before = {k: v for k, v in vars(estimator).items() if _is_fitted_state(k)}

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 from sklearn.utils._param_validation import StrOptions
 
-from sklearn_unroll.estimators._base import BaseUnrolledRegressor
-from sklearn_unroll.functional import Dense
-from sklearn_unroll.nn import Unrolled, lista
+from sklearn_unroll.estimators._base import Given
+from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
+from sklearn_unroll.nn import Unrolled, lista, support_counts
 from sklearn_unroll.nn.lista import WEIGHTS
 from sklearn_unroll.training import Trainer
 
 __all__ = ["LISTARegressor"]
 
 
-class LISTARegressor(BaseUnrolledRegressor):
+def check_support_selection(
+    selection: tuple[float, float] | None, n_layers: int, n_components: int
+) -> list[int] | None:
+    """Return the counts of each layer for a schedule in percent, or None."""
+    if selection is None:
+        return None
+    valid = len(selection) == 2 and all(
+        isinstance(percent, Real) and 0 <= percent <= 100 for percent in selection
+    )
+    if not valid:
+        raise ValueError(
+            f"support_selection must be two numbers between 0 and 100, percent added by each "
+            f"layer and percent at most, or None; got {selection!r}."
+        )
+    return support_counts(n_layers, n_components, *selection)
+
+
+class LISTARegressor(TrainedUnrolledRegressor):
     """Sparse codes by a learned, unrolled ISTA.
 
     Before training the network is ISTA with ``n_layers`` iterations on
@@ -38,7 +56,12 @@ class LISTARegressor(BaseUnrolledRegressor):
         ``"coupled"``: ``x + W_k (b - A x)``, LISTA-CP [2]_. ``"free"``: ``W1_k b + W2_k x``,
         LISTA [1]_; more parameters, and no use of the dictionary after the first step.
     tied : bool, default=False
-        Share the weights among the layers; each layer keeps its own threshold.
+        Share the weights among the layers; each layer keeps its own scalars.
+    learn_step : bool, default=False
+        Give each layer a learned step size too; coupled weights only.
+    support_selection : tuple of (float, float) or None, default=None
+        The largest entries pass unshrunk: ``min(first * k, second)`` percent of them in layer
+        k; (1.2, 13.0) was published for 10 % support. None shrinks all.
     trainer : Trainer, default=None
         How to train; None takes the default :class:`~sklearn_unroll.Trainer`.
     warm_start : bool, default=False
@@ -101,9 +124,11 @@ class LISTARegressor(BaseUnrolledRegressor):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **BaseUnrolledRegressor._parameter_constraints,
+        **TrainedUnrolledRegressor._parameter_constraints,
         "weights": [StrOptions(set(WEIGHTS))],
         "tied": ["boolean"],
+        "learn_step": ["boolean"],
+        "support_selection": [tuple, list, None],
     }
 
     def __init__(
@@ -114,6 +139,8 @@ class LISTARegressor(BaseUnrolledRegressor):
         n_layers: int = 16,
         weights: str = "coupled",
         tied: bool = False,
+        learn_step: bool = False,
+        support_selection: tuple[float, float] | None = None,
         trainer: Trainer | None = None,
         warm_start: bool = False,
         device: str | torch.device = "auto",
@@ -124,12 +151,25 @@ class LISTARegressor(BaseUnrolledRegressor):
         self.n_layers = n_layers
         self.weights = weights
         self.tied = tied
+        self.learn_step = learn_step
+        self.support_selection = support_selection
         self.trainer = trainer
         self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
 
-    def _build_network(self, A: Dense) -> Unrolled:
+    def _build_network(self, given: Given) -> Unrolled:
+        if self.learn_step and self.weights == "free":
+            raise ValueError("learn_step=True needs weights='coupled': free weights have no step.")
+        counts = check_support_selection(
+            self.support_selection, self.n_layers, given.obs.A.n_components
+        )
         return lista(
-            A, n_layers=self.n_layers, weights=self.weights, tied=self.tied, alpha=self.alpha
+            given.obs.A,
+            n_layers=self.n_layers,
+            weights=self.weights,
+            tied=self.tied,
+            learn_step=self.learn_step,
+            counts=counts,
+            alpha=self.alpha,
         )

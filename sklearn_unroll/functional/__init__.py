@@ -9,21 +9,36 @@ from sklearn_unroll.functional.problems import (
     least_squares_value,
     range_basis,
 )
-from sklearn_unroll.functional.prox import soft
+from sklearn_unroll.functional.prox import soft, support_select
 from sklearn_unroll.functional.steps import adjoint_step, coupled_step, free_step
+from sklearn_unroll.functional.weights import (
+    SymmetricWeight,
+    analytic_weight,
+    minimax_weight,
+    mutual_coherence,
+    pseudo_inverse,
+    symmetric_weight,
+)
 
 __all__ = [
     "Dense",
     "Observation",
     "Operator",
+    "SymmetricWeight",
     "adjoint_step",
     "alpha_max",
+    "analytic_weight",
     "coupled_step",
     "duality_gap",
     "free_step",
     "lasso_value",
     "least_squares_gap",
     "least_squares_value",
+    "minimax_weight",
+    "mutual_coherence",
+    "pseudo_inverse",
     "range_basis",
     "soft",
+    "support_select",
+    "symmetric_weight",
 ]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softshrink
 
-__all__ = ["soft"]
+__all__ = ["soft", "support_select"]
 
 
 def soft(z: Tensor, theta: Tensor | float) -> Tensor:
@@ -39,3 +39,48 @@ def soft(z: Tensor, theta: Tensor | float) -> Tensor:
         # One pass over memory instead of two; on a GPU reading theta would stall the stream.
         return softshrink(z, float(theta.detach()))
     return z - torch.clamp(z, -theta, theta)
+
+
+def support_select(z: Tensor, theta: Tensor | float, count: Tensor | int) -> Tensor:
+    """Soft threshold, but the ``count`` largest entries above the threshold pass unchanged.
+
+    Chen, Liu, Wang and Yin 2018, "Theoretical linear convergence of unfolded ISTA and its
+    practical weights and thresholds", support selection. An entry passes if it is *both* among
+    the ``count`` largest magnitudes and above ``theta``: ``count = 0`` is the soft threshold,
+    ``count >= n_components`` the hard one. Which entries pass is not differentiated.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n_samples, n_components)
+        The point to shrink.
+    theta : float or Tensor of shape () or (n_samples, 1)
+        Nonnegative threshold.
+    count : int or Tensor of shape (n_samples, 1)
+        How many entries may pass, in each sample.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_components)
+        The shrunk codes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_unroll.functional import support_select
+    >>> support_select(torch.tensor([[-3.0, 0.5, 2.0]]), 1.0, 1)
+    tensor([[-3., 0., 1.]])
+    """
+    with torch.no_grad():
+        magnitude = z.abs()
+        passes = magnitude > theta
+        excess = passes.sum(-1, keepdim=True) > count
+        rows = excess[:, 0].nonzero()[:, 0]
+        # Only samples with more large entries than may pass need the order of their entries.
+        if len(rows):
+            few = (
+                count[rows] if isinstance(count, Tensor) else torch.full_like(rows, count)[:, None]
+            )
+            _, order = magnitude[rows].topk(max(int(few.max()), 1))
+            ranked = torch.arange(order.shape[1], device=z.device) < few
+            passes[rows] &= torch.zeros_like(passes[rows]).scatter_(1, order, ranked)
+    return torch.where(passes, z, soft(z, theta))

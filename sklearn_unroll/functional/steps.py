@@ -39,20 +39,30 @@ def free_step(x: Tensor, obs: Observation, W1: Tensor, W2: Tensor) -> Tensor:
     return (obs.b @ W1.T).addmm_(x, W2.T)
 
 
-def coupled_step(x: Tensor, obs: Observation, W: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Return ``x + W (b - A x)``, the affine part of a LISTA-CP layer.
+def coupled_step(
+    x: Tensor,
+    r: Tensor,
+    W: Tensor,
+    gamma: Tensor | None = None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return ``x + gamma W r`` with ``r = b - A x``, the affine part of a LISTA-CP layer.
 
     Chen, Liu, Wang and Yin 2018, "Theoretical linear convergence of unfolded ISTA and its
-    practical weights and thresholds", the LISTA-CP iteration (``W`` here is their ``W^T``).
+    practical weights and thresholds", the LISTA-CP iteration (``W`` here is their ``W^T``);
+    with a step size it is that of TiLISTA and ALISTA (Liu, Chen, Wang and Yin 2019).
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_components)
         Current codes.
-    obs : Observation
-        Data and operator.
+    r : Tensor of shape (n_samples, n_features)
+        Residual.
     W : Tensor of shape (n_components, n_features)
         Weight on the residual.
+    gamma : Tensor of shape () or (n_samples, 1), default=None
+        Step size, one by default.
     out : Tensor of shape (n_samples, n_components), default=None
         Where to write, without gradients only; may be x itself, which saves a copy.
 
@@ -61,7 +71,7 @@ def coupled_step(x: Tensor, obs: Observation, W: Tensor, *, out: Tensor | None =
     Tensor of shape (n_samples, n_components)
         The point to shrink.
     """
-    return torch.addmm(x, obs.A.residual(obs.b, x), W.T, out=out)
+    return torch.addmm(x, r if gamma is None else gamma * r, W.T, out=out)
 
 
 def adjoint_step(x: Tensor, obs: Observation, gamma: Tensor | float) -> Tensor:

@@ -77,6 +77,17 @@ class UnrolledLayer(nn.Module, ABC):
         Training calls it after every optimiser step, so that a threshold stays nonnegative.
         """
 
+    def continue_from_(self, previous: UnrolledLayer) -> None:
+        """Start this layer where the previous one has been trained to; default: as it is.
+
+        Stage-wise training calls it before the layer's first stage.
+
+        Parameters
+        ----------
+        previous : UnrolledLayer
+            The layer before this one.
+        """
+
 
 class Unrolled(nn.Module):
     """A network made of layers; the only thing that training, theory and estimators see.
@@ -187,6 +198,18 @@ class Unrolled(nn.Module):
         self._check_depth(depth)
         earlier = {id(p) for layer in self.layers[: depth - 1] for p in layer.parameters()}
         return [p for p in self.layers[depth - 1].parameters() if id(p) not in earlier]
+
+    @torch.no_grad()
+    def continue_(self, depth: int) -> None:
+        """Start layer ``depth`` where the layer before it has been trained to, in place.
+
+        Parameters
+        ----------
+        depth : int
+            Layer number, counted from 1; for the first layer nothing happens.
+        """
+        if self._check_depth(depth) > 1:
+            self.layers[depth - 1].continue_from_(self.layers[depth - 2])
 
     @torch.no_grad()
     def project_(self) -> None:

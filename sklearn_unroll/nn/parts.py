@@ -1,6 +1,7 @@
-"""The parts a proximal-gradient layer is made of: weights and threshold rules.
+"""The parts a proximal-gradient layer is made of: weights, and their tying.
 
-Every weight starts as the classical algorithm: a gradient step of length ``1 / L``.
+Every weight starts as the classical algorithm, a gradient step of length ``1 / L``, or as an
+analytic weight, which needs no training.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from sklearn_unroll.functional import Dense, Observation, coupled_step, free_step
 
-__all__ = ["CoupledWeights", "FreeWeights", "LearnedThreshold"]
+__all__ = ["CoupledWeights", "FreeWeights"]
 
 
 class FreeWeights(nn.Module):
@@ -24,6 +25,8 @@ class FreeWeights(nn.Module):
         ``L``, the inverse of the first step size.
     """
 
+    uses_residual = False
+
     def __init__(self, A: Dense, lipschitz: Tensor) -> None:
         super().__init__()
         W1 = A.D / lipschitz
@@ -31,52 +34,35 @@ class FreeWeights(nn.Module):
         self.W1 = nn.Parameter(W1)
         self.W2 = nn.Parameter(torch.addmm(eye, W1, A.D.T, alpha=-1))
 
-    def forward(self, x: Tensor, obs: Observation) -> Tensor:
+    def forward(
+        self, x: Tensor, obs: Observation, r: None, gamma: None, overwrite: bool
+    ) -> Tensor:
         """Return the point to shrink, :func:`~sklearn_unroll.functional.free_step`."""
         return free_step(x, obs, self.W1, self.W2)
 
 
 class CoupledWeights(nn.Module):
-    """``x + W (b - A x)`` with W learned; starts at ``W = A^T / L``.
+    """``x + gamma W (b - A x)``, learned or fixed.
 
     Parameters
     ----------
-    A : Dense
-        The operator shared by all samples.
-    lipschitz : Tensor of shape ()
-        ``L``, the inverse of the first step size.
+    W : Tensor of shape (n_components, n_features)
+        First value, or the value: ``A^T / L`` makes a gradient step.
+    learn : bool, default=True
+        Whether W is a parameter; an analytic weight is not.
     """
 
-    def __init__(self, A: Dense, lipschitz: Tensor) -> None:
+    uses_residual = True
+
+    def __init__(self, W: Tensor, learn: bool = True) -> None:
         super().__init__()
-        self.W = nn.Parameter(A.D / lipschitz)
+        if learn:
+            self.W = nn.Parameter(W.clone())
+        else:
+            self.register_buffer("W", W.clone())
 
-    def forward(self, x: Tensor, obs: Observation) -> Tensor:
-        """Return the point to shrink, :func:`~sklearn_unroll.functional.coupled_step`.
-
-        Without gradients ``x`` is overwritten, as the contract of a layer allows.
-        """
-        overwritten = None if torch.is_grad_enabled() else x
-        return coupled_step(x, obs, self.W, out=overwritten)
-
-
-class LearnedThreshold(nn.Module):
-    """One learned threshold ``theta >= 0``, kept nonnegative by projection.
-
-    Parameters
-    ----------
-    theta : Tensor of shape ()
-        First value.
-    """
-
-    def __init__(self, theta: Tensor) -> None:
-        super().__init__()
-        self.theta = nn.Parameter(theta.clone())
-
-    def forward(self) -> Tensor:
-        """Return the threshold."""
-        return self.theta
-
-    def project_(self) -> None:
-        """Clip at zero: a negative threshold would push values apart instead of shrinking."""
-        self.theta.clamp_min_(0)
+    def forward(
+        self, x: Tensor, obs: Observation, r: Tensor, gamma: Tensor | None, overwrite: bool
+    ) -> Tensor:
+        """Return the point to shrink, :func:`~sklearn_unroll.functional.coupled_step`."""
+        return coupled_step(x, r, self.W, gamma, out=x if overwrite else None)

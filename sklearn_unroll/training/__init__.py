@@ -3,7 +3,7 @@
 from sklearn_unroll.training.history import Epoch, History
 from sklearn_unroll.training.loop import DivergenceError, Report
 from sklearn_unroll.training.objectives import Lasso, Objective, Supervised
-from sklearn_unroll.training.schedules import EndToEnd, ParameterGroup, Schedule, Stage
+from sklearn_unroll.training.schedules import EndToEnd, ParameterGroup, Schedule, Stage, StageWise
 from sklearn_unroll.training.trainer import Trainer
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Report",
     "Schedule",
     "Stage",
+    "StageWise",
     "Supervised",
     "Trainer",
 ]

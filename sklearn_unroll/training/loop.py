@@ -100,6 +100,8 @@ def train(
     start = time.perf_counter()
     for stage in stages:
         report.stage_begins(stage)
+        if stage.new_layer:
+            network.continue_(stage.depth)
         optimizer = make_optimizer(stage, options.learning_rate)
         decay = _rate_decay(optimizer, options)
         best = evaluate(network, monitor, objective, stage.depth)
@@ -114,7 +116,7 @@ def train(
         history.epochs.append(Epoch(stage.name, 0, math.nan, best, options.learning_rate, seconds))
         for epoch in range(1, options.max_epochs + 1):
             report.epoch_begins()
-            rate = optimizer.param_groups[0]["lr"]
+            rate = max(group["lr"] for group in optimizer.param_groups)
             loss = first * run_epoch(
                 network, training, objective, stage, optimizer, options, generator, scale
             )
@@ -148,6 +150,10 @@ def run_epoch(
     """Take one step per minibatch and return the mean of ``value / scale`` that they saw."""
     total = torch.zeros((), dtype=torch.float64, device=training.weight.device)
     moving = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)  # no graph below the first layer that moves
+    for parameter in moving:
+        parameter.requires_grad_(True)
     for batch in _minibatches(training, options.batch_size, generator):
         # Mean weight one in every batch on average: the mean over the epoch is the full loss.
         values = objective.value(network.iterates(batch.obs, stage.depth), batch.obs, batch.y)
@@ -161,6 +167,8 @@ def run_epoch(
         network.project_()
         total += loss.detach() * len(batch)
     optimizer.zero_grad()
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
     return float(total / len(training))
 
 
@@ -185,8 +193,18 @@ def mean_scale(objective: Objective, samples: Samples) -> float:
 
 def make_optimizer(stage: Stage, learning_rate: float) -> torch.optim.Optimizer:
     """Return Adam on the groups of a stage."""
-    groups = [{"params": g.parameters, "lr": learning_rate * g.rate} for g in stage.groups]
+    groups = []
+    for group in stage.groups:
+        rate = learning_rate * group.rate
+        if group.relative:
+            groups += [{"params": [p], "lr": rate * (_size(p) or 1.0)} for p in group.parameters]
+        else:
+            groups.append({"params": group.parameters, "lr": rate})
     return torch.optim.Adam(groups)
+
+
+def _size(parameter: Tensor) -> float:
+    return float(parameter.detach().square().mean().sqrt())
 
 
 def _rate_decay(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Callable[[float], None]:

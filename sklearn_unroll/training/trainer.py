@@ -43,7 +43,7 @@ class Trainer(BaseEstimator):
     objective : {"supervised", "lasso"} or Objective, default=None
         What to minimise. None means ``"supervised"`` where y is given and ``"lasso"`` where
         it is not.
-    schedule : {"end_to_end"} or Schedule, default="end_to_end"
+    schedule : {"end_to_end", "stage_wise"} or Schedule, default="end_to_end"
         Which parameters are trained when.
     learning_rate : float, default=1e-3
         First step size of Adam. Larger ones learn faster, but may leave directions in which
@@ -148,9 +148,9 @@ class Trainer(BaseEstimator):
         objective._validate_params()
         if objective.requires_y and not has_y:
             raise ValueError(
-                f"The objective {type(objective).__name__} of the trainer needs y, the true "
-                f"codes, but fit was given y=None. Pass y, or use an objective that needs "
-                f"none, such as Trainer(objective='lasso')."
+                f"The objective {type(objective).__name__} of the trainer requires y to be "
+                f"passed, but the target y is None. Pass y, the true codes, or use an objective "
+                f"that needs none, such as Trainer(objective='lasso')."
             )
         if "alpha" in objective.get_params() and objective.alpha is None:
             objective.set_params(alpha=alpha)

@@ -147,7 +147,7 @@ def test_cuda_where_there_is_none(data, model):
 
 
 def test_no_y_with_an_objective_that_needs_it(data, model):
-    with pytest.raises(ValueError, match=r"Supervised .*needs y.*y=None"):
+    with pytest.raises(ValueError, match=r"Supervised .*requires y.*y is None"):
         model.set_params(trainer__objective="supervised").fit(data.X)
 
 

@@ -42,17 +42,17 @@ def test_new_parameters_list_each_parameter_once(shared_problem, tied):
 def test_tied_layers_share_one_module_and_keep_their_thresholds(network):
     first, *others = network.layers
     assert all(layer.weights is first.weights for layer in others)
-    assert len({id(layer.threshold.theta) for layer in network.layers}) == 4
+    assert len({id(layer.rule.theta) for layer in network.layers}) == 4
 
 
 def test_projection_moves_negative_thresholds_to_zero_only(network):
     with torch.no_grad():
-        network.layers[1].threshold.theta.fill_(-0.3)
+        network.layers[1].rule.theta.fill_(-0.3)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     network.project_()
-    moved = before.pop("layers.1.threshold.theta")
+    moved = before.pop("layers.1.rule.theta")
     assert float(moved) == pytest.approx(-0.3)
-    assert float(network.layers[1].threshold.theta.detach()) == 0
+    assert float(network.layers[1].rule.theta.detach()) == 0
     after = dict(network.named_parameters())
     for name, old in before.items():
         torch.testing.assert_close(after[name].detach(), old, msg=name)

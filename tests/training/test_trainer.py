@@ -81,7 +81,7 @@ def test_thresholds_stay_nonnegative_after_every_step(data):
 
     class Watch(Report):
         def epoch_ends(self):
-            seen.append(min(float(layer.threshold.theta.detach()) for layer in network.layers))
+            seen.append(min(float(layer.rule.theta.detach()) for layer in network.layers))
             return False
 
     run(Trainer(Spread(), max_epochs=10, batch_size=8), network, obs, report=Watch())
@@ -157,7 +157,7 @@ def test_a_report_ends_a_stage(data):
     "make", [lambda: Trainer(objective="supervised"), lambda: Trainer(Supervised())]
 )
 def test_an_objective_that_needs_y_says_so(data, make):
-    with pytest.raises(ValueError, match=r"Supervised .*needs y.*y=None"):
+    with pytest.raises(ValueError, match=r"Supervised .*requires y.*y is None"):
         run(make(), lista(data[0].A), data[0])
 
 
