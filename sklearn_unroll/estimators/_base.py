@@ -79,7 +79,20 @@ class BaseUnrolledRegressor(
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None) -> BaseUnrolledRegressor:
-        """Set ``network_``, ``dictionary_`` and what else a subclass has."""
+        """Set ``network_``, ``dictionary_`` and what else a subclass has.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        y : array-like of shape (n_samples, n_components), default=None
+            True codes.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
 
     def predict(self, X: Any) -> Any:
         """Return the codes of observations, the last iterate of the network.

@@ -10,6 +10,7 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from torch import Tensor
 
 from sklearn_unroll.estimators._alista import WEIGHTS, compute_weight
 from sklearn_unroll.estimators._base import BaseUnrolledRegressor, Given, all_or_nothing
@@ -34,8 +35,9 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         Rows are atoms, ``X ~ codes @ dictionary``. None estimates it from the pairs.
     c1, c2 : float or "auto", default="auto"
         Threshold and momentum. ``"auto"`` takes ``0.75 / (mu s)`` and ``0.214 / (mu s)`` with s
-        the number of nonzeros, a rule that carries over from size to size; published constants
-        such as (0.07, 0.02) carry the size 250x500 in them.
+        the number of nonzeros, a rule that carries over from size to size (published constants
+        such as (0.07, 0.02) carry the size 250x500 in them), and for c1 no more than 0.7 of
+        what leaves an observation of ``fit`` at the zero code for ever.
     c3 : float or "auto", default="auto"
         Entries that may pass unshrunk, per unit of log progress. ``"auto"`` is infinite: hard
         thresholds after the first layer.
@@ -44,9 +46,10 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         of n_features, about the most that recovery at this noise can do.
     n_layers : int, default=16
         Number of layers. With noise, stop at 8 to 12.
-    weight : {"symmetric", "analytic", "minimax"}, default="symmetric"
-        Which analytic weight, see :class:`~sklearn_unroll.ALISTARegressor`. Where the symmetric
-        one does not exist the analytic one is taken.
+    weight : {"analytic", "symmetric", "minimax"}, default="analytic"
+        Which analytic weight, see :class:`~sklearn_unroll.ALISTARegressor`. The published one is
+        symmetric; the default recovers as well, and saves one of three matrix products a layer.
+        Where the symmetric one does not exist the analytic one is taken.
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache the weight, for searches over the three numbers.
     device : str or torch.device, default="auto"
@@ -113,7 +116,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         c3: float | str = "auto",
         n_nonzero: float | None = None,
         n_layers: int = 16,
-        weight: str = "symmetric",
+        weight: str = "analytic",
         memory: Any = None,
         device: str | torch.device = "auto",
     ) -> None:
@@ -159,17 +162,31 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
             W = compute_weight(self.weight, D, self.memory)
             mu = float(mutual_coherence(W, D)) if len(D) > 1 else 0.0
             n_nonzero = self._expected_nonzeros(given)
+            pinv = pseudo_inverse(D)
             # A coherence of zero makes every threshold zero, whatever the constants.
             unit = 1 / (mu * n_nonzero) if mu > 0 else 1.0
-            c1 = 0.75 * unit if self.c1 == "auto" else float(self.c1)
+            waking = largest_waking_c1(given.obs, W, pinv, mu)
+            if self.c1 == "auto":
+                c1 = min(0.75 * unit, 0.7 * float(waking.min()))
+            else:
+                c1 = float(self.c1)
             c2 = 0.214 * unit if self.c2 == "auto" else float(self.c2)
             c3 = float("inf") if self.c3 == "auto" else float(self.c3)
-            rule = AdaptiveRule(pseudo_inverse(D), mu, c1, c2, c3)
+            if self.weight == "analytic":
+                pinv = (pinv * D).sum(1)  # leverages: one matrix product less in every layer
+            rule = AdaptiveRule(pinv, mu, c1, c2, c3)
             network = hyperlista(W, rule, n_layers=self.n_layers)
             vars(self).update(self._fitted_state(network, given.D, given.X))
             self.c1_, self.c2_, self.c3_ = c1, c2, c3
             self.mu_, self.n_nonzero_ = mu, n_nonzero
-        self._warn_of_sleepers(given.obs)
+        if c1 >= float(waking.min()):
+            warnings.warn(
+                f"c1={c1:.4g} is too large: {int((c1 >= waking).sum())} of the first "
+                f"{len(waking) - 1} nonzero observations never leave the zero code. All of them "
+                f"do for c1 < {float(waking.min()):.4g}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def _expected_nonzeros(self, given: Given) -> float:
@@ -179,20 +196,15 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
             return max(given.D.shape[1] / 5, 1.0)
         return max(float((given.codes != 0).sum(1).double().mean()), 1.0)
 
-    @torch.no_grad()
-    def _warn_of_sleepers(self, obs: Observation) -> None:
-        """Warn where the zero code is a fixed point although the observation is not zero."""
-        obs = obs.take(slice(0, 1000))
-        asleep = ~self.network_(obs, depth=1).any(1) & obs.b.any(1)
-        if not asleep.any():
-            return
-        layer = self.network_.layers[0]
-        reach = (obs.b @ layer.weights.W.T).abs().amax(1)
-        error = self.mu_ * (obs.b @ layer.rule.pinv.T).abs().sum(1)
-        largest = float((reach / error)[obs.b.any(1)].min())
-        warnings.warn(
-            f"c1={self.c1_:.4g} is too large: {int(asleep.sum())} of the first {len(asleep)} "
-            f"observations never leave the zero code. All of them do for c1 < {largest:.4g}.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+
+def largest_waking_c1(obs: Observation, W: Tensor, pinv: Tensor, mu: float) -> Tensor:
+    """Return, per sample, the c1 from which on the zero code is a fixed point.
+
+    The first layer leaves zero where ``c1 mu ||A^+ b||_1 < ||W b||_inf``.
+    """
+    b = obs.b[:5000]
+    b = b[b.any(1)]
+    reach = (b @ W.T).abs().amax(1)
+    error = mu * (b @ pinv.T).abs().sum(1)
+    # With a coherence or observations of zero there is nothing to wake up from.
+    return torch.cat([reach / error, b.new_tensor([float("inf")])])

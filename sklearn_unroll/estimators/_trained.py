@@ -11,6 +11,7 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import _num_samples
 
 from sklearn_unroll.estimators._base import BaseUnrolledRegressor, Given, all_or_nothing
 from sklearn_unroll.estimators._progress import CallbackReport
@@ -144,14 +145,14 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
         return self
 
-    def _default_trainer(self, has_y: bool) -> Trainer:
-        """Return the published recipe; subclasses override it where they have their own."""
+    def _default_trainer(self, n_samples: int) -> Trainer:
+        """Return the recipe of this network; subclasses override it where they have their own."""
         return Trainer()
 
     def _given(
         self, X: Any, y: Any, sample_weight: Any, reset: bool, keep_dictionary: bool
     ) -> tuple[Trainer, Given]:
-        trainer = self._default_trainer(y is not None) if self.trainer is None else self.trainer
+        trainer = self._default_trainer(_num_samples(X)) if self.trainer is None else self.trainer
         trainer._validate_params()
         objective = trainer.resolve_objective(y is not None, self.alpha)
         if not objective.requires_y and self.dictionary is not None:

@@ -73,14 +73,18 @@ def support_select(z: Tensor, theta: Tensor | float, count: Tensor | int) -> Ten
     with torch.no_grad():
         magnitude = z.abs()
         passes = magnitude > theta
-        excess = passes.sum(-1, keepdim=True) > count
-        rows = excess[:, 0].nonzero()[:, 0]
-        # Only samples with more large entries than may pass need the order of their entries.
-        if len(rows):
-            few = (
-                count[rows] if isinstance(count, Tensor) else torch.full_like(rows, count)[:, None]
-            )
-            _, order = magnitude[rows].topk(max(int(few.max()), 1))
-            ranked = torch.arange(order.shape[1], device=z.device) < few
-            passes[rows] &= torch.zeros_like(passes[rows]).scatter_(1, order, ranked)
-    return torch.where(passes, z, soft(z, theta))
+        excess = (passes.sum(-1, keepdim=True) > count)[:, 0].nonzero()[:, 0]
+    out = torch.where(passes, z, z.new_zeros(()))
+    if not len(excess):
+        return out
+    # Only samples with more large entries than may pass need their order, and a soft threshold.
+    with torch.no_grad():
+        few = count[excess] if isinstance(count, Tensor) else count
+        most = max(int(few.max()) if isinstance(few, Tensor) else few, 1)
+        _, order = magnitude[excess].topk(most)
+        ranked = (torch.arange(most, device=z.device) < few).expand(order.shape)
+        passes = passes[excess] & torch.zeros_like(passes[excess]).scatter_(1, order, ranked)
+    per_sample = isinstance(theta, Tensor) and theta.ndim > 0
+    z = z[excess]
+    shrunk = soft(z, theta[excess] if per_sample else theta)
+    return out.index_copy(0, excess, torch.where(passes, z, shrunk))

@@ -60,7 +60,7 @@ class ProxGradLayer(UnrolledLayer):
     Parameters
     ----------
     weights : Module
-        Maps (x, obs, residual, gamma) to the point to shrink; one module in several layers
+        Maps (x, obs, gamma) to the point to shrink; one module in several layers
         ties them.
     rule : Module
         Gives threshold, step size, momentum and support count; see
@@ -88,14 +88,15 @@ class ProxGradLayer(UnrolledLayer):
     def forward(self, state: ProxGradState, obs: Observation) -> ProxGradState:
         """Run one iteration."""
         x = state.x
-        r = obs.A.residual(obs.b, x) if self.weights.uses_residual else None
-        step, memory = self.rule(x, r, obs, state.memory)
-        overwrite = not (torch.is_grad_enabled() or self.rule.uses_momentum)
-        z = self.weights(x, obs, r, step.gamma, overwrite)
-        if step.beta is not None:
-            z = torch.addcmul(z, step.beta, x - state.x_prev)
-        shrunk = self.shrinkage(z, step)
-        return ProxGradState(shrunk, x if self.rule.uses_momentum else shrunk, memory)
+        if not self.rule.adaptive:
+            step = self.rule()
+            shrunk = self.shrinkage(self.weights(x, obs, step.gamma), step)
+            return ProxGradState(shrunk, shrunk)
+        r = obs.A.residual(obs.b, x)
+        update = r @ self.weights.W.T
+        step, memory = self.rule(x, r, update, state.memory)
+        z = torch.addcmul(x + update, step.beta, x - state.x_prev)
+        return ProxGradState(self.shrinkage(z, step), x, memory)
 
     def readout(self, state: ProxGradState) -> Tensor:
         """Return the codes."""

@@ -25,8 +25,6 @@ class FreeWeights(nn.Module):
         ``L``, the inverse of the first step size.
     """
 
-    uses_residual = False
-
     def __init__(self, A: Dense, lipschitz: Tensor) -> None:
         super().__init__()
         W1 = A.D / lipschitz
@@ -34,9 +32,7 @@ class FreeWeights(nn.Module):
         self.W1 = nn.Parameter(W1)
         self.W2 = nn.Parameter(torch.addmm(eye, W1, A.D.T, alpha=-1))
 
-    def forward(
-        self, x: Tensor, obs: Observation, r: None, gamma: None, overwrite: bool
-    ) -> Tensor:
+    def forward(self, x: Tensor, obs: Observation, gamma: None = None) -> Tensor:
         """Return the point to shrink, :func:`~sklearn_unroll.functional.free_step`."""
         return free_step(x, obs, self.W1, self.W2)
 
@@ -52,8 +48,6 @@ class CoupledWeights(nn.Module):
         Whether W is a parameter; an analytic weight is not.
     """
 
-    uses_residual = True
-
     def __init__(self, W: Tensor, learn: bool = True) -> None:
         super().__init__()
         if learn:
@@ -61,8 +55,11 @@ class CoupledWeights(nn.Module):
         else:
             self.register_buffer("W", W.clone())
 
-    def forward(
-        self, x: Tensor, obs: Observation, r: Tensor, gamma: Tensor | None, overwrite: bool
-    ) -> Tensor:
-        """Return the point to shrink, :func:`~sklearn_unroll.functional.coupled_step`."""
-        return coupled_step(x, r, self.W, gamma, out=x if overwrite else None)
+    def forward(self, x: Tensor, obs: Observation, gamma: Tensor | None = None) -> Tensor:
+        """Return the point to shrink, :func:`~sklearn_unroll.functional.coupled_step`.
+
+        Without gradients ``x`` is overwritten, as the contract of a layer allows.
+        """
+        r = obs.A.residual(obs.b, x)
+        overwritten = None if torch.is_grad_enabled() else x
+        return coupled_step(x, r, self.W, gamma, out=overwritten)

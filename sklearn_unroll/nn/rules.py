@@ -1,17 +1,15 @@
 """Rules: where a layer's threshold, step size, momentum and support count come from.
 
-A rule is asked once a layer. It may keep a memory per sample from layer to layer, and says
-whether it needs the previous iterate.
+A learned rule is the same for all samples. An adaptive one looks at the iterate and keeps a
+memory per sample from layer to layer.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-from sklearn_unroll.functional import Observation
 
 __all__ = ["AdaptiveRule", "LearnedRule", "Step"]
 
@@ -50,7 +48,7 @@ class LearnedRule(nn.Module):
         How many entries may pass unshrunk; not learned.
     """
 
-    uses_momentum = False
+    adaptive = False
 
     def __init__(self, theta: Tensor, gamma: Tensor | None = None, count: int = 0) -> None:
         super().__init__()
@@ -58,18 +56,22 @@ class LearnedRule(nn.Module):
         self.gamma = None if gamma is None else nn.Parameter(gamma.clone())
         self.count = count
 
-    def forward(
-        self, x: Tensor, r: Tensor | None, obs: Observation, memory: Any
-    ) -> tuple[Step, Any]:
-        """Return the scalars; there is no memory."""
-        return Step(self.theta, self.gamma, None, self.count), None
+    def forward(self) -> Step:
+        """Return the scalars."""
+        return Step(self.theta, self.gamma, None, self.count)
 
     def project_(self) -> None:
         """Clip the threshold at zero: a negative one would push values apart."""
         self.theta.clamp_min_(0)
 
     def continue_from_(self, previous: LearnedRule) -> None:
-        """Start where the previous layer has been trained to; errors, so thresholds, shrink."""
+        """Start where the previous layer has been trained to; errors, so thresholds, shrink.
+
+        Parameters
+        ----------
+        previous : LearnedRule
+            The rule of the layer before.
+        """
         self.theta.copy_(0.7 * previous.theta)
         if self.gamma is not None:
             self.gamma.copy_(previous.gamma)
@@ -86,14 +88,16 @@ class AdaptiveRule(nn.Module):
     Parameters
     ----------
     pinv : Tensor of shape (n_components, n_features)
-        Pseudo-inverse ``A^+``.
+        Pseudo-inverse ``A^+``; or, of shape (n_components,), the leverages ``h`` of the atoms
+        where the layer's weight is the analytic one: then ``A^+ r = h W r`` needs no product
+        with another matrix.
     mu : float
         Generalised mutual coherence of the layer's weight.
     c1, c2, c3 : float
         The three numbers, nonnegative; ``c3`` may be infinite.
     """
 
-    uses_momentum = True
+    adaptive = True
 
     def __init__(self, pinv: Tensor, mu: float, c1: float, c2: float, c3: float) -> None:
         super().__init__()
@@ -104,11 +108,14 @@ class AdaptiveRule(nn.Module):
     # A to the residual of another matrix, has no mu, and takes p_k as a fraction of n that it
     # cuts at 1; the paper's step size is one, and its p_k a number of entries.
     def forward(
-        self, x: Tensor, r: Tensor, obs: Observation, memory: Tensor | None
+        self, x: Tensor, r: Tensor, update: Tensor, memory: Tensor | None
     ) -> tuple[Step, Tensor]:
         """Return the scalars of every sample; the memory is ``||A^+ b||_1``, seen at x = 0."""
         tiny = torch.finfo(r.dtype).tiny
-        error = (r @ self.pinv.T).abs().sum(-1, keepdim=True)
+        if self.pinv.ndim == 1:
+            error = update.abs() @ self.pinv[:, None]
+        else:
+            error = (r @ self.pinv.T).abs().sum(-1, keepdim=True)
         first = error if memory is None else memory
         progress = torch.log(first.clamp_min(tiny) / error.clamp_min(tiny)).clamp_min(0)
         # At x = 0 there is no progress, and infinity times zero would be NaN.
@@ -118,7 +125,13 @@ class AdaptiveRule(nn.Module):
         return Step(theta, None, beta, p.round().long()), first
 
     def project_(self) -> None:
-        """Nothing is learned."""
+        """Do nothing, since nothing is learned."""
 
     def continue_from_(self, previous: AdaptiveRule) -> None:
-        """Nothing is learned."""
+        """Do nothing, since nothing is learned.
+
+        Parameters
+        ----------
+        previous : AdaptiveRule
+            The rule of the layer before.
+        """

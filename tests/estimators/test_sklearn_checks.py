@@ -11,12 +11,17 @@ import pytest
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from sklearn_unroll import LISTARegressor, Trainer
+from sklearn_unroll import ALISTARegressor, HyperLISTARegressor, LISTARegressor, Trainer
+from sklearn_unroll.training import StageWise
 
 ESTIMATORS = [
     LISTARegressor(),
     LISTARegressor(weights="free", tied=True, trainer=Trainer(max_epochs=20)),
     LISTARegressor(n_layers=1, trainer=Trainer("lasso", max_epochs=20)),
+    ALISTARegressor(
+        n_layers=2, trainer=Trainer(schedule=StageWise(), learning_rate=0.1, max_epochs=5)
+    ),
+    HyperLISTARegressor(),
 ]
 
 
@@ -25,7 +30,7 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS[:1])
+@pytest.mark.parametrize("estimator", [ESTIMATORS[0], ESTIMATORS[3]])
 def test_the_checks_are_as_many_as_they_should_be(estimator):
     checks = [check for _, check in estimator_checks.estimator_checks_generator(estimator)]
     names = [c.func.__name__ if isinstance(c, partial) else c.__name__ for c in checks]
