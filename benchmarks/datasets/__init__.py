@@ -1,0 +1,12 @@
+"""One file per dataset: a function ``load(**sizes)``, and the sizes ``FULL`` and ``QUICK``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+
+
+def all_datasets() -> dict[str, ModuleType]:
+    """Return the modules of this folder by name."""
+    return {m.name: import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__)}

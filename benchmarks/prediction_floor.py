@@ -1,0 +1,95 @@
+"""How near ``LISTARegressor.predict`` is to the speed limit of a dense network.
+
+``python -m benchmarks.prediction_floor`` times ``predict`` of 16 layers (with the validation of
+its input and the conversions) and the bare matrix products of 16 layers (``floor.py``) in turn,
+in one run, and prints the ratio, for the shape of the test bed and for that of 8x8 patches. The
+target is at most 1.25 on the test bed. On small signals with many atoms the products are cheap
+and the shrinkage, one pass over the codes per layer, weighs more.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.base import Solver
+from benchmarks.datasets import gaussian
+from benchmarks.floor import N_LAYERS, Floor
+from benchmarks.report import RESULTS, print_table, write_csv
+from benchmarks.run import positive
+from benchmarks.solvers.lista import UntrainedISTA
+from benchmarks.timing import cpu_model, installed_versions, limit_threads, measure
+
+TARGET = 1.25
+SHAPES = ((250, 500), (64, 256))  # n_features, n_components
+COLUMNS = ("n_features", "n_components", "batch", "dtype", "threads")
+COLUMNS += ("floor_us", "predict_us", "ratio", "ratio_of_minima")
+
+
+def compare(
+    shape: tuple[int, int], batches: Sequence[int], threads: int, repeats: int
+) -> list[dict]:
+    """Return one row per batch size and dtype; the times are microseconds per signal.
+
+    ``ratio`` is the median over the rounds of predict's time by the floor's of that round.
+    """
+    n_features, n_components = shape
+    data = gaussian.load(max(batches), n_features, n_components, n_train=2)
+    rows = []
+    for dtype in ("float32", "float64"):
+        dataset = data.astype(dtype)
+        settings = {"threads": threads, "dtype": dtype}
+        solvers: dict[str, Solver] = {
+            "floor": Floor(**settings),
+            "predict": UntrainedISTA(**settings, n_layers=N_LAYERS),
+        }
+        for solver in solvers.values():
+            solver.prepare(dataset)
+        for batch in batches:
+            X = dataset.X[:batch]
+            jobs = {key: lambda s=s, X=X: s.solve(X) for key, s in solvers.items()}
+            measure(jobs, 1)  # warm up
+            times = measure(jobs, repeats)
+            floor, predict = times["floor"], times["predict"]
+            rows.append(
+                {
+                    "n_features": n_features,
+                    "n_components": n_components,
+                    "batch": batch,
+                    "dtype": dtype,
+                    "threads": threads,
+                    "floor_us": 1e6 * median(floor) / batch,
+                    "predict_us": 1e6 * median(predict) / batch,
+                    "ratio": median(p / f for p, f in zip(predict, floor, strict=True)),
+                    "ratio_of_minima": min(predict) / min(floor),
+                    "versions": installed_versions(),
+                    "cpu": cpu_model(),
+                }
+            )
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Run, print and write ``prediction_floor.csv``; return its path."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prediction_floor")
+    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs")
+    parser.add_argument("--threads", type=positive, default=1)
+    parser.add_argument("--repeats", type=positive, default=11)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the CSV")
+    options = parser.parse_args(argv)
+    shapes, batches = SHAPES, (1000, 10_000)
+    if options.quick:
+        shapes, batches = ((50, 100),), (100, 600)
+    rows = []
+    with limit_threads(options.threads) as threads:
+        print(f"{N_LAYERS} layers, {threads}", flush=True)
+        for shape in shapes:
+            rows += compare(shape, batches, options.threads, options.repeats)
+    print_table(rows, COLUMNS, title=f"predict / bare matrix products, target <= {TARGET}")
+    return write_csv(rows, options.output / "prediction_floor.csv")
+
+
+if __name__ == "__main__":
+    main()
