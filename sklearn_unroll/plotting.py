@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_unroll.estimators._validation import to_tensor
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import duality_gap, nmse_db
+from sklearn_unroll.metrics._checks import to_numpy
 from sklearn_unroll.reference import FISTA, ISTA, iterates
 
 if TYPE_CHECKING:
@@ -110,16 +111,20 @@ class ConvergenceDisplay:
             The display, drawn.
         """
         check_is_fitted(estimator)
+        compare_with = [compare_with] if isinstance(compare_with, str) else list(compare_with)
         unknown = set(compare_with) - set(CLASSICAL)
         if unknown:
             raise ValueError(
                 f"compare_with has unknown solvers {sorted(unknown)}; "
                 f"expected some of {sorted(CLASSICAL)}."
             )
-        staged = {name or type(estimator).__name__: list(estimator.staged_predict(X))}
+        name = name or type(estimator).__name__
+        if name in compare_with:
+            raise ValueError(f"name={name!r} is also that of a solver in compare_with.")
+        staged = {name: list(estimator.staged_predict(X))}
         cpu = torch.device("cpu")
         D = to_tensor(estimator.dictionary_, dtype=torch.float64, device=cpu)
-        obs = Observation(to_tensor(np.asarray(X), dtype=torch.float64, device=cpu), Dense(D))
+        obs = Observation(to_tensor(to_numpy(X), dtype=torch.float64, device=cpu), Dense(D))
         n_iter = estimator.network_.depth
         for solver in compare_with:
             method = CLASSICAL[solver](obs, estimator.alpha)
@@ -129,7 +134,7 @@ class ConvergenceDisplay:
             y,
             X=X,
             dictionary=D.numpy(),
-            alpha=estimator.alpha,
+            alpha=getattr(estimator, "alpha", None),
             ax=ax,
             **line_kw,
         )
@@ -183,6 +188,8 @@ class ConvergenceDisplay:
             quantity = "gap"
 
             def quality(codes):
+                codes = to_numpy(codes)
+                codes = codes[:, None] if np.ndim(codes) == 1 else codes
                 return duality_gap(X, codes, dictionary, alpha).mean()
 
         curves = {
@@ -211,7 +218,9 @@ class ConvergenceDisplay:
         self.lines_ = []
         for name, values in self.curves.items():
             layers = np.arange(1, len(values) + 1)
-            self.lines_ += self.ax_.plot(layers, values, marker=".", label=name, **line_kw)
+            self.lines_ += self.ax_.plot(
+                layers, values, **{"marker": ".", "label": name, **line_kw}
+            )
         self.ax_.set(xlabel="layer or iteration", ylabel=LABELS[self.quantity])
         if self.quantity == "gap":
             self.ax_.set_yscale("log")

@@ -10,6 +10,7 @@ from itertools import chain
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from sklearn.base import (
     BaseEstimator,
@@ -29,12 +30,18 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from sklearn_unroll.estimators._validation import (
+    check_codes,
     check_codes_match,
     check_dictionary,
+    check_magnitude,
+    check_numeric,
     estimate_dictionary,
     float_dtypes,
     from_tensor,
+    refuse_complex,
     resolve_device,
+    to_computed,
+    to_cpu,
     to_tensor,
 )
 from sklearn_unroll.functional import Dense, Observation, lasso_value
@@ -129,8 +136,8 @@ class BaseUnrolledRegressor(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_components)
-            Codes.
+        X : array-like of shape (n_samples, n_components) or (n_samples,)
+            Codes; one-dimensional where y was.
 
         Returns
         -------
@@ -139,10 +146,12 @@ class BaseUnrolledRegressor(
         """
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="dictionary_", method="inverse_transform")
-        codes = check_array(X, dtype=float_dtypes(X))
+        refuse_complex(X, "X")
+        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
         device = self._move_network(codes)
         D = to_tensor(self.dictionary_, dtype=None, device=device)
-        z = to_tensor(codes, dtype=D.dtype, device=device)
+        z = to_computed(codes, D)
+        z = z[:, None] if z.ndim == 1 else z
         check_codes_match(z, D)
         return from_tensor(Dense(D)(z), codes)
 
@@ -170,7 +179,8 @@ class BaseUnrolledRegressor(
         """Return R^2 of the codes, or minus the mean objective where there is no y.
 
         The objective is ``0.5 ||x - z D||^2 + alpha ||z||_1``, with ``alpha = 0`` for
-        estimators that have none.
+        estimators that have none. Models with different alpha minimise different objectives:
+        do not choose alpha by this score.
 
         R^2 is the mean over components, which weighs rare atoms heavily; for sparse codes
         :func:`sklearn_unroll.metrics.nmse_db` says more.
@@ -195,12 +205,15 @@ class BaseUnrolledRegressor(
         weight = self._weights(sample_weight, X, obs.b)
         weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
         D = Dense(to_tensor(self.dictionary_, dtype=obs.b.dtype, device=obs.b.device))
-        alpha = getattr(self, "alpha", 0.0)
+        alpha = self._objective_alpha()
         total = sum(
             (weight[rows] * lasso_value(self._run(chunk), Observation(chunk.b, D), alpha)).sum()
             for rows, chunk in obs.chunks()
         )
         return -float(total / weight.sum())
+
+    def _objective_alpha(self) -> float:
+        return 0.0
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
@@ -217,6 +230,7 @@ class BaseUnrolledRegressor(
         state = super().__getstate__().copy()
         if "network_" in state and _device_of(state["network_"]).type != "cpu":
             state["network_"] = deepcopy(state["network_"]).cpu()
+            state["_stream"] = to_cpu(state.get("_stream"))
         return state
 
     @property
@@ -227,6 +241,8 @@ class BaseUnrolledRegressor(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool, keep_dictionary: bool = False
     ) -> Given:
         """Validate what fit was given: the one validation path."""
+        refuse_complex(X, "X")
+        check_codes(y)
         dtypes = float_dtypes(X)
         if y is None:
             X = validate_data(self, X, y, reset=reset, dtype=dtypes)
@@ -240,6 +256,7 @@ class BaseUnrolledRegressor(
         weight = self._weights(sample_weight, X, b)
         codes = None
         if y is not None:
+            check_numeric(y)
             codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
         D = self._resolve_dictionary(b, codes, weight, keep_dictionary)
         if codes is not None:
@@ -251,17 +268,19 @@ class BaseUnrolledRegressor(
         if self.dictionary is not None:
             return check_dictionary(self.dictionary, b.shape[1], b.dtype, b.device)
         if keep and self.__sklearn_is_fitted__():
-            return to_tensor(self.dictionary_, dtype=b.dtype, device=b.device)
-        return estimate_dictionary(b, codes, weight)
+            return check_dictionary(self.dictionary_, b.shape[1], b.dtype, b.device)
+        return check_magnitude(estimate_dictionary(b, codes, weight))
 
     def _weights(self, sample_weight: Any, X: Any, b: Tensor) -> Tensor | None:
         if sample_weight is None:
             return None
+        if isinstance(sample_weight, (list, tuple)):
+            sample_weight = np.asarray(sample_weight)
         checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         return to_tensor(checked, dtype=b.dtype, device=b.device)
 
     def _fitted_state(self, network: Unrolled, D: Tensor, X: Any) -> dict:
-        return {"network_": network.eval(), "dictionary_": from_tensor(D, X)}
+        return {"network_": network.eval(), "dictionary_": from_tensor(D.clone(), X)}
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31))
@@ -279,10 +298,11 @@ class BaseUnrolledRegressor(
         """
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="dictionary_", method=method)
+        refuse_complex(X, "X")
         X = validate_data(self, X, reset=False, dtype=float_dtypes(X))
         device = self._move_network(X)
         D = to_tensor(self.dictionary_, dtype=None, device=device)
-        return X, Observation(to_tensor(X, dtype=D.dtype, device=device), self._inside(D))
+        return X, Observation(to_computed(X, D), self._inside(D))
 
     def _inside(self, D: Tensor) -> Dense:
         return Dense(D / _norms(D)[:, None] if self._unit_atoms else D)

@@ -68,7 +68,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         DivergenceError
             If the training loss becomes infinite or NaN; the estimator is left as it was.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), torch.enable_grad():
             trainer, given = self._given(X, y, sample_weight, True, self.warm_start)
             network = self._initial_network(given, resume=self.warm_start)
 
@@ -112,7 +112,8 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         y : array-like of shape (n_samples, n_components), default=None
             True codes, as in ``fit``.
         sample_weight : array-like of shape (n_samples,), default=None
-            Nonnegative weights of the samples in the loss.
+            Nonnegative weights of the samples in the loss; only their ratios within the batch
+            matter.
 
         Returns
         -------
@@ -126,7 +127,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         DivergenceError
             If the loss or a parameter becomes infinite or NaN; the estimator is left as it was.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), torch.enable_grad():
             first = not self.__sklearn_is_fitted__()
             trainer, given = self._given(X, y, sample_weight, first, True)
             network = self._initial_network(given, resume=not first)
@@ -144,6 +145,30 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
             self._stream = (n_updates + 1, optimizer_state)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
         return self
+
+    def set_params(self, **params: Any) -> TrainedUnrolledRegressor:
+        """Set parameters of this estimator, of its trainer, and of the trainer's parts.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters, such as ``n_layers`` or ``trainer__learning_rate``. The latter makes the
+            recipe of this network a trainer of its own where ``trainer`` is None.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        nested = any(name.startswith("trainer__") for name in params)
+        if nested and self.trainer is None and "trainer" not in params:
+            self.trainer = self._default_trainer(n_samples=1000)
+        return super().set_params(**params)
+
+    def _objective_alpha(self) -> float:
+        objective = None if self.trainer is None else self.trainer.objective
+        own = getattr(objective, "alpha", None)
+        return self.alpha if own is None else own
 
     def _default_trainer(self, n_samples: int) -> Trainer:
         """Return the recipe of this network; subclasses override it where they have their own."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils._array_api import (
     get_namespace_and_device,
@@ -32,15 +33,15 @@ def resolve_device(device: str | torch.device, X: Any) -> torch.device:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
-            f"device={device!r} is not known. Use 'auto', 'cpu', 'cuda', 'cuda:1', 'mps', or a "
+            f"device={device!r} is not known. Use 'auto', 'cpu', 'cuda', 'cuda:1', or a "
             f"torch.device."
         ) from error
-    missing = (
-        (chosen.type == "cuda" and not torch.cuda.is_available())
-        or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count())
-        or (chosen.type == "mps" and not torch.backends.mps.is_available())
-    )
-    if missing:
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"device={str(chosen)!r} is not supported: float64 is needed. Use 'auto', 'cpu' or "
+            f"'cuda'."
+        )
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device={str(chosen)!r} was asked for, but torch {torch.__version__} sees no such "
             f"device here. Use device='auto' or device='cpu'."
@@ -67,6 +68,61 @@ def from_tensor(tensor: Tensor, like: Any) -> Any:
     return array if isinstance(like, np.ndarray) else move_to(array, xp=xp, device=device)
 
 
+def to_computed(array: Any, D: Tensor) -> Tensor:
+    """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
+    tensor = to_tensor(array, dtype=D.dtype, device=D.device)
+    if D.dtype == torch.float32 and not bool(torch.isfinite(tensor).all()):
+        raise ValueError(
+            "Input contains values too large for float32, the dtype of the fit. Rescale it, or "
+            "fit in float64."
+        )
+    return tensor
+
+
+def to_cpu(nested: Any) -> Any:
+    """Return nested dicts, lists and tuples with all tensors on the host."""
+    if isinstance(nested, Tensor):
+        return nested.cpu()
+    if isinstance(nested, dict):
+        return {key: to_cpu(value) for key, value in nested.items()}
+    if isinstance(nested, (list, tuple)):
+        return type(nested)(to_cpu(value) for value in nested)
+    return nested
+
+
+def refuse_complex(array: Any, name: str) -> None:
+    """Raise for complex arrays of any namespace; scikit-learn sees only numpy's."""
+    if "complex" in str(getattr(array, "dtype", "")):
+        raise ValueError(f"Complex data not supported: {name} is complex.")
+
+
+def check_codes(y: Any) -> None:
+    """Raise for codes that scikit-learn lets through and torch cannot take."""
+    refuse_complex(y, "y")
+    if issparse(y):
+        raise TypeError("Sparse data was passed for y, but dense codes are required: y.toarray().")
+
+
+def check_numeric(y: Any) -> None:
+    """Raise for codes that are no numbers."""
+    if isinstance(y, np.ndarray) and y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y must hold numbers, the codes of X; got dtype {y.dtype}. If y are labels for a "
+            f"later step of a Pipeline, give the dictionary and use "
+            f"trainer=Trainer(objective='lasso'), which ignores them."
+        )
+
+
+def check_magnitude(D: Tensor) -> Tensor:
+    """Return D, and raise if the squares of its entries overflow."""
+    if not bool(torch.isfinite(D.square().sum())):
+        raise ValueError(
+            f"The dictionary has entries too large for {D.dtype} (largest "
+            f"{float(D.abs().max()):.3g}): their squares overflow. Rescale it."
+        )
+    return D
+
+
 def check_dictionary(dictionary: Any, n_features: int, dtype: torch.dtype, device) -> Tensor:
     """Return a user's dictionary as a tensor of shape (n_components, n_features)."""
     if isinstance(dictionary, Tensor):
@@ -80,7 +136,10 @@ def check_dictionary(dictionary: Any, n_features: int, dtype: torch.dtype, devic
         if not bool(torch.isfinite(D).all()):
             raise ValueError("Input dictionary contains NaN or infinity.")
     else:
-        D = check_array(dictionary, dtype=float_dtypes(dictionary), input_name="dictionary")
+        try:
+            D = check_array(dictionary, dtype=float_dtypes(dictionary), input_name="dictionary")
+        except ValueError as error:
+            raise ValueError(f"Invalid dictionary: {error}") from error
     D = to_tensor(D, dtype=dtype, device=device)
     if D.shape[1] != n_features:
         hint = (
@@ -92,6 +151,9 @@ def check_dictionary(dictionary: Any, n_features: int, dtype: torch.dtype, devic
             f"dictionary has shape {tuple(D.shape)}, but X has {n_features} features; expected "
             f"shape (n_components, {n_features}).{hint}"
         )
+    if not len(D):
+        raise ValueError(f"dictionary has no atoms, its shape is {tuple(D.shape)}.")
+    check_magnitude(D)
     zero = torch.nonzero((D == 0).all(1)).flatten().tolist()
     if zero:
         raise ValueError(

@@ -80,7 +80,7 @@ def alpha_max(obs: Observation) -> Tensor:
 
 
 def duality_gap(
-    x: Tensor, obs: Observation, alpha: Tensor | float, *, relative: bool = False
+    x: Tensor, obs: Observation, alpha: Tensor | float, *, relative: bool = True
 ) -> Tensor:
     """Return the lasso duality gap ``P(x) - D(u)`` per sample; it bounds ``P(x) - min P``.
 
@@ -97,7 +97,7 @@ def duality_gap(
         Data and operator.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
-    relative : bool, default=False
+    relative : bool, default=True
         Divide by ``P(0) = 0.5 ||b||^2`` (where b = 0 the gap is divided by 1).
 
     Returns

@@ -97,7 +97,9 @@ def duality_gap_scorer(estimator: Any, X: ArrayLike, y: Any = None) -> float:
             f"alpha, which define the problem; {type(estimator).__name__} has no "
             f"{' and no '.join(missing)}."
         )
-    gap = duality_gap(X, estimator.predict(X), estimator.dictionary_, estimator.alpha)
+    codes = estimator.predict(X)
+    codes = codes[:, None] if codes.ndim == 1 else codes
+    gap = duality_gap(X, codes, estimator.dictionary_, estimator.alpha)
     return float(0.0 - gap.mean())
 
 

@@ -197,6 +197,10 @@ def lista(
     """
     # NOTE[DIFF]: the official code shares W1 among the layers even when it is not tied, and
     # uses 1.001 L; the paper's layers each have their own W1, and L is what ISTA uses.
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {WEIGHTS}, got {weights!r}.")
+    if A.per_sample:
+        raise ValueError("LISTA needs one operator for all samples, got one for each.")
     lipschitz = A.lipschitz()
     if lipschitz == 0:
         lipschitz = lipschitz + 1  # A = 0: any step is a fixed point, keep the weights finite

@@ -15,6 +15,7 @@ from sklearn_unroll.functional import (
     range_basis,
     soft,
 )
+from sklearn_unroll.reference._checks import check_observation, check_positive
 from sklearn_unroll.reference.solver import Method, Solution, minimize
 
 __all__ = ["FISTA", "ISTA", "GradientDescent", "fista", "gradient_descent", "ista"]
@@ -194,10 +195,15 @@ class FISTA(Method):
         return new
 
 
-def _check_alpha(alpha: Tensor | float) -> None:
-    positive = bool((alpha > 0).all()) if isinstance(alpha, Tensor) else alpha > 0
-    if not positive:
-        raise ValueError(f"alpha must be positive, got {alpha}. Use gradient_descent for 0.")
+def _solve(method: type[Method], obs: Observation, tol: float, max_iter: int, **given) -> Solution:
+    """Check what was given, then minimise."""
+    check_observation(obs)
+    for name in ("alpha", "step"):
+        if given.get(name) is not None:
+            given[name] = check_positive(name, given[name], obs)
+    if given.get("step") is not None:
+        given["step"] = _column(given["step"])
+    return minimize(method(obs, **given), obs, tol=tol, max_iter=max_iter)
 
 
 def gradient_descent(
@@ -213,8 +219,8 @@ def gradient_descent(
     ----------
     obs : Observation
         Data ``b`` of shape (n_samples, n_features) and operator.
-    step : float or Tensor, default=None
-        Step size, ``1 / L`` by default.
+    step : float or Tensor of shape (n_samples,), default=None
+        Step size, positive, ``1 / L`` by default.
     tol : float, default=1e-6
         Tolerance on the suboptimality relative to ``0.5 ||b||^2``.
     max_iter : int, default=10000
@@ -234,7 +240,7 @@ def gradient_descent(
     >>> gradient_descent(obs).x
     tensor([[2., 0.]])
     """
-    return minimize(GradientDescent(obs, step), obs, tol=tol, max_iter=max_iter)
+    return _solve(GradientDescent, obs, tol, max_iter, step=step)
 
 
 def ista(
@@ -253,8 +259,8 @@ def ista(
         Data ``b`` of shape (n_samples, n_features) and operator.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
-    step : float or Tensor, default=None
-        Step size, ``1 / L`` by default.
+    step : float or Tensor of shape (n_samples,), default=None
+        Step size, positive, ``1 / L`` by default.
     tol : float, default=1e-6
         Tolerance on the relative duality gap; float32 reaches about 1e-6.
     max_iter : int, default=10000
@@ -274,8 +280,7 @@ def ista(
     >>> ista(obs, alpha=0.5).x
     tensor([[1.5000, 0.0000]])
     """
-    _check_alpha(alpha)
-    return minimize(ISTA(obs, alpha, step), obs, tol=tol, max_iter=max_iter)
+    return _solve(ISTA, obs, tol, max_iter, alpha=alpha, step=step)
 
 
 def fista(
@@ -297,8 +302,8 @@ def fista(
         Weight of the l1 norm, positive.
     restart : bool, default=True
         Adaptive restart, per sample.
-    step : float or Tensor, default=None
-        Step size, ``1 / L`` by default.
+    step : float or Tensor of shape (n_samples,), default=None
+        Step size, positive, ``1 / L`` by default.
     tol : float, default=1e-6
         Tolerance on the relative duality gap; float32 reaches about 1e-6.
     max_iter : int, default=10000
@@ -318,5 +323,4 @@ def fista(
     >>> fista(obs, alpha=0.5).converged
     tensor([True])
     """
-    _check_alpha(alpha)
-    return minimize(FISTA(obs, alpha, step, restart), obs, tol=tol, max_iter=max_iter)
+    return _solve(FISTA, obs, tol, max_iter, alpha=alpha, step=step, restart=restart)

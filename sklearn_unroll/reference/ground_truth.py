@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Observation
+from sklearn_unroll.reference._checks import check_observation, check_positive
 
 __all__ = ["cvxpy_lasso"]
 
@@ -20,7 +21,7 @@ def cvxpy_lasso(obs: Observation, alpha: Tensor | float) -> Tensor:
     obs : Observation
         Data ``b`` of shape (n_samples, n_features) and a dense operator.
     alpha : float or Tensor of shape (n_samples,)
-        Weight of the l1 norm, nonnegative.
+        Weight of the l1 norm, positive.
 
     Returns
     -------
@@ -43,6 +44,8 @@ def cvxpy_lasso(obs: Observation, alpha: Tensor | float) -> Tensor:
     """
     import cvxpy as cp  # a second to import, and only needed here
 
+    check_observation(obs)
+    alpha = check_positive("alpha", alpha, obs)
     alphas = torch.as_tensor(alpha, dtype=torch.float64).cpu().expand(len(obs.b)).numpy()
     codes = []
     for i, weight in enumerate(alphas):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -107,6 +108,7 @@ class Method(ABC):
         """
 
 
+@torch.no_grad()
 def iterates(method: Method, obs: Observation, n_iter: int) -> Iterator[Tensor]:
     """Yield ``x_0, ..., x_n_iter``: for plots, and to compare with a network layer by layer.
 
@@ -131,6 +133,7 @@ def iterates(method: Method, obs: Observation, n_iter: int) -> Iterator[Tensor]:
         yield state.x
 
 
+@torch.no_grad()
 def minimize(
     method: Method, obs: Observation, *, tol: float, max_iter: int, check_every: int = 10
 ) -> Solution:
@@ -154,13 +157,19 @@ def minimize(
     Returns
     -------
     Solution
-        Codes, gaps, iterations and flags per sample.
+        Codes, gaps, iterations and flags per sample; look at ``converged``.
+
+    Raises
+    ------
+    FloatingPointError
+        If an iterate becomes infinite or NaN.
     """
-    if not len(obs.b):
-        raise ValueError("Got an empty batch: b has no rows. Pass at least one observation.")
-    if max_iter < 1 or check_every < 1:
+    if not (isinstance(max_iter, Integral) and isinstance(check_every, Integral)):
+        raise TypeError(f"max_iter and check_every count: got {max_iter!r} and {check_every!r}.")
+    if max_iter < 1 or check_every < 1 or not tol >= 0:
         raise ValueError(
-            f"max_iter and check_every must be at least 1, got {max_iter} and {check_every}."
+            f"max_iter and check_every must be at least 1 and tol at least 0, got {max_iter}, "
+            f"{check_every} and {tol}."
         )
     parts = [
         _minimize_chunk(method.take(rows), chunk, tol, max_iter, check_every)
@@ -190,5 +199,10 @@ def _minimize_chunk(
             state = method.step(state, obs)
             iteration += 1
         current = method.gap(state.x, obs)
+        if not bool(torch.isfinite(current).all()):
+            raise FloatingPointError(
+                f"{type(method).__name__} diverged within {iteration} iterations: the step is "
+                f"too long for this operator. Use step=None for 1 / L."
+            )
         x[rows], gap[rows], n_iter[rows] = state.x, current, iteration
         done = current <= tol

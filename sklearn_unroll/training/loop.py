@@ -120,7 +120,7 @@ def train(
             loss = first * run_epoch(
                 network, training, objective, stage, optimizer, options, generator, scale
             )
-            check_finite(loss, stage, epoch, options)
+            check_finite(loss + largest_parameter(network), stage, epoch, options)
             value = evaluate(network, monitor, objective, stage.depth)
             check_finite(value, stage, epoch, options)
             seconds = time.perf_counter() - start
@@ -156,7 +156,7 @@ def run_epoch(
         parameter.requires_grad_(True)
     for batch in _minibatches(training, options.batch_size, generator):
         # Mean weight one in every batch on average: the mean over the epoch is the full loss.
-        values = objective.value(network.iterates(batch.obs, stage.depth), batch.obs, batch.y)
+        values = _values(objective, network.iterates(batch.obs, stage.depth), batch)
         loss = (batch.weight * values).mean() / scale
         gradients = torch.autograd.grad(loss, moving, allow_unused=True)
         for parameter, gradient in zip(moving, gradients, strict=True):
@@ -180,9 +180,14 @@ def evaluate(network: Unrolled, samples: Samples, objective: Objective, depth: i
     for rows, obs in samples.obs.chunks():
         chunk = samples.take(rows)
         iterates = network.iterates(obs, depth)
-        value += (chunk.weight * objective.value(iterates, obs, chunk.y)).sum()
+        value += (chunk.weight * _values(objective, iterates, chunk)).sum()
         scale += (chunk.weight * objective.scale(obs, chunk.y)).sum()
     return float(value / scale) if scale > 0 else float(value)
+
+
+def largest_parameter(network: Unrolled) -> float:
+    """Return the largest magnitude of a parameter; the last step may have broken one."""
+    return max(float(p.detach().abs().max()) for p in network.parameters())
 
 
 def mean_scale(objective: Objective, samples: Samples) -> float:
@@ -201,6 +206,16 @@ def make_optimizer(stage: Stage, learning_rate: float) -> torch.optim.Optimizer:
         else:
             groups.append({"params": group.parameters, "lr": rate})
     return torch.optim.Adam(groups)
+
+
+def _values(objective: Objective, iterates: list[Tensor], samples: Samples) -> Tensor:
+    values = objective.value(iterates, samples.obs, samples.y)
+    if values.shape != samples.weight.shape:
+        raise ValueError(
+            f"{type(objective).__name__}.value must return one number per sample, of shape "
+            f"{tuple(samples.weight.shape)}; got shape {tuple(values.shape)}."
+        )
+    return values
 
 
 def _size(parameter: Tensor) -> float:

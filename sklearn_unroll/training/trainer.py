@@ -18,6 +18,7 @@ from sklearn_unroll.training.loop import (
     Report,
     Samples,
     check_finite,
+    largest_parameter,
     make_optimizer,
     mean_scale,
     run_epoch,
@@ -191,13 +192,14 @@ class Trainer(BaseEstimator):
         History
             Losses, rates and times.
         """
+        self._validate_params()
         objective = self.resolve_objective(y is not None, alpha)
         stages = self.stages(network)
         samples = _weighted(obs, y, sample_weight)
         training = monitor = samples
         hold_out = self.early_stopping
         if hold_out == "auto":
-            hold_out = len(samples) >= EARLY_STOPPING_FROM
+            hold_out = int((samples.weight > 0).sum()) >= EARLY_STOPPING_FROM
         if hold_out:
             training, monitor = self._split(samples, generator)
         options = self._options(patience=self.n_iter_no_change if hold_out else None)
@@ -245,18 +247,20 @@ class Trainer(BaseEstimator):
         DivergenceError
             If a loss or a parameter is not finite.
         """
+        self._validate_params()
         objective = self.resolve_objective(y is not None, alpha)
         (stage,) = EndToEnd().stages(network)
         samples = _weighted(obs, y, sample_weight)
         optimizer = make_optimizer(stage, self.learning_rate)
         if optimizer_state is not None:
+            rates = [group["lr"] for group in optimizer.param_groups]
             optimizer.load_state_dict(optimizer_state)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate  # today's, not that of the previous call
         scale = mean_scale(objective, samples)
         options = self._options(patience=None)
         loss = run_epoch(network, samples, objective, stage, optimizer, options, generator, scale)
-        # The parameters too: the last step may have broken what the loss did not see any more.
-        largest = max(float(p.detach().abs().max()) for p in network.parameters())
-        check_finite(loss + largest, stage, 1, options)
+        check_finite(loss + largest_parameter(network), stage, 1, options)
         return optimizer.state_dict()
 
     def stages(self, network: Unrolled) -> list:
@@ -289,18 +293,16 @@ class Trainer(BaseEstimator):
         )
 
     def _split(self, samples: Samples, generator: torch.Generator) -> tuple[Samples, Samples]:
-        n = len(samples)
+        counted = samples.weight.nonzero()[:, 0]  # a weight of zero takes a sample out
+        n = len(counted)
         held_out = max(1, round(self.validation_fraction * n))
         if held_out >= n:
             raise ValueError(
                 f"validation_fraction={self.validation_fraction} of {n} samples leaves none to "
                 f"train on. Lower it, or set early_stopping=False."
             )
-        order = torch.randperm(n, generator=generator, device=samples.weight.device)
-        training, monitor = samples.take(order[held_out:]), samples.take(order[:held_out])
-        if float(training.weight.sum()) == 0:
-            raise ValueError("All samples left for training have zero weight.")
-        return training, monitor
+        order = counted[torch.randperm(n, generator=generator, device=counted.device)]
+        return samples.take(order[held_out:]), samples.take(order[:held_out])
 
 
 def _weighted(obs: Observation, y: Tensor | None, sample_weight: Tensor | None) -> Samples:

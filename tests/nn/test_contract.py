@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sklearn_unroll.functional import Dense
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn import Unrolled, lista
 
 
@@ -70,3 +70,5 @@ def test_a_zero_operator_gives_finite_weights_and_zero_codes():
     A = Dense(torch.zeros(3, 2))
     network = lista(A, n_layers=2)
     assert all(bool(torch.isfinite(p).all()) for p in network.parameters())
+    with torch.no_grad():
+        assert not network(Observation(torch.ones(2, 2), A)).any()

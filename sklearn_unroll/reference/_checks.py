@@ -1,0 +1,63 @@
+"""What the public solvers refuse, and how alpha and step are brought into shape."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional import Observation
+
+
+def check_observation(obs: Observation) -> None:
+    """Raise unless data and operator are tensors that fit each other."""
+    b, D = obs.b, getattr(obs.A, "D", None)
+    if not isinstance(b, Tensor) or (D is not None and not isinstance(D, Tensor)):
+        raise TypeError(
+            f"obs must hold torch tensors, got b of type {type(b).__name__}"
+            + ("" if D is None else f" and a dictionary of type {type(D).__name__}")
+            + ". Convert with torch.from_numpy."
+        )
+    if b.ndim != 2:
+        raise ValueError(f"b must be 2-dimensional (n_samples, n_features), got {tuple(b.shape)}.")
+    if not len(b):
+        raise ValueError("Got an empty batch: b has no rows. Pass at least one observation.")
+    if b.shape[1] != obs.A.n_features:
+        hint = " It looks transposed." if b.shape[1] == obs.A.n_components else ""
+        raise ValueError(
+            f"b has {b.shape[1]} features, but the operator gives {obs.A.n_features}; rows of a "
+            f"dictionary are atoms.{hint}"
+        )
+    if D is not None and (D.dtype != b.dtype or D.device != b.device):
+        raise ValueError(
+            f"b ({b.dtype}, {b.device}) and dictionary ({D.dtype}, {D.device}) must have the "
+            f"same dtype and device."
+        )
+    if D is not None and D.ndim == 3 and len(D) != len(b):
+        raise ValueError(f"{len(D)} dictionaries do not fit {len(b)} observations.")
+    if not bool(torch.isfinite(b).all()) or (D is not None and not bool(torch.isfinite(D).all())):
+        raise ValueError("b or the dictionary contains NaN or infinity.")
+
+
+def check_positive(name: str, value: Tensor | float, obs: Observation) -> Tensor | float:
+    """Return a positive number, or a tensor of shape (n_samples,); raise for anything else."""
+    n = len(obs.b)
+    if isinstance(value, Real):
+        valid = math.isfinite(value) and value > 0
+    elif isinstance(value, Tensor):
+        if value.numel() == 1:
+            value = value.reshape(())
+        elif value.shape == (n, 1):
+            value = value[:, 0]
+        valid = value.shape in ((), (n,)) and bool(((value > 0) & torch.isfinite(value)).all())
+        value = value.to(obs.b)
+    else:
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"{name} must be positive and finite, one number or a tensor of shape ({n},); got "
+            f"{value!r}."
+        )
+    return value
