@@ -34,7 +34,7 @@ def _read_image(image: str | ArrayLike) -> np.ndarray:
                 "pip install sklearn-unroll[images]"
             ) from error
         return pixels / 255.0
-    scale = 255.0 if getattr(image, "dtype", None) == np.uint8 else 1.0
+    scale = 255.0 if np.asarray(image).dtype.kind in "iu" else 1.0
     pixels = check_array(
         image, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="image"
     )
@@ -81,7 +81,7 @@ def load_image_patches(
     image : {"china.jpg", "flower.jpg"} or array-like of shape (height, width) or \
             (height, width, 3), default="china.jpg"
         Which photograph (427 by 640 pixels, colour), or an image of your own, such as a
-        noisy one: floats are used as they are, uint8 is divided by 255.
+        noisy one: floats are used as they are, integers are divided by 255.
     patch_size : tuple of two int, default=(8, 8)
         Height h and width w of a patch in pixels.
     n_patches : int or None, default=None

@@ -268,3 +268,59 @@ def test_history_reads_like_a_sequence(data):
     assert math.isnan(history[0].loss)
     assert np.all(np.diff(history.column("seconds")) >= 0)
     assert "3 epochs" in repr(history)
+
+
+@pytest.mark.parametrize(
+    "decay, expected",
+    [
+        ("constant", [1e-3] * 8),
+        ("cosine", [1e-3 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)]),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(data, decay, expected):
+    obs, x = data
+    history = run(Trainer(decay=decay, max_epochs=8), lista(obs.A, n_layers=2), obs, x)
+    assert history.column("learning_rate")[1:] == pytest.approx(expected)
+
+
+def test_plateau_lowers_the_rate_when_the_loss_stalls(data):
+    obs, x = data
+    trainer = Trainer(decay="plateau", max_epochs=20, learning_rate=1.0)  # nothing but noise
+    rates = run(trainer, lista(obs.A, n_layers=2), obs, x).column("learning_rate")
+    assert rates[1] == 1.0
+    assert rates[-1] <= 0.3
+
+
+def test_training_is_alike_at_any_scale_of_the_loss(data):
+    """Adam's eps and the clipping relate to the loss at the start of the stage."""
+    obs, x = data
+
+    class Scaled(Objective):
+        requires_y = True
+        factor = 1.0
+
+        def value(self, iterates, obs, y):
+            return self.factor * (iterates[-1] - y).square().sum(-1)
+
+    def fit(factor):
+        Scaled.factor = factor
+        network = lista(obs.A, n_layers=3)
+        run(Trainer(Scaled(), max_epochs=5), network, obs, x)
+        with torch.no_grad():
+            return network(obs)
+
+    torch.testing.assert_close(fit(1.0), fit(1e-9), atol=1e-9, rtol=0)
+
+
+def test_a_parameter_that_breaks_in_the_last_step_is_divergence(data):
+    obs, _ = data
+
+    class Break(Objective):
+        requires_y = False
+
+        def value(self, iterates, obs, y):
+            # A finite loss whose gradient is not.
+            return (iterates[-1] * 0).square().sum(-1).sqrt() + 1
+
+    with pytest.raises(DivergenceError, match="epoch 1"):
+        run(Trainer(Break()), lista(obs.A, n_layers=2), obs)
