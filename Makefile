@@ -71,12 +71,13 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-# torch on its own and first, from its own index: the default one would bring gigabytes of CUDA.
+# torch on its own and first, from its own index: the default one would bring gigabytes of CUDA,
+# and is asked only where the other cannot be reached.
 $(VENV)/.torch: constraints.txt | $(BIN)/python
 	@echo "Installing torch (200 MB, once) ..."
-	@$(PIP) install --no-deps --retries 2 -c constraints.txt --index-url $(TORCH_INDEX) torch || { \
-	  echo "torch could not be installed from $(TORCH_INDEX)." \
-	  "Name another index: make TORCH_INDEX=..." >&2; exit 1; }
+	@$(PIP) install --no-deps --retries 1 -c constraints.txt --index-url $(TORCH_INDEX) torch || { \
+	  echo "$(TORCH_INDEX) has no such torch, or cannot be reached; trying pip's default index ..."; \
+	  $(PIP) install --no-deps -c constraints.txt torch; }
 	@touch $@
 
 $(VENV)/.extra-%: pyproject.toml constraints.txt $(VENV)/.torch

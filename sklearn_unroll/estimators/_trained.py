@@ -76,9 +76,9 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
                 return self._fitted_state(deepcopy(network), given.D, given.X)
 
             n_stages = len(trainer.stages(network))
-            report = CallbackReport(
-                self, n_stages, trainer.max_epochs, given.X, given.y, sample_weight, state
-            )
+            # As fit was given them, with feature names; y only where it is used.
+            y = None if given.y is None else y
+            report = CallbackReport(self, n_stages, trainer.max_epochs, X, y, sample_weight, state)
             history = trainer.run(
                 network,
                 given.obs,

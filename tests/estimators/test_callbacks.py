@@ -1,6 +1,7 @@
 """Progress and scores through scikit-learn's own callbacks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
@@ -67,6 +68,29 @@ def test_scoring_monitor_logs_every_epoch_as_it_was(data, model):
     assert len(scores) == model.n_iter_
     monitored = -10 * np.log10(model.history_.column("monitor")[1:])
     np.testing.assert_allclose(scores, monitored, rtol=1e-6)
+
+
+def test_scoring_a_data_frame_keeps_its_names(data, model):
+    monitor = ScoringMonitor(scoring=nmse_db_scorer)
+    frame = pd.DataFrame(data.X, columns=[f"pixel{i}" for i in range(12)])
+    model.set_callbacks(monitor).fit(frame, data.y)  # a warning would be an error
+    assert len(monitor.get_logs().data) > model.n_iter_
+
+
+def test_what_a_callback_keeps_does_not_go_on_changing(data, model):
+    class Keeper(Recorder):
+        kept = ()
+
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            if fitted_estimator is not None:
+                self.kept += ((fitted_estimator, fitted_estimator.predict(data.X)),)
+
+    keeper = Keeper()
+    model.set_callbacks(keeper).fit(data.X, data.y)
+    assert len(keeper.kept) >= 4
+    for estimator, codes in keeper.kept:
+        np.testing.assert_array_equal(estimator.predict(data.X), codes)
+    assert not np.array_equal(keeper.kept[0][1], keeper.kept[3][1])
 
 
 def test_nested_in_pipeline_and_grid_search(data, model):
