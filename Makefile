@@ -46,6 +46,7 @@ format: $(VENV)/.extra-test ## rewrite the files in the project's style
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.extra-docs ## build docs/_build/html, warnings are errors
+	rm -rf docs/generated  # pages of names that are gone
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 benchmark: $(VENV)/.extra-benchmarks ## run the benchmarks, write CSV files and figures
