@@ -62,7 +62,8 @@ class ALISTARegressor(TrainedUnrolledRegressor):
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache the weight, for searches over other parameters.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last fit.
+        Whether ``fit`` goes on from the network of the last fit. Stage-wise training starts
+        each layer from the one before, so give an end-to-end trainer for that.
     device : str or torch.device, default="auto"
         Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
     random_state : int, RandomState instance or None, default=None
@@ -160,6 +161,6 @@ class ALISTARegressor(TrainedUnrolledRegressor):
             learning_rate=0.1,
             decay="constant",
             # About 150 steps a stage from 4000 pairs on, in as many passes as that takes.
-            max_epochs=min(max(round(20_000 / n_samples), 1), 5),
+            max_epochs=min(max(round(20_000 / max(n_samples, 1)), 1), 5),
             batch_size=128,
         )

@@ -7,7 +7,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sklearn_unroll import LISTARegressor, Trainer
+from sklearn_unroll import ALISTARegressor, HyperLISTARegressor, LISTARegressor, Trainer
 from sklearn_unroll.training import DivergenceError, Objective
 
 
@@ -104,6 +104,10 @@ def test_an_empty_batch(data, model, method):
         getattr(model, method)(data.X[:0], data.y[:0])
     with pytest.raises(ValueError, match="0 sample"):
         model.fit(data.X, data.y).predict(data.X[:0])
+    with pytest.raises(ValueError, match="0 sample"):
+        getattr(ALISTARegressor(data.dictionary), method)(data.X[:0], data.y[:0])
+    with pytest.raises(ValueError, match="0 sample"):
+        HyperLISTARegressor(data.dictionary).fit(data.X[:0])
 
 
 def test_another_number_of_features_at_predict(data, model):
