@@ -1,5 +1,6 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
+from sklearn_unroll.functional.debias import debias
 from sklearn_unroll.functional.operators import Dense, Observation, Operator
 from sklearn_unroll.functional.problems import (
     alpha_max,
@@ -29,6 +30,7 @@ __all__ = [
     "alpha_max",
     "analytic_weight",
     "coupled_step",
+    "debias",
     "duality_gap",
     "free_step",
     "lasso_value",
