@@ -84,7 +84,7 @@ def _limit(support: Tensor, score: Tensor, most: int) -> Tensor:
 def _places(support: Tensor, fill: int) -> tuple[Tensor, Tensor]:
     """Return the columns of every support, padded, and the sizes of the supports."""
     rows, columns = support.nonzero(as_tuple=True)
-    sizes = support.sum(1)
+    sizes = support.sum(1, dtype=torch.int32).long()
     nth = torch.arange(len(rows), device=rows.device) - (sizes.cumsum(0) - sizes)[rows]
     places = rows.new_full((len(support), int(sizes.max())), fill)
     places[rows, nth] = columns
@@ -99,7 +99,7 @@ def _buckets(sizes: Tensor, n_features: int, n_numbers: int) -> Iterator[tuple[T
     while start < len(ordered):
         step = max(8, (1 << ordered[start].bit_length()) >> 4)
         top = -(-ordered[start] // step) * step
-        end = min(len(ordered), start + max(1, n_numbers // (top * max(top, n_features))))
+        end = min(len(ordered), start + max(64, n_numbers // (top * max(top, n_features))))
         stop = start + 1
         while stop < end and ordered[stop] <= top:
             stop += 1
@@ -161,7 +161,7 @@ def _least_squares(
     """Minimise ``||b - A x||`` over codes of these supports; x is where to start."""
     places, sizes = _places(support, atoms.n_components)
     solution, residual = torch.zeros_like(x), b.clone()
-    # On the CPU a bucket stays in the cache.
+    # On the CPU a bucket stays in the cache, if that leaves rows enough for matrix products.
     n_numbers = 2**18 if x.device.type == "cpu" else 2**26
     for bucket, size in _buckets(sizes, 0 if atoms.gram is not None else b.shape[1], n_numbers):
         here = places[bucket, :size]
@@ -334,8 +334,7 @@ def debias(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.functional.debias import debias
+    >>> from sklearn_unroll.functional import Dense, Observation, debias
     >>> obs = Observation(torch.tensor([[3.0, 0.0, 1.0]]), Dense(torch.eye(3)))
     >>> debias(torch.tensor([[2.5, 0.0, 0.5]]), obs)
     tensor([[3., 0., 1.]])
@@ -364,8 +363,8 @@ def debias(
     else:
         # Computing the inner products of one support costs about four times as much as
         # looking them up.
-        sizes = (x != 0).sum(1).clamp_max(m)
-        many = 4 * float(sizes.double().square().sum()) > n * n
+        sizes = (x != 0).sum(1, dtype=torch.int32).clamp_max(m).double()
+        many = 4 * float(sizes.square().sum()) > n * n
         atoms = _Atoms(obs.A.D, with_gram=many and n * n <= _GRAM)
     result = x.detach().clone()
     chunk = _CHUNK if x.device.type == "cpu" else 64 * _CHUNK
