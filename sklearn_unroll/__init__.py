@@ -6,20 +6,31 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sklearn_unroll.estimators import (
+        AdaLISTARegressor,
         ALISTARegressor,
         HyperLISTARegressor,
         LISTARegressor,
+        TISTARegressor,
     )
     from sklearn_unroll.training import Trainer
 
 __version__ = version("sklearn-unroll")
-__all__ = ["ALISTARegressor", "HyperLISTARegressor", "LISTARegressor", "Trainer"]
+__all__ = [
+    "ALISTARegressor",
+    "AdaLISTARegressor",
+    "HyperLISTARegressor",
+    "LISTARegressor",
+    "TISTARegressor",
+    "Trainer",
+]
 
 # Loaded on first use: torch takes longer to import than everything else together.
 _HOMES = {
     "ALISTARegressor": "estimators",
+    "AdaLISTARegressor": "estimators",
     "HyperLISTARegressor": "estimators",
     "LISTARegressor": "estimators",
+    "TISTARegressor": "estimators",
     "Trainer": "training",
 }
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from sklearn_unroll.estimators._base import Given
 from sklearn_unroll.estimators._lista import check_support_selection
+from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.functional import (
     analytic_weight,
     minimax_weight,
     symmetric_weight,
 )
-from sklearn_unroll.nn import Unrolled, alista
+from sklearn_unroll.nn import Unrolled, alista, na_alista
 from sklearn_unroll.training import StageWise, Trainer
 
 __all__ = ["ALISTARegressor", "compute_weight"]
@@ -53,9 +54,25 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         Least squared coherence in closed form [1]_, the same under ``W = Q A`` [2]_ (equally
         good, needed by theory), or least maximal coherence by one linear program per atom
         (minutes at 250x500).
+    rule : {"learned", "recurrent"}, default="learned"
+        Where step and threshold come from: learned numbers, the same for all observations, or
+        a recurrent network (NA-ALISTA [3]_), which chooses them for every observation from the
+        size of its residual.
+    hidden_size : int, default=64
+        Size of the recurrent network's memory.
     support_selection : tuple of (float, float) or None, default=(1.2, 13.0)
         The largest entries pass unshrunk: ``min(first * k, second)`` percent of them in layer
         k. The default suits 10 % support; None shrinks all.
+    normalize : bool, default=False
+        Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
+        so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
+        times the relative norm of the observation.
+    debias : bool or {"least_squares", "repair"}, default=False
+        Follow the codes by least squares on their support, without or with repair of the
+        support at a noise level taken from the residual, see
+        :func:`~sklearn_unroll.functional.debias`. True takes what serves the pairs of ``fit``
+        better, and without y the former. For recovery: the codes no longer solve the l1
+        problem.
     trainer : Trainer, default=None
         How to train; None trains stage-wise at rates relative to the size of each scalar.
         20,000 pairs are enough at 250x500; more only take longer.
@@ -75,6 +92,10 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         The trained network.
     dictionary_ : array of shape (n_components, n_features)
         The dictionary in use, as given.
+    debias_ : {"least_squares", "repair"} or None
+        The debiasing in use.
+    norm_ : float or None
+        Norm to which observations are brought, with ``normalize=True``.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
     n_iter_ : int
@@ -99,6 +120,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
        learned weights in LISTA", ICLR 2019.
     .. [2] Chen, X., Liu, J., Wang, Z. and Yin, W., "Hyperparameter tuning is all you need for
        LISTA", NeurIPS 2021.
+    .. [3] Behrens, F., Sauder, J. and Jung, P., "Neurally augmented ALISTA", ICLR 2021.
 
     Examples
     --------
@@ -116,6 +138,8 @@ class ALISTARegressor(TrainedUnrolledRegressor):
     _parameter_constraints: ClassVar[dict] = {
         **TrainedUnrolledRegressor._parameter_constraints,
         "weight": [StrOptions(set(WEIGHTS))],
+        "rule": [StrOptions({"learned", "recurrent"})],
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
         "support_selection": [tuple, list, None],
         "memory": [str, HasMethods(["cache"]), None],
     }
@@ -127,7 +151,11 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         alpha: float = 0.1,
         n_layers: int = 16,
         weight: str = "analytic",
+        rule: str = "learned",
+        hidden_size: int = 64,
         support_selection: tuple[float, float] | None = (1.2, 13.0),
+        normalize: bool = False,
+        debias: bool | str = False,
         trainer: Trainer | None = None,
         memory: Any = None,
         warm_start: bool = False,
@@ -138,7 +166,11 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         self.alpha = alpha
         self.n_layers = n_layers
         self.weight = weight
+        self.rule = rule
+        self.hidden_size = hidden_size
         self.support_selection = support_selection
+        self.normalize = normalize
+        self.debias = debias
         self.trainer = trainer
         self.memory = memory
         self.warm_start = warm_start
@@ -148,14 +180,24 @@ class ALISTARegressor(TrainedUnrolledRegressor):
     def _build_network(self, given: Given) -> Unrolled:
         obs = given.obs
         W = compute_weight(self.weight, obs.A.D, self.memory)
+        counts = check_support_selection(self.support_selection, self.n_layers, len(W))
+        if self.rule == "recurrent":
+            return na_alista(
+                W,
+                n_layers=self.n_layers,
+                counts=counts,
+                hidden_size=self.hidden_size,
+                generator=self._generator(W.device),
+            )
         # On the test bed this is 0.1; relative to the data it scales with them.
         sizes = torch.cat([(chunk.b @ W.T).abs().mean(1) for _, chunk in obs.chunks()])
         weight = torch.ones_like(sizes) if given.weight is None else given.weight
         theta = 0.4 * float((weight * sizes).sum() / weight.sum())
-        counts = check_support_selection(self.support_selection, self.n_layers, len(W))
         return alista(obs.A, W, n_layers=self.n_layers, counts=counts, theta=theta)
 
     def _default_trainer(self, n_samples: int) -> Trainer:
+        if self.rule == "recurrent":
+            return Trainer(learning_rate=3e-3, batch_size=128)
         return Trainer(
             schedule=StageWise(),
             learning_rate=0.1,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
-from itertools import chain
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,9 +17,10 @@ from sklearn.base import (
     RegressorMixin,
     TransformerMixin,
 )
+from sklearn.metrics import r2_score
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._array_api import check_same_namespace
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -29,9 +28,13 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from sklearn_unroll.estimators._recovery import DEBIAS, choose_debias, debias_codes
+from sklearn_unroll.estimators._state import Given, any_tensor
+from sklearn_unroll.estimators._units import Units, atom_norms, mean_norm, relative_norms
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
+    check_dictionaries,
     check_dictionary,
     check_magnitude,
     check_numeric,
@@ -43,22 +46,12 @@ from sklearn_unroll.estimators._validation import (
     to_computed,
     to_cpu,
     to_tensor,
+    warn_if_unexplained,
 )
 from sklearn_unroll.functional import Dense, Observation, lasso_value
 from sklearn_unroll.nn import Unrolled
 
 __all__ = ["BaseUnrolledRegressor"]
-
-
-class Given(NamedTuple):
-    """What fit was given, validated: for callbacks as arrays, for training as tensors."""
-
-    X: Any
-    y: Any
-    D: Tensor
-    obs: Observation
-    codes: Tensor | None
-    weight: Tensor | None
 
 
 class BaseUnrolledRegressor(
@@ -76,10 +69,15 @@ class BaseUnrolledRegressor(
 
     # Whether the network sees unit-norm atoms; its codes are rescaled on the way out.
     _unit_atoms: ClassVar[bool] = False
+    # For estimators that have no such parameter.
+    normalize: bool = False
+    debias: bool | str = False
 
     _parameter_constraints: ClassVar[dict] = {
         "dictionary": ["array-like", None],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "normalize": ["boolean"],
+        "debias": ["boolean", StrOptions(set(DEBIAS))],
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
@@ -144,20 +142,12 @@ class BaseUnrolledRegressor(
         array of shape (n_samples, n_features)
             Signals.
         """
-        check_is_fitted(self)
-        check_same_namespace(X, self, attribute="dictionary_", method="inverse_transform")
-        refuse_complex(X, "X")
-        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
-        device = self._move_network(codes)
-        D = to_tensor(self.dictionary_, dtype=None, device=device)
-        z = to_computed(codes, D)
-        z = z[:, None] if z.ndim == 1 else z
-        check_codes_match(z, D)
-        return from_tensor(Dense(D)(z), codes)
+        return self._signals(X)
 
-    @torch.no_grad()
     def staged_predict(self, X: Any) -> Iterator[Any]:
         """Yield the codes after every layer; the last ones are those of ``predict``.
+
+        Only the last ones are debiased, where the estimator does so.
 
         Parameters
         ----------
@@ -169,11 +159,7 @@ class BaseUnrolledRegressor(
         array of shape (n_samples, n_components) or (n_samples,)
             Codes after layer 1, 2, ...
         """
-        X, obs = self._observe(X, "staged_predict")
-        chunks = [self.network_.stream(chunk) for _, chunk in obs.chunks()]
-        for number, parts in enumerate(zip(*chunks, strict=True)):
-            if number > 0:
-                yield self._ravel(from_tensor(self._outside(torch.cat(parts)), X))
+        yield from self._stages(X)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return R^2 of the codes, or minus the mean objective where there is no y.
@@ -199,18 +185,7 @@ class BaseUnrolledRegressor(
         float
             Greater is better.
         """
-        if y is not None:
-            return super().score(X, y, sample_weight)
-        X, obs = self._observe(X, "score")
-        weight = self._weights(sample_weight, X, obs.b)
-        weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
-        D = Dense(to_tensor(self.dictionary_, dtype=obs.b.dtype, device=obs.b.device))
-        alpha = self._objective_alpha()
-        total = sum(
-            (weight[rows] * lasso_value(self._run(chunk), Observation(chunk.b, D), alpha)).sum()
-            for rows, chunk in obs.chunks()
-        )
-        return -float(total / weight.sum())
+        return self._score(X, y, sample_weight)
 
     def _objective_alpha(self) -> float:
         return 0.0
@@ -228,7 +203,7 @@ class BaseUnrolledRegressor(
     def __getstate__(self) -> dict:
         # A fit made on a GPU must load where there is none.
         state = super().__getstate__().copy()
-        if "network_" in state and _device_of(state["network_"]).type != "cpu":
+        if "network_" in state and any_tensor(state["network_"]).device.type != "cpu":
             state["network_"] = deepcopy(state["network_"]).cpu()
             state["_stream"] = to_cpu(state.get("_stream"))
         return state
@@ -238,7 +213,14 @@ class BaseUnrolledRegressor(
         return self.dictionary_.shape[0]
 
     def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, keep_dictionary: bool = False
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        dictionaries: Any = None,
+        *,
+        reset: bool,
+        keep_dictionary: bool = False,
     ) -> Given:
         """Validate what fit was given: the one validation path."""
         refuse_complex(X, "X")
@@ -258,11 +240,20 @@ class BaseUnrolledRegressor(
         if y is not None:
             check_numeric(y)
             codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
-        D = self._resolve_dictionary(b, codes, weight, keep_dictionary)
+        D = None
+        if dictionaries is None or self.dictionary is not None:
+            D = self._resolve_dictionary(b, codes, weight, keep_dictionary)
+        A = Dense(D) if dictionaries is None else check_dictionaries(dictionaries, b)
+        obs = Observation(b, A)
+        if not (keep_dictionary and self.__sklearn_is_fitted__()):
+            self.norm_ = mean_norm(b, weight) if self.normalize else None
+        inside, units = self._enter(obs)
         if codes is not None:
-            check_codes_match(codes, D)
-            codes = codes * _norms(D) if self._unit_atoms else codes
-        return Given(X, y, D, Observation(b, self._inside(D)), codes, weight)
+            check_codes_match(codes, A)
+            if self.dictionary is not None or A.per_sample:
+                warn_if_unexplained(obs, codes, weight)
+            codes = units.enter(codes)
+        return Given(X, y, D, inside, codes, weight)
 
     def _resolve_dictionary(self, b: Tensor, codes, weight, keep: bool) -> Tensor:
         if self.dictionary is not None:
@@ -279,78 +270,108 @@ class BaseUnrolledRegressor(
         checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         return to_tensor(checked, dtype=b.dtype, device=b.device)
 
-    def _fitted_state(self, network: Unrolled, D: Tensor, X: Any) -> dict:
-        return {"network_": network.eval(), "dictionary_": from_tensor(D.clone(), X)}
+    def _fitted_state(self, network: Unrolled, given: Given) -> dict:
+        return {
+            "network_": network.eval(),
+            "dictionary_": None if given.D is None else from_tensor(given.D.clone(), given.X),
+            "debias_": self._choose_debias(network, given),
+        }
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31))
 
-    def _move_network(self, X: Any) -> torch.device:
+    def _move_network(self, X: Any) -> None:
         device = resolve_device(self.device, X)
-        if _device_of(self.network_) != device:
+        if any_tensor(self.network_).device != device:
             self.network_.to(device)
-        return device
 
-    def _observe(self, X: Any, method: str) -> tuple[Any, Observation]:
-        """Validate X for a fitted estimator; the network computes in the dtype of the fit.
-
-        The operator is the network's own, with unit atoms where it wants them.
-        """
-        check_is_fitted(self)
-        check_same_namespace(X, self, attribute="dictionary_", method=method)
-        refuse_complex(X, "X")
+    def _observe(self, X: Any, method: str, dictionaries: Any = None) -> tuple[Any, Observation]:
+        """Validate X for a fitted estimator, which computes in the dtype of its fit."""
+        self._check_ready(X, method, dictionaries)
         X = validate_data(self, X, reset=False, dtype=float_dtypes(X))
-        device = self._move_network(X)
-        D = to_tensor(self.dictionary_, dtype=None, device=device)
-        return X, Observation(to_computed(X, D), self._inside(D))
+        self._move_network(X)
+        b = to_computed(X, any_tensor(self.network_))
+        return X, Observation(b, self._operator(b, dictionaries))
 
-    def _inside(self, D: Tensor) -> Dense:
-        return Dense(D / _norms(D)[:, None] if self._unit_atoms else D)
+    def _check_ready(self, X: Any, method: str, dictionaries: Any) -> None:
+        check_is_fitted(self)
+        refuse_complex(X, "X")
+        if self.dictionary_ is not None:
+            check_same_namespace(X, self, attribute="dictionary_", method=method)
+        elif dictionaries is None:
+            raise ValueError(
+                f"{type(self).__name__} was fitted with one dictionary per observation and has "
+                f"none of its own: pass dictionaries=..., of shape (n_samples, n_components, "
+                f"n_features), to {method}, or dictionary=... to the constructor."
+            )
 
-    def _outside(self, codes: Tensor) -> Tensor:
-        if not self._unit_atoms:
-            return codes
-        D = to_tensor(self.dictionary_, dtype=codes.dtype, device=codes.device)
-        return codes / _norms(D)
+    def _operator(self, b: Tensor, dictionaries: Any) -> Dense:
+        if dictionaries is not None:
+            return check_dictionaries(dictionaries, b)
+        return Dense(to_tensor(self.dictionary_, dtype=b.dtype, device=b.device))
+
+    def _enter(self, obs: Observation) -> tuple[Observation, Units]:
+        """Return data and operator in the units that the network wants, and these units."""
+        units = Units(
+            atom_norms(obs.A.D) if self._unit_atoms else None,
+            None if self.norm_ is None else relative_norms(obs.b, self.norm_),
+        )
+        return units.inside(obs), units
 
     @torch.no_grad()
-    def _run(self, obs: Observation) -> Tensor:
-        return self._outside(self.network_(obs))
-
-    def _codes(self, X: Any, method: str) -> Any:
-        X, obs = self._observe(X, method)
+    def _solve(self, obs: Observation) -> Tensor:
+        """Return the codes of observations, both in the user's units."""
+        inside, units = self._enter(obs)
         codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
-        for rows, chunk in obs.chunks():
-            codes[rows] = self._run(chunk)
-        return from_tensor(codes, X)
+        for rows, chunk in inside.chunks():
+            codes[rows] = units.leave(self.network_(chunk), rows)
+        return self._finish(codes, obs)
+
+    def _finish(self, codes: Tensor, obs: Observation) -> Tensor:
+        return codes if self.debias_ is None else debias_codes(codes, obs, self.debias_)
+
+    def _choose_debias(self, network: Unrolled, given: Given) -> str | None:
+        if isinstance(self.debias, str):
+            return self.debias
+        return choose_debias(network, given) if self.debias else None
+
+    def _codes(self, X: Any, method: str, dictionaries: Any = None) -> Any:
+        X, obs = self._observe(X, method, dictionaries)
+        return from_tensor(self._solve(obs), X)
+
+    @torch.no_grad()
+    def _stages(self, X: Any, dictionaries: Any = None) -> Iterator[Any]:
+        X, obs = self._observe(X, "staged_predict", dictionaries)
+        inside, units = self._enter(obs)
+        chunks = [self.network_.stream(chunk) for _, chunk in inside.chunks()]
+        for number, parts in enumerate(zip(*chunks, strict=True)):
+            if number == 0:
+                continue
+            codes = units.leave(torch.cat(parts))
+            if number == self.network_.depth:
+                codes = self._finish(codes, obs)
+            yield self._ravel(from_tensor(codes, X))
+
+    def _score(self, X: Any, y: Any, sample_weight: Any, dictionaries: Any = None) -> float:
+        if y is not None:
+            predicted = self._ravel(self._codes(X, "score", dictionaries))
+            return r2_score(y, predicted, sample_weight=sample_weight)
+        X, obs = self._observe(X, "score", dictionaries)
+        weight = self._weights(sample_weight, X, obs.b)
+        weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
+        alpha = self._enter(obs)[1].alpha(self._objective_alpha())
+        value = lasso_value(self._solve(obs), obs, alpha)
+        return -float((weight * value).sum() / weight.sum())
+
+    def _signals(self, X: Any, dictionaries: Any = None) -> Any:
+        self._check_ready(X, "inverse_transform", dictionaries)
+        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
+        self._move_network(codes)
+        z = to_computed(codes, any_tensor(self.network_))
+        z = z[:, None] if z.ndim == 1 else z
+        A = self._operator(z, dictionaries)
+        check_codes_match(z, A)
+        return from_tensor(A(z), codes)
 
     def _ravel(self, codes: Any) -> Any:
         return codes[:, 0] if self._y_was_1d else codes
-
-
-def _norms(D: Tensor) -> Tensor:
-    """Return the norms of the atoms; one where an estimated atom is never active."""
-    norms = D.norm(dim=1)
-    return torch.where(norms > 0, norms, torch.ones_like(norms))
-
-
-def _device_of(network: Unrolled) -> torch.device:
-    return next(chain(network.parameters(), network.buffers())).device
-
-
-@contextmanager
-def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
-    """Put back the fitted attributes, all of them, if what runs inside does not end well."""
-    # Private names of scikit-learn's callbacks are its own to clean up.
-    before = {k: v for k, v in vars(estimator).items() if _is_fitted_state(k)}
-    try:
-        yield
-    except BaseException:
-        for name in [k for k in vars(estimator) if _is_fitted_state(k)]:
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        raise
-
-
-def _is_fitted_state(name: str) -> bool:
-    return name in ("_stream", "_y_was_1d") or (name.endswith("_") and not name.startswith("_"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -10,14 +12,19 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from sklearn_unroll.estimators._alista import WEIGHTS, compute_weight
-from sklearn_unroll.estimators._base import BaseUnrolledRegressor, Given, all_or_nothing
+from sklearn_unroll.estimators._alista import WEIGHTS
+from sklearn_unroll.estimators._base import BaseUnrolledRegressor
+from sklearn_unroll.estimators._state import Given, all_or_nothing
 from sklearn_unroll.functional import Observation, mutual_coherence, pseudo_inverse
-from sklearn_unroll.nn import AdaptiveRule, hyperlista
+from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
 
 __all__ = ["HyperLISTARegressor"]
+
+TUNE_ON = 2000  # pairs
+FACTORS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.13, 1.2, 1.27)
 
 
 class HyperLISTARegressor(BaseUnrolledRegressor):
@@ -34,10 +41,11 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
     dictionary : array-like of shape (n_components, n_features), default=None
         Rows are atoms, ``X ~ codes @ dictionary``. None estimates it from the pairs.
     c1, c2 : float or "auto", default="auto"
-        Threshold and momentum. ``"auto"`` takes ``0.75 / (mu s)`` and ``0.214 / (mu s)`` with s
-        the number of nonzeros, a rule that carries over from size to size (published constants
-        such as (0.07, 0.02) carry the size 250x500 in them), and for c1 no more than 0.7 of
-        what leaves an observation of ``fit`` at the zero code for ever.
+        Threshold and momentum. ``"auto"`` starts from ``0.75 / (mu s)`` and ``0.214 / (mu s)``
+        with s the number of nonzeros, a rule that carries over from size to size (published
+        constants such as (0.07, 0.02) carry the size 250x500 in them), and from no more than
+        0.7 of the c1 that leaves an observation of ``fit`` at the zero code for ever. With y,
+        c1 is then the best of 0.8 to 1.2 times that on the first 2000 pairs: noise wants more.
     c3 : float or "auto", default="auto"
         Entries that may pass unshrunk, per unit of log progress. ``"auto"`` is infinite: hard
         thresholds after the first layer.
@@ -45,7 +53,10 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         Expected number of nonzeros of a code. None counts them in y; without y it is a fifth
         of n_features, about the most that recovery at this noise can do.
     n_layers : int, default=16
-        Number of layers. With noise, stop at 8 to 12.
+        Number of layers. With noise 8 to 12 do.
+    debias : bool or {"least_squares", "repair"}, default=False
+        Follow the codes by least squares on their support, see
+        :class:`~sklearn_unroll.LISTARegressor`.
     weight : {"analytic", "symmetric", "minimax"}, default="analytic"
         Which analytic weight, see :class:`~sklearn_unroll.ALISTARegressor`. The published one is
         symmetric; the default recovers as well, and saves one of three matrix products a layer.
@@ -65,6 +76,8 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         The three numbers in use.
     mu_ : float
         Generalised mutual coherence of weight and dictionary.
+    debias_ : {"least_squares", "repair"} or None
+        The debiasing in use.
     n_nonzero_ : float
         Expected number of nonzeros.
     n_features_in_ : int
@@ -116,6 +129,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         c3: float | str = "auto",
         n_nonzero: float | None = None,
         n_layers: int = 16,
+        debias: bool | str = False,
         weight: str = "analytic",
         memory: Any = None,
         device: str | torch.device = "auto",
@@ -126,6 +140,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         self.c3 = c3
         self.n_nonzero = n_nonzero
         self.n_layers = n_layers
+        self.debias = debias
         self.weight = weight
         self.memory = memory
         self.device = device
@@ -158,25 +173,25 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         """
         with all_or_nothing(self):
             given = self._prepare(X, y, None, reset=True)
-            D = given.obs.A.D
-            W = compute_weight(self.weight, D, self.memory)
-            mu = float(mutual_coherence(W, D)) if len(D) > 1 else 0.0
+            ingredients = check_memory(self.memory).cache(prepare_rule)
+            W, pinv, mu = ingredients(self.weight, given.obs.A.D)
             n_nonzero = self._expected_nonzeros(given)
-            pinv = pseudo_inverse(D)
             # A coherence of zero makes every threshold zero, whatever the constants.
             unit = 1 / (mu * n_nonzero) if mu > 0 else 1.0
             waking = largest_waking_c1(given.obs, W, pinv, mu)
-            if self.c1 == "auto":
-                c1 = min(0.75 * unit, 0.7 * float(waking.min()))
-            else:
-                c1 = float(self.c1)
             c2 = 0.214 * unit if self.c2 == "auto" else float(self.c2)
             c3 = float("inf") if self.c3 == "auto" else float(self.c3)
-            if self.weight == "analytic":
-                pinv = (pinv * D).sum(1)  # leverages: one matrix product less in every layer
-            rule = AdaptiveRule(pinv, mu, c1, c2, c3)
-            network = hyperlista(W, rule, n_layers=self.n_layers)
-            vars(self).update(self._fitted_state(network, given.D, given.X))
+
+            def network(c1: float) -> Unrolled:
+                return hyperlista(W, AdaptiveRule(pinv, mu, c1, c2, c3), n_layers=self.n_layers)
+
+            if self.c1 != "auto":
+                c1 = float(self.c1)
+            elif given.codes is None:
+                c1 = min(0.75 * unit, 0.7 * float(waking.min()))
+            else:
+                c1 = best_c1(network, 0.75 * min(unit, float(waking.min())), given)
+            vars(self).update(self._fitted_state(network(c1), given))
             self.c1_, self.c2_, self.c3_ = c1, c2, c3
             self.mu_, self.n_nonzero_ = mu, n_nonzero
         if c1 >= float(waking.min()):
@@ -197,6 +212,38 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         return max(float((given.codes != 0).sum(1).double().mean()), 1.0)
 
 
+def prepare_rule(weight: str, D: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return the weight, what the rule takes for the pseudo-inverse, and the coherence."""
+    W = WEIGHTS[weight](D)
+    mu = float(mutual_coherence(W, D)) if len(D) > 1 else 0.0
+    if weight != "analytic":
+        return W, pseudo_inverse(D), mu
+    # The leverages: w_i = A^+_i / h_i, and so ||w_i^T A||^2 = 1 / h_i.
+    return W, 1 / (W @ D.T).square().sum(1), mu
+
+
+@torch.no_grad()
+def best_c1(network: Callable[[float], Unrolled], start: float, given: Given) -> float:
+    """Return the c1 around a start with the least squared error on pairs.
+
+    Too large a c1 lets rare samples stall, one in thousands, and so perhaps none of these pairs:
+    a candidate counts with the next larger one.
+    """
+    obs, y = given.obs.take(slice(TUNE_ON)), given.codes[:TUNE_ON]
+    candidates = [start * factor for factor in FACTORS]
+
+    def error(c1: float) -> float:
+        net = network(c1)
+        return sum(
+            float((net(chunk) - y[rows]).square().sum(dtype=torch.float64))
+            for rows, chunk in obs.chunks()
+        )
+
+    errors = [error(c1) for c1 in candidates]
+    pairs = [max(two) for two in pairwise(errors)]
+    return candidates[pairs.index(min(pairs))]
+
+
 def largest_waking_c1(obs: Observation, W: Tensor, pinv: Tensor, mu: float) -> Tensor:
     """Return, per sample, the c1 from which on the zero code is a fixed point.
 
@@ -205,6 +252,7 @@ def largest_waking_c1(obs: Observation, W: Tensor, pinv: Tensor, mu: float) -> T
     b = obs.b[:5000]
     b = b[b.any(1)]
     reach = (b @ W.T).abs().amax(1)
-    error = mu * (b @ pinv.T).abs().sum(1)
+    scaled = (b @ W.T) * pinv if pinv.ndim == 1 else b @ pinv.T
+    error = mu * scaled.abs().sum(1)
     # With a coherence or observations of zero there is nothing to wake up from.
     return torch.cat([reach / error, b.new_tensor([float("inf")])])

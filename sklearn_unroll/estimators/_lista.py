@@ -1,4 +1,4 @@
-"""LISTA and LISTA-CP as a scikit-learn estimator."""
+"""LISTA and its variants as a scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from sklearn.utils._param_validation import StrOptions
 
-from sklearn_unroll.estimators._base import Given
+from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.nn import Unrolled, lista, support_counts
 from sklearn_unroll.nn.lista import WEIGHTS
@@ -52,16 +52,28 @@ class LISTARegressor(TrainedUnrolledRegressor):
         thresholds of a fit with y.
     n_layers : int, default=16
         Number of layers, the iterations of the untrained network.
-    weights : {"coupled", "free"}, default="coupled"
+    weights : {"coupled", "free", "adjoint"}, default="coupled"
         ``"coupled"``: ``x + W_k (b - A x)``, LISTA-CP [2]_. ``"free"``: ``W1_k b + W2_k x``,
         LISTA [1]_; more parameters, and no use of the dictionary after the first step.
+        ``"adjoint"``: ``x + gamma_k A^T (b - A x)`` with threshold ``alpha gamma_k``,
+        step-LISTA [3]_: one number a layer, for fits without y.
     tied : bool, default=False
         Share the weights among the layers; each layer keeps its own scalars.
     learn_step : bool, default=False
-        Give each layer a learned step size too; coupled weights only.
+        Give each layer a learned step size too; for coupled weights (adjoint ones always do).
     support_selection : tuple of (float, float) or None, default=None
         The largest entries pass unshrunk: ``min(first * k, second)`` percent of them in layer
         k; (1.2, 13.0) was published for 10 % support. None shrinks all.
+    normalize : bool, default=False
+        Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
+        so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
+        times the relative norm of the observation.
+    debias : bool or {"least_squares", "repair"}, default=False
+        Follow the codes by least squares on their support, without or with repair of the
+        support at a noise level taken from the residual, see
+        :func:`~sklearn_unroll.functional.debias`. True takes what serves the pairs of ``fit``
+        better, and without y the former. For recovery: the codes no longer solve the l1
+        problem.
     trainer : Trainer, default=None
         How to train; None takes the default :class:`~sklearn_unroll.Trainer`.
     warm_start : bool, default=False
@@ -79,6 +91,10 @@ class LISTARegressor(TrainedUnrolledRegressor):
         The trained network.
     dictionary_ : array of shape (n_components, n_features)
         The dictionary in use.
+    debias_ : {"least_squares", "repair"} or None
+        The debiasing in use.
+    norm_ : float or None
+        Norm to which observations are brought, with ``normalize=True``.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
     n_iter_ : int
@@ -104,6 +120,8 @@ class LISTARegressor(TrainedUnrolledRegressor):
     .. [1] Gregor, K. and LeCun, Y., "Learning fast approximations of sparse coding", ICML 2010.
     .. [2] Chen, X., Liu, J., Wang, Z. and Yin, W., "Theoretical linear convergence of
        unfolded ISTA and its practical weights and thresholds", NeurIPS 2018.
+    .. [3] Ablin, P., Moreau, T., Massias, M. and Gramfort, A., "Learning step sizes for
+       unfolded sparse coding", NeurIPS 2019.
 
     Examples
     --------
@@ -141,6 +159,8 @@ class LISTARegressor(TrainedUnrolledRegressor):
         tied: bool = False,
         learn_step: bool = False,
         support_selection: tuple[float, float] | None = None,
+        normalize: bool = False,
+        debias: bool | str = False,
         trainer: Trainer | None = None,
         warm_start: bool = False,
         device: str | torch.device = "auto",
@@ -153,6 +173,8 @@ class LISTARegressor(TrainedUnrolledRegressor):
         self.tied = tied
         self.learn_step = learn_step
         self.support_selection = support_selection
+        self.normalize = normalize
+        self.debias = debias
         self.trainer = trainer
         self.warm_start = warm_start
         self.device = device

@@ -13,8 +13,9 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples
 
-from sklearn_unroll.estimators._base import BaseUnrolledRegressor, Given, all_or_nothing
+from sklearn_unroll.estimators._base import BaseUnrolledRegressor
 from sklearn_unroll.estimators._progress import CallbackReport
+from sklearn_unroll.estimators._state import Given, all_or_nothing
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import Trainer
 
@@ -27,6 +28,9 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
     A subclass has a constructor that only assigns, with at least the parameters below, and
     ``_build_network``.
     """
+
+    # For estimators that have no such parameter.
+    alpha: float = 0.0
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseUnrolledRegressor._parameter_constraints,
@@ -68,12 +72,17 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         DivergenceError
             If the training loss becomes infinite or NaN; the estimator is left as it was.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, dictionaries: Any = None
+    ) -> TrainedUnrolledRegressor:
         with all_or_nothing(self), torch.enable_grad():
-            trainer, given = self._given(X, y, sample_weight, True, self.warm_start)
+            trainer, given = self._given(X, y, sample_weight, dictionaries, True, self.warm_start)
             network = self._initial_network(given, resume=self.warm_start)
 
             def state() -> dict:
-                return self._fitted_state(deepcopy(network), given.D, given.X)
+                return self._fitted_state(deepcopy(network), given)
 
             n_stages = len(trainer.stages(network))
             # As fit was given them, with feature names; y only where it is used.
@@ -89,7 +98,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
                 report=report,
             )
             report.fit_ends()
-            vars(self).update(self._fitted_state(network, given.D, given.X))
+            vars(self).update(self._fitted_state(network, given))
             self.history_ = history
             self.n_iter_ = history.n_epochs
             self._stream = None
@@ -127,9 +136,14 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         DivergenceError
             If the loss or a parameter becomes infinite or NaN; the estimator is left as it was.
         """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _partial_fit(
+        self, X: Any, y: Any, sample_weight: Any, dictionaries: Any = None
+    ) -> TrainedUnrolledRegressor:
         with all_or_nothing(self), torch.enable_grad():
             first = not self.__sklearn_is_fitted__()
-            trainer, given = self._given(X, y, sample_weight, first, True)
+            trainer, given = self._given(X, y, sample_weight, dictionaries, first, True)
             network = self._initial_network(given, resume=not first)
             n_updates, optimizer_state = getattr(self, "_stream", None) or (0, None)
             optimizer_state = trainer.update(
@@ -141,7 +155,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
                 generator=self._generator(given.obs.b.device, skip=n_updates),
                 optimizer_state=deepcopy(optimizer_state),
             )
-            vars(self).update(self._fitted_state(network, given.D, given.X))
+            vars(self).update(self._fitted_state(network, given))
             self._stream = (n_updates + 1, optimizer_state)
             self.n_iter_ = getattr(self, "n_iter_", 0) + 1
         return self
@@ -175,15 +189,21 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         return Trainer()
 
     def _given(
-        self, X: Any, y: Any, sample_weight: Any, reset: bool, keep_dictionary: bool
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        dictionaries: Any,
+        reset: bool,
+        keep_dictionary: bool,
     ) -> tuple[Trainer, Given]:
         trainer = self._default_trainer(_num_samples(X)) if self.trainer is None else self.trainer
         trainer._validate_params()
         objective = trainer.resolve_objective(y is not None, self.alpha)
-        if not objective.requires_y and self.dictionary is not None:
+        if not objective.requires_y and (self.dictionary is not None or dictionaries is not None):
             y = None  # labels of a later step of a Pipeline, say: nothing here needs them
         return trainer, self._prepare(
-            X, y, sample_weight, reset=reset, keep_dictionary=keep_dictionary
+            X, y, sample_weight, dictionaries, reset=reset, keep_dictionary=keep_dictionary
         )
 
     def _initial_network(self, given: Given, *, resume: bool) -> Unrolled:

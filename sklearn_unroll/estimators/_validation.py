@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,11 @@ from sklearn.utils._array_api import (
     supported_float_dtypes,
 )
 from torch import Tensor
+
+from sklearn_unroll.functional import Dense, Observation
+
+# Share of the observations' energy from which on a residual is no noise.
+UNEXPLAINED = 0.5
 
 
 def float_dtypes(array: Any) -> list:
@@ -163,14 +170,55 @@ def check_dictionary(dictionary: Any, n_features: int, dtype: torch.dtype, devic
     return D
 
 
-def check_codes_match(y: Tensor, D: Tensor) -> None:
-    """Raise unless codes and dictionary have the same number of components."""
-    if y.shape[1] != D.shape[0]:
+def check_dictionaries(dictionaries: Any, b: Tensor) -> Dense:
+    """Return the operator of one dictionary per sample."""
+    expected = f"({len(b)}, n_components, n_features)"
+    if not isinstance(dictionaries, Tensor):
+        if isinstance(dictionaries, (list, tuple)):
+            shapes = {np.shape(D) for D in dictionaries}
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"dictionaries must all have one shape, got {sorted(shapes, key=str)[:5]}. "
+                    f"Fit one model per shape, or add zero signals to shorter ones."
+                )
+        dictionaries = check_array(
+            dictionaries, dtype=float_dtypes(dictionaries), allow_nd=True, ensure_2d=False,
+            input_name="dictionaries",
+        )  # fmt: skip
+    if dictionaries.ndim != 3 or len(dictionaries) != len(b):
         raise ValueError(
-            f"y has {y.shape[1]} components per sample, but the dictionary has {D.shape[0]} "
-            f"atoms (shape {tuple(D.shape)}). y holds the codes, of shape (n_samples, "
+            f"dictionaries must hold one dictionary per sample, of shape {expected}; got shape "
+            f"{tuple(dictionaries.shape)}."
+        )
+    D = to_tensor(dictionaries, dtype=b.dtype, device=b.device)
+    if not bool(torch.isfinite(D).all()):
+        raise ValueError("Input dictionaries contains NaN or infinity.")
+    return Dense(D)
+
+
+def check_codes_match(y: Tensor, A: Dense) -> None:
+    """Raise unless codes and dictionary have the same number of components."""
+    if y.shape[1] != A.n_components:
+        raise ValueError(
+            f"y has {y.shape[1]} components per sample, but the dictionary has {A.n_components} "
+            f"atoms (shape {tuple(A.D.shape[-2:])}). y holds the codes, of shape (n_samples, "
             f"n_components), with X ~ y @ dictionary. If y are labels for a later step of a "
             f"Pipeline, use trainer=Trainer(objective='lasso'), which ignores them."
+        )
+
+
+def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None) -> None:
+    """Warn where the codes of pairs do not explain their observations through the dictionary."""
+    weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
+    residual = weight @ obs.A.residual(obs.b, codes).square().sum(1)
+    energy = weight @ obs.b.square().sum(1)
+    if residual > UNEXPLAINED * energy > 0:
+        warnings.warn(
+            f"X and y do not fit the dictionary: X - y @ dictionary has "
+            f"{float(residual / energy):.3g} times the energy of X "
+            f"({10 * math.log10(float(residual / energy)):.1f} dB). Check that y holds codes in "
+            f"the order of the dictionary's rows, and that both are scaled alike.",
+            stacklevel=4,
         )
 
 

@@ -10,8 +10,8 @@ from sklearn_unroll.functional.problems import (
     least_squares_value,
     range_basis,
 )
-from sklearn_unroll.functional.prox import soft, support_select
-from sklearn_unroll.functional.steps import adjoint_step, coupled_step, free_step
+from sklearn_unroll.functional.prox import bernoulli_gauss_mean, soft, support_select
+from sklearn_unroll.functional.steps import adapted_step, adjoint_step, coupled_step, free_step
 from sklearn_unroll.functional.weights import (
     SymmetricWeight,
     analytic_weight,
@@ -26,9 +26,11 @@ __all__ = [
     "Observation",
     "Operator",
     "SymmetricWeight",
+    "adapted_step",
     "adjoint_step",
     "alpha_max",
     "analytic_weight",
+    "bernoulli_gauss_mean",
     "coupled_step",
     "debias",
     "duality_gap",

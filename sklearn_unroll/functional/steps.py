@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional.operators import Observation
 
-__all__ = ["adjoint_step", "coupled_step", "free_step"]
+__all__ = ["adapted_step", "adjoint_step", "coupled_step", "free_step"]
 
 
 def free_step(x: Tensor, obs: Observation, W1: Tensor, W2: Tensor) -> Tensor:
@@ -92,3 +92,30 @@ def adjoint_step(x: Tensor, obs: Observation, gamma: Tensor | float) -> Tensor:
         The point to shrink.
     """
     return x + gamma * obs.A.adjoint(obs.A.residual(obs.b, x))
+
+
+def adapted_step(
+    x: Tensor, obs: Observation, W1: Tensor, W2: Tensor, gamma: Tensor | float
+) -> Tensor:
+    """Return ``x + gamma A^T (W2^T b - W1^T W1 A x)``, the affine part of an Ada-LISTA layer.
+
+    Aberdam, Golts and Elad 2021, "Ada-LISTA: Learned solvers adaptive to varying models". With
+    identities as weights it is :func:`adjoint_step`.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_components)
+        Current codes.
+    obs : Observation
+        Data and operator, which may be one per sample.
+    W1, W2 : Tensor of shape (n_features, n_features)
+        Weights on the predicted and on the observed signals.
+    gamma : float or Tensor of shape () or (n_samples, 1)
+        Step size.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_components)
+        The point to shrink.
+    """
+    return x + gamma * obs.A.adjoint(obs.b @ W2 - obs.A(x) @ W1.T @ W1)

@@ -1,29 +1,41 @@
 """Torch networks made of functional parts; see :class:`Unrolled` for their contract."""
 
+from sklearn_unroll.nn.analytic import alista, hyperlista, na_alista
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
-from sklearn_unroll.nn.lista import (
-    ProxGradLayer,
-    ProxGradState,
-    alista,
-    hyperlista,
-    lista,
-    support_counts,
+from sklearn_unroll.nn.lista import ada_lista, lista, support_counts
+from sklearn_unroll.nn.parts import (
+    AdaptedWeights,
+    AdjointWeights,
+    CoupledWeights,
+    FreeWeights,
 )
-from sklearn_unroll.nn.parts import CoupledWeights, FreeWeights
-from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule, Step
+from sklearn_unroll.nn.proxgrad import ProxGradLayer, ProxGradState
+from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
+from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule, LearnedStep, Rule, Shrink
+from sklearn_unroll.nn.tista import ErrorVarianceRule, tista
 
 __all__ = [
+    "AdaptedWeights",
     "AdaptiveRule",
+    "AdjointWeights",
+    "Controller",
     "CoupledWeights",
+    "ErrorVarianceRule",
     "FreeWeights",
     "LearnedRule",
+    "LearnedStep",
     "ProxGradLayer",
     "ProxGradState",
-    "Step",
+    "RecurrentRule",
+    "Rule",
+    "Shrink",
     "Unrolled",
     "UnrolledLayer",
+    "ada_lista",
     "alista",
     "hyperlista",
     "lista",
+    "na_alista",
     "support_counts",
+    "tista",
 ]

@@ -1,41 +1,61 @@
 """Rules: where a layer's threshold, step size, momentum and support count come from.
 
-A learned rule is the same for all samples. An adaptive one looks at the iterate and keeps a
-memory per sample from layer to layer.
+A rule is given the iterate, its memory of each sample, the data and the layer's weights. It
+returns the point to shrink, how to shrink it, and what to remember. A learned rule is the same
+for all samples; an adaptive one looks at the residual first.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AdaptiveRule", "LearnedRule", "Step"]
+from sklearn_unroll.functional import Observation
+
+__all__ = ["AdaptiveRule", "LearnedRule", "LearnedStep", "Rule", "Shrink"]
 
 
-class Step(NamedTuple):
-    """The scalars of one layer.
+class Shrink(NamedTuple):
+    """How to shrink a point.
 
     Parameters
     ----------
     theta : Tensor of shape () or (n_samples, 1)
-        Threshold, nonnegative.
-    gamma : Tensor of shape () or (n_samples, 1), or None
-        Step size; None is one.
-    beta : Tensor of shape () or (n_samples, 1), or None
-        Momentum; None is zero.
+        Threshold, nonnegative; for a denoiser the variance of the error.
     count : int or Tensor of shape (n_samples, 1)
         How many entries may pass unshrunk.
     """
 
     theta: Tensor
-    gamma: Tensor | None = None
-    beta: Tensor | None = None
     count: Tensor | int = 0
 
 
-class LearnedRule(nn.Module):
+class Rule(nn.Module, ABC):
+    """The contract of a rule; by default nothing to project, nothing to continue from."""
+
+    @abstractmethod
+    def forward(
+        self, x: Tensor, memory: Any, obs: Observation, weights: nn.Module
+    ) -> tuple[Tensor, Shrink, Any]:
+        """Return the point to shrink, how, and the memory; ``memory`` is None at ``x_0``."""
+
+    def project_(self) -> None:
+        """Move the parameters to the nearest admissible ones, in place."""
+
+    def continue_from_(self, previous: Rule) -> None:
+        """Start where the rule of the layer before has been trained to, in place.
+
+        Parameters
+        ----------
+        previous : Rule
+            The rule of the layer before.
+        """
+
+
+class LearnedRule(Rule):
     """A learned threshold ``theta >= 0`` and, where given, a learned step ``gamma``.
 
     Parameters
@@ -48,17 +68,15 @@ class LearnedRule(nn.Module):
         How many entries may pass unshrunk; not learned.
     """
 
-    adaptive = False
-
     def __init__(self, theta: Tensor, gamma: Tensor | None = None, count: int = 0) -> None:
         super().__init__()
         self.theta = nn.Parameter(theta.clone())
         self.gamma = None if gamma is None else nn.Parameter(gamma.clone())
         self.count = count
 
-    def forward(self) -> Step:
-        """Return the scalars."""
-        return Step(self.theta, self.gamma, None, self.count)
+    def forward(self, x, memory, obs, weights):
+        """Return the point, the learned scalars, and no memory."""
+        return weights(x, obs, self.gamma), Shrink(self.theta, self.count), None
 
     def project_(self) -> None:
         """Clip the threshold at zero: a negative one would push values apart."""
@@ -77,13 +95,59 @@ class LearnedRule(nn.Module):
             self.gamma.copy_(previous.gamma)
 
 
-class AdaptiveRule(nn.Module):
+class LearnedStep(Rule):
+    """A learned step ``gamma >= 0`` and the threshold ``alpha gamma`` that belongs to it.
+
+    Ablin, Moreau, Massias and Gramfort 2019, "Learning step sizes for unfolded sparse coding".
+
+    Parameters
+    ----------
+    gamma : Tensor of shape ()
+        First step size.
+    alpha : float
+        Weight of the l1 norm in the problem to solve.
+    count : int, default=0
+        How many entries may pass unshrunk; not learned.
+    """
+
+    def __init__(self, gamma: Tensor, alpha: float, count: int = 0) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(gamma.clone())
+        self.alpha, self.count = alpha, count
+
+    def forward(self, x, memory, obs, weights):
+        """Return the point, the threshold of its step, and no memory."""
+        return weights(x, obs, self.gamma), Shrink(self.alpha * self.gamma, self.count), None
+
+    def project_(self) -> None:
+        """Clip the step at zero."""
+        self.gamma.clamp_min_(0)
+
+    def continue_from_(self, previous: LearnedStep) -> None:
+        """Start from the step of the previous layer.
+
+        Parameters
+        ----------
+        previous : LearnedStep
+            The rule of the layer before.
+        """
+        self.gamma.copy_(previous.gamma)
+
+
+class AdaptiveMemory(NamedTuple):
+    """What :class:`AdaptiveRule` remembers: the iterate before, and ``||A^+ b||_1``."""
+
+    x: Tensor
+    first: Tensor
+
+
+class AdaptiveRule(Rule):
     """HyperLISTA's functions of the iterate, with three numbers for all layers.
 
     ``theta_k = c1 mu ||A^+ r_k||_1``, ``beta_k = c2 mu ||x_k||_0`` and
     ``p_k = min(c3 log(||A^+ b||_1 / ||A^+ r_k||_1), n)``, a count, with ``r_k = b - A x_k``.
     Chen, Liu, Wang and Yin 2021, "Hyperparameter tuning is all you need for LISTA"; the step
-    size is one.
+    size is one. Needs weights with a correction, :class:`~sklearn_unroll.nn.CoupledWeights`.
 
     Parameters
     ----------
@@ -97,8 +161,6 @@ class AdaptiveRule(nn.Module):
         The three numbers, nonnegative; ``c3`` may be infinite.
     """
 
-    adaptive = True
-
     def __init__(self, pinv: Tensor, mu: float, c1: float, c2: float, c3: float) -> None:
         super().__init__()
         self.register_buffer("pinv", pinv)
@@ -107,31 +169,19 @@ class AdaptiveRule(nn.Module):
     # NOTE[DIFF]: the official code multiplies the gradient by 1/L, applies the pseudo-inverse of
     # A to the residual of another matrix, has no mu, and takes p_k as a fraction of n that it
     # cuts at 1; the paper's step size is one, and its p_k a number of entries.
-    def forward(
-        self, x: Tensor, r: Tensor, update: Tensor, memory: Tensor | None
-    ) -> tuple[Step, Tensor]:
-        """Return the scalars of every sample; the memory is ``||A^+ b||_1``, seen at x = 0."""
-        tiny = torch.finfo(r.dtype).tiny
+    def forward(self, x, memory, obs, weights):
+        """Return the point with momentum, the scalars of every sample, and the memory."""
+        r, update = weights.correction(x, obs)
         if self.pinv.ndim == 1:
             error = update.abs() @ self.pinv[:, None]
         else:
             error = (r @ self.pinv.T).abs().sum(-1, keepdim=True)
-        first = error if memory is None else memory
+        last, first = (x, error) if memory is None else memory
+        tiny = torch.finfo(r.dtype).tiny
         progress = torch.log(first.clamp_min(tiny) / error.clamp_min(tiny)).clamp_min(0)
         # At x = 0 there is no progress, and infinity times zero would be NaN.
         p = torch.where(progress > 0, self.c3 * progress, progress).clamp_max(x.shape[1])
         theta = self.c1 * self.mu * error
         beta = self.c2 * self.mu * (x != 0).sum(-1, keepdim=True).to(x.dtype)
-        return Step(theta, None, beta, p.round().long()), first
-
-    def project_(self) -> None:
-        """Do nothing, since nothing is learned."""
-
-    def continue_from_(self, previous: AdaptiveRule) -> None:
-        """Do nothing, since nothing is learned.
-
-        Parameters
-        ----------
-        previous : AdaptiveRule
-            The rule of the layer before.
-        """
+        z = torch.addcmul(x + update, beta, x - last)
+        return z, Shrink(theta, p.round().long()), AdaptiveMemory(x, first)

@@ -1,0 +1,194 @@
+"""TISTA as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import Tensor
+
+from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
+from sklearn_unroll.functional import Observation
+from sklearn_unroll.nn import Unrolled, tista
+from sklearn_unroll.training import StageWise, Trainer
+
+__all__ = ["TISTARegressor"]
+
+
+class TISTARegressor(TrainedUnrolledRegressor):
+    """Sparse codes by trainable ISTA: a step a layer is learned, the prior is known.
+
+    ``x+ = E[x | x + gamma_k A^+ (b - A x)]`` where codes are zero with probability
+    ``1 - sparsity`` and else normal, with an error whose variance follows from the residual
+    [1]_. Where codes are like that, few layers and little training give the least mean square
+    error of this family, noise or not. Atoms are normalised inside and codes rescaled.
+
+    Parameters
+    ----------
+    dictionary : array-like of shape (n_components, n_features), default=None
+        Rows are atoms, ``X ~ codes @ dictionary``. None estimates it from the pairs.
+    sparsity : float or None, default=None
+        Probability of a nonzero. None takes the share of nonzeros in y.
+    variance : float or None, default=None
+        Variance of a nonzero of unit atoms. None takes the mean square of those in y.
+    noise_std : float or None, default=None
+        Standard deviation of the noise in each feature. None takes the root mean square of
+        ``X - y @ dictionary``.
+    n_layers : int, default=12
+        Number of layers.
+    debias : bool or {"least_squares", "repair"}, default=False
+        Follow the codes by least squares on their support, see
+        :class:`~sklearn_unroll.LISTARegressor`. Codes here are means, with many small entries,
+        so that ``"least_squares"`` keeps too many; use ``"repair"``.
+    trainer : Trainer, default=None
+        How to train; None trains layer after layer, all so far at once, at rates relative to
+        the steps.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the network of the last fit.
+    device : str or torch.device, default="auto"
+        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of shuffles and of the validation split.
+
+    Attributes
+    ----------
+    network_ : Unrolled
+        The trained network.
+    dictionary_ : array of shape (n_components, n_features)
+        The dictionary in use, as given.
+    sparsity_, variance_, noise_std_ : float
+        The prior and the noise in use.
+    debias_ : {"least_squares", "repair"} or None
+        The debiasing in use.
+    history_ : History
+        Losses, rates and times in seconds, of the last ``fit``.
+    n_iter_ : int
+        Epochs trained.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where X had names.
+
+    See Also
+    --------
+    HyperLISTARegressor : Needs neither prior nor training.
+
+    Notes
+    -----
+    The prior is absolute: scale new data like the training data. Trained layers are not
+    monotone: do not use fewer of them than were trained.
+
+    References
+    ----------
+    .. [1] Ito, D., Takabe, S. and Wadayama, T., "Trainable ISTA for sparse signal recovery",
+       IEEE Transactions on Signal Processing 67, 2019.
+
+    Examples
+    --------
+    >>> from sklearn_unroll import TISTARegressor
+    >>> from sklearn_unroll.datasets import make_sparse_recovery
+    >>> from sklearn_unroll.metrics import nmse_db
+    >>> data = make_sparse_recovery(600, 50, 80, sparsity=4, random_state=0)
+    >>> model = TISTARegressor(data.dictionary, n_layers=6, random_state=0)
+    >>> codes = model.fit(data.X, data.y).predict(data.X)
+    >>> bool(nmse_db(data.y, codes) < -15)  # dB
+    True
+    """
+
+    _unit_atoms: ClassVar[bool] = True
+    _parameter_constraints: ClassVar[dict] = {
+        **TrainedUnrolledRegressor._parameter_constraints,
+        "sparsity": [Interval(Real, 0, 1, closed="neither"), None],
+        "variance": [Interval(Real, 0, None, closed="neither"), None],
+        "noise_std": [Interval(Real, 0, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        dictionary: Any = None,
+        *,
+        sparsity: float | None = None,
+        variance: float | None = None,
+        noise_std: float | None = None,
+        n_layers: int = 12,
+        debias: bool | str = False,
+        trainer: Trainer | None = None,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.dictionary = dictionary
+        self.sparsity = sparsity
+        self.variance = variance
+        self.noise_std = noise_std
+        self.n_layers = n_layers
+        self.debias = debias
+        self.trainer = trainer
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+
+    def _build_network(self, given: Given) -> Unrolled:
+        if given.codes is None:
+            raise ValueError(
+                "TISTARegressor requires y to be passed, but the target y is None: its steps are "
+                "learned from pairs."
+            )
+        sparsity, variance = self._prior(given.codes, given.weight)
+        return tista(
+            given.obs.A,
+            sparsity=sparsity,
+            variance=variance,
+            noise_variance=self._noise(given.obs, given.codes, given.weight) ** 2,
+            n_layers=self.n_layers,
+        )
+
+    def _fitted_state(self, network: Unrolled, given: Given) -> dict:
+        # Of the network, which may be that of an earlier fit.
+        layer = network.layers[0]
+        return {
+            **super()._fitted_state(network, given),
+            "sparsity_": layer.shrinkage.keywords["sparsity"],
+            "variance_": layer.shrinkage.keywords["variance"],
+            "noise_std_": layer.rule.noise_variance**0.5,
+        }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    def _prior(self, y: Tensor, weight: Tensor | None) -> tuple[float, float]:
+        weight = torch.ones_like(y[:, 0]) if weight is None else weight
+        count = float((weight @ (y != 0).to(y.dtype)).sum())
+        if not count:
+            raise ValueError(
+                "y is all zero: neither prior nor steps can be learned from it. Pass pairs with "
+                "active codes."
+            )
+        share = count / float(weight.sum() * y.shape[1])
+        # Dense codes are the limit where everything is a nonzero.
+        sparsity = min(share, 1 - 1e-6) if self.sparsity is None else float(self.sparsity)
+        variance = float((weight @ y.square()).sum()) / count
+        return sparsity, variance if self.variance is None else float(self.variance)
+
+    def _noise(self, obs: Observation, y: Tensor, weight: Tensor | None) -> float:
+        if self.noise_std is not None:
+            return float(self.noise_std)
+        squared = obs.A.residual(obs.b, y).square().mean(1)
+        weight = torch.ones_like(squared) if weight is None else weight
+        return float((weight * squared).sum() / weight.sum()) ** 0.5
+
+    def _default_trainer(self, n_samples: int) -> Trainer:
+        return Trainer(
+            "supervised",
+            schedule=StageWise(rates=(0.1, 0.03), layer_decay=1.0),
+            learning_rate=1.0,
+            # About 100 steps a stage from 4000 pairs on, in as many passes as that takes.
+            max_epochs=min(max(round(12_000 / max(n_samples, 1)), 1), 20),
+            batch_size=128,
+            early_stopping=False,  # a few numbers cannot overfit
+        )

@@ -1,0 +1,64 @@
+"""Between the user's units and the network's: norms of atoms, sizes of observations."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional import Dense, Observation
+
+
+class Units(NamedTuple):
+    """What a network's codes are divided or multiplied by; None where units are the same.
+
+    Parameters
+    ----------
+    atoms : Tensor of shape (n_components,) or None
+        Norms of the atoms, which the network sees with norm one.
+    samples : Tensor of shape (n_samples, 1) or None
+        Norms of the observations relative to the norm that the network sees.
+    """
+
+    atoms: Tensor | None
+    samples: Tensor | None
+
+    def inside(self, obs: Observation) -> Observation:
+        """Return data and operator in the network's units."""
+        b = obs.b if self.samples is None else obs.b / self.samples
+        A = obs.A if self.atoms is None else Dense(obs.A.D / self.atoms[:, None])
+        return Observation(b, A)
+
+    def enter(self, codes: Tensor) -> Tensor:
+        """Return codes in the network's units."""
+        codes = codes if self.atoms is None else codes * self.atoms
+        return codes if self.samples is None else codes / self.samples
+
+    def leave(self, codes: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Return the network's codes of some samples in the user's units."""
+        codes = codes if self.atoms is None else codes / self.atoms
+        return codes if self.samples is None else codes * self.samples[rows]
+
+    def alpha(self, alpha: float) -> Tensor | float:
+        """Return the weight of the l1 norm in the user's units, of shape (n_samples,)."""
+        return alpha if self.samples is None else alpha * self.samples[:, 0]
+
+
+def atom_norms(D: Tensor) -> Tensor:
+    """Return the norms of the atoms; one where an estimated atom is never active."""
+    norms = D.norm(dim=1)
+    return torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
+def mean_norm(b: Tensor, weight: Tensor | None) -> float:
+    """Return the mean norm of observations, one where all are zero."""
+    norms = b.norm(dim=1).double()
+    weight = torch.ones_like(norms) if weight is None else weight.double()
+    return float((weight * norms).sum() / weight.sum()) or 1.0
+
+
+def relative_norms(b: Tensor, norm: float) -> Tensor:
+    """Return the norms of observations relative to one; one where they are zero."""
+    norms = b.norm(dim=1, keepdim=True) / norm
+    return torch.where(norms > 0, norms, torch.ones_like(norms))

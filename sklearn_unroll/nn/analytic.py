@@ -1,0 +1,121 @@
+"""Recipes with an analytic weight: ALISTA, NA-ALISTA, HyperLISTA."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional import Dense
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.lista import shrinkages
+from sklearn_unroll.nn.parts import CoupledWeights
+from sklearn_unroll.nn.proxgrad import ProxGradLayer, shrink_select
+from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
+from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule
+
+__all__ = ["alista", "hyperlista", "na_alista"]
+
+
+def alista(
+    A: Dense,
+    W: Tensor,
+    *,
+    n_layers: int = 16,
+    counts: list[int] | None = None,
+    theta: float = 0.1,
+    gamma: float = 1.0,
+) -> Unrolled:
+    """Assemble ALISTA: an analytic weight, and two learned scalars a layer.
+
+    Liu, Chen, Wang and Yin 2019, "ALISTA: Analytic weights are as good as learned weights in
+    LISTA".
+
+    Parameters
+    ----------
+    A : Dense
+        The operator, one for all samples.
+    W : Tensor of shape (n_components, n_features)
+        The weight, shared and fixed; see
+        :func:`~sklearn_unroll.functional.analytic_weight`.
+    n_layers : int, default=16
+        Number of layers.
+    counts : list of int, default=None
+        Support selection: how many entries may pass unshrunk in each layer.
+    theta : float, default=0.1
+        First threshold of every layer.
+    gamma : float, default=1.0
+        First step size of every layer.
+
+    Returns
+    -------
+    Unrolled
+        The network.
+    """
+    weights = CoupledWeights(W, learn=False)
+    first = W.new_tensor(theta), W.new_tensor(gamma)
+    return Unrolled(
+        ProxGradLayer(weights, LearnedRule(*first, count), shrinkage)
+        for count, shrinkage in shrinkages(counts, n_layers)
+    )
+
+
+def na_alista(
+    W: Tensor,
+    *,
+    n_layers: int = 16,
+    counts: list[int] | None = None,
+    hidden_size: int = 64,
+    generator: torch.Generator,
+) -> Unrolled:
+    """Assemble NA-ALISTA: an analytic weight, step and threshold from a recurrent network.
+
+    Behrens, Sauder and Jung 2021, "Neurally augmented ALISTA".
+
+    Parameters
+    ----------
+    W : Tensor of shape (n_components, n_features)
+        The weight, shared and fixed.
+    n_layers : int, default=16
+        Number of layers.
+    counts : list of int, default=None
+        Support selection: how many entries may pass unshrunk in each layer.
+    hidden_size : int, default=64
+        Numbers that the recurrent network remembers of a sample.
+    generator : torch.Generator
+        Source of its first parameters.
+
+    Returns
+    -------
+    Unrolled
+        The network; one recurrent network for all layers.
+    """
+    weights = CoupledWeights(W, learn=False)
+    controller = Controller(hidden_size, W, generator)
+    return Unrolled(
+        ProxGradLayer(weights, RecurrentRule(controller, count), shrinkage)
+        for count, shrinkage in shrinkages(counts, n_layers)
+    )
+
+
+def hyperlista(W: Tensor, rule: AdaptiveRule, *, n_layers: int = 16) -> Unrolled:
+    """Assemble HyperLISTA: an analytic weight, and an adaptive rule with three numbers.
+
+    Chen, Liu, Wang and Yin 2021, "Hyperparameter tuning is all you need for LISTA". Nothing is
+    trained.
+
+    Parameters
+    ----------
+    W : Tensor of shape (n_components, n_features)
+        The weight; see :func:`~sklearn_unroll.functional.symmetric_weight`.
+    rule : AdaptiveRule
+        The three numbers, with the matrices they act through.
+    n_layers : int, default=16
+        Number of layers.
+
+    Returns
+    -------
+    Unrolled
+        The network; one layer, repeated.
+    """
+    layer = ProxGradLayer(CoupledWeights(W, learn=False), rule, shrink_select)
+    return Unrolled([layer] * n_layers)

@@ -1,0 +1,114 @@
+"""TISTA: a learned step a layer, and the conditional mean as shrinkage."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_unroll.functional import Dense, bernoulli_gauss_mean, pseudo_inverse
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.parts import CoupledWeights
+from sklearn_unroll.nn.proxgrad import ProxGradLayer
+from sklearn_unroll.nn.rules import Rule, Shrink
+
+__all__ = ["ErrorVarianceRule", "tista"]
+
+
+class ErrorVarianceRule(Rule):
+    """A learned step ``gamma``, and the variance of the error after it, from the residual.
+
+    ``v^2 = max(||r||^2 - m sigma^2, 0) / tr(A^T A)`` and
+    ``tau^2 = v^2 / n (n + (gamma^2 - 2 gamma) m) + gamma^2 / n tr(W W^T) sigma^2``, Ito, Takabe
+    and Wadayama 2019, "Trainable ISTA for sparse signal recovery", with ``W = A^+``.
+
+    Parameters
+    ----------
+    gamma : Tensor of shape ()
+        First step size.
+    noise_variance : float
+        ``sigma^2``.
+    trace : float
+        ``tr(A^T A)``.
+    trace_W : float
+        ``tr(W W^T)``.
+    """
+
+    def __init__(self, gamma: Tensor, noise_variance: float, trace: float, trace_W: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(gamma.clone())
+        self.noise_variance, self.trace, self.trace_W = noise_variance, trace, trace_W
+
+    # NOTE[DIFF]: the official code computes the clamp of v^2 and drops it, so that v^2 may be
+    # negative; and it has no floor from rounding, which float32 reaches in eight layers.
+    def forward(self, x, memory, obs, weights):
+        """Return the point, the variance of its error, and ``||b||^2`` to compare with."""
+        m, n = obs.A.n_features, obs.A.n_components
+        r, update = weights.correction(x, obs)
+        energy = r.square().sum(1, keepdim=True)
+        memory = energy if memory is None else memory
+        rounding = (4 * torch.finfo(r.dtype).eps) ** 2 * memory + torch.finfo(r.dtype).tiny
+        v2 = torch.maximum(energy - m * self.noise_variance, rounding) / self.trace
+        squared = self.gamma.square()
+        tau2 = v2 / n * (n + (squared - 2 * self.gamma) * m)
+        tau2 = tau2.clamp_min(0) + squared / n * self.trace_W * self.noise_variance + 1e-3 * v2
+        return x + self.gamma * update, Shrink(tau2), memory
+
+    def continue_from_(self, previous: ErrorVarianceRule) -> None:
+        """Start from the step of the previous layer.
+
+        Parameters
+        ----------
+        previous : ErrorVarianceRule
+            The rule of the layer before.
+        """
+        self.gamma.copy_(previous.gamma)
+
+
+def shrink_mean(z: Tensor, how: Shrink, *, sparsity: float, variance: float) -> Tensor:
+    """Return the conditional mean of the codes, given z with an error of variance theta."""
+    return bernoulli_gauss_mean(z, how.theta, sparsity, variance)
+
+
+def tista(
+    A: Dense,
+    *,
+    sparsity: float,
+    variance: float,
+    noise_variance: float,
+    n_layers: int = 12,
+) -> Unrolled:
+    """Assemble TISTA: ``A^+`` as weight, one learned step a layer, the conditional mean.
+
+    Ito, Takabe and Wadayama 2019, "Trainable ISTA for sparse signal recovery". Codes are taken
+    as independent, zero with probability ``1 - sparsity`` and else normal.
+
+    Parameters
+    ----------
+    A : Dense
+        The operator, one for all samples.
+    sparsity : float
+        Probability of a nonzero, between 0 and 1.
+    variance : float
+        Variance of a nonzero, positive.
+    noise_variance : float
+        Variance of the noise in each feature, nonnegative.
+    n_layers : int, default=12
+        Number of layers.
+
+    Returns
+    -------
+    Unrolled
+        The network.
+    """
+    W = pseudo_inverse(A.D)
+    weights = CoupledWeights(W, learn=False)
+    traces = float(A.D.square().sum()), float(W.square().sum())
+    shrinkage = partial(shrink_mean, sparsity=sparsity, variance=variance)
+    return Unrolled(
+        ProxGradLayer(
+            weights, ErrorVarianceRule(W.new_ones(()), noise_variance, *traces), shrinkage
+        )
+        for _ in range(n_layers)
+    )
