@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is not installed
 
-from benchmarks import plot, prediction_floor, run
+from benchmarks import plot, prediction_floor, recovery_frontier, run
 from benchmarks.base import Dataset, Solver
 from benchmarks.datasets import all_datasets
 from benchmarks.floor import Floor
@@ -178,8 +178,19 @@ def test_a_missing_peer_is_skipped_with_its_reason(tmp_path, capsys, monkeypatch
 def test_prediction_floor_writes_its_ratios(tmp_path):
     path = prediction_floor.main(["--quick", "--repeats", "2", "--output", str(tmp_path)])
     table = pd.read_csv(path)
-    assert list(table["batch"]) == [100, 600] * 2
+    assert list(table["batch"]) == [100, 100, 100, 600, 600, 600] * 2
+    assert set(table["network"]) == {"LISTA", "ALISTA", "HyperLISTA"}
     assert (table[["floor_us", "predict_us", "ratio", "ratio_of_minima"]] > 0).all(axis=None)
+
+
+def test_the_frontier_has_rivals_and_says_who_is_beaten(tmp_path):
+    pytest.importorskip("spams")
+    path = recovery_frontier.main(["--quick", "--repeats", "1", "--output", str(tmp_path)])
+    table = pd.read_csv(path).set_index("method")
+    assert {"spams OMP, float32", "FISTA, best alpha", "TISTA 12"} <= set(table.index)
+    assert table.loc["spams OMP, float32", "nmse_db"] < -30
+    assert (table["frontier"] == "yes").any()
+    assert table["frontier"].isna().any()
 
 
 def test_plotter_says_how_to_get_the_csv(tmp_path, capsys):

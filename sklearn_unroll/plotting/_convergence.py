@@ -1,8 +1,8 @@
-"""Displays: pictures of fitted estimators, in scikit-learn's manner."""
+"""How codes improve from layer to layer, beside classical iterations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,25 +13,17 @@ from sklearn_unroll.estimators._validation import to_tensor
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import duality_gap, nmse_db
 from sklearn_unroll.metrics._checks import to_numpy
-from sklearn_unroll.reference import FISTA, ISTA, iterates
+from sklearn_unroll.plotting._axes import draw_by_layer, get_axes
+from sklearn_unroll.reference import FISTA, ISTA, Method, iterates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ConvergenceDisplay", "HistoryDisplay"]
+__all__ = ["ConvergenceDisplay"]
 
 CLASSICAL = {"ista": ISTA, "fista": FISTA}
 LABELS = {"nmse": "NMSE (dB)", "gap": "relative duality gap"}
-
-
-def _axes(ax: Axes | None) -> Axes:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "Displays need matplotlib. Install the extra: pip install 'sklearn-unroll[plot]'"
-        ) from error
-    return plt.subplots(layout="constrained")[1] if ax is None else ax
+Solver = Callable[[Observation, float], Method]
 
 
 class ConvergenceDisplay:
@@ -81,7 +73,8 @@ class ConvergenceDisplay:
         X: Any,
         y: Any = None,
         *,
-        compare_with: Iterable[str] = ("ista", "fista"),
+        compare_with: Iterable[str] | Mapping[str, Solver] = ("ista", "fista"),
+        alpha: float | None = None,
         name: str | None = None,
         ax: Axes | None = None,
         **line_kw: Any,
@@ -96,8 +89,14 @@ class ConvergenceDisplay:
             Observations.
         y : array-like of shape (n_samples, n_components), default=None
             True codes: with them NMSE is shown, without them the duality gap.
-        compare_with : iterable of {"ista", "fista"}, default=("ista", "fista")
-            Classical solvers to run for as many iterations, at the estimator's alpha.
+        compare_with : iterable of {"ista", "fista"} or dict of str to callable, \
+                default=("ista", "fista")
+            Classical solvers to run for as many iterations. A dict gives names to callables
+            ``make(obs, alpha)`` that return a :class:`~sklearn_unroll.reference.Method`, such as
+            ``functools.partial(FISTA, restart=False)``.
+        alpha : float, default=None
+            Weight of the l1 norm for these solvers and for the duality gap; the estimator's by
+            default.
         name : str, default=None
             Label of the estimator's curve; its class name by default.
         ax : matplotlib Axes, default=None
@@ -111,32 +110,25 @@ class ConvergenceDisplay:
             The display, drawn.
         """
         check_is_fitted(estimator)
-        compare_with = [compare_with] if isinstance(compare_with, str) else list(compare_with)
-        unknown = set(compare_with) - set(CLASSICAL)
-        if unknown:
+        solvers = _solvers(compare_with)
+        alpha = getattr(estimator, "alpha", None) if alpha is None else alpha
+        if solvers and alpha is None:
             raise ValueError(
-                f"compare_with has unknown solvers {sorted(unknown)}; "
-                f"expected some of {sorted(CLASSICAL)}."
+                f"{type(estimator).__name__} has no alpha for {sorted(solvers)} to use; pass "
+                f"alpha=..., or compare_with=()."
             )
         name = name or type(estimator).__name__
-        if name in compare_with:
+        if name in solvers:
             raise ValueError(f"name={name!r} is also that of a solver in compare_with.")
         staged = {name: list(estimator.staged_predict(X))}
         cpu = torch.device("cpu")
         D = to_tensor(estimator.dictionary_, dtype=torch.float64, device=cpu)
         obs = Observation(to_tensor(to_numpy(X), dtype=torch.float64, device=cpu), Dense(D))
         n_iter = estimator.network_.depth
-        for solver in compare_with:
-            method = CLASSICAL[solver](obs, estimator.alpha)
-            staged[solver] = [x.numpy() for x in iterates(method, obs, n_iter)][1:]
+        for solver, make in solvers.items():
+            staged[solver] = [x.numpy() for x in iterates(make(obs, alpha), obs, n_iter)][1:]
         return cls.from_predictions(
-            staged,
-            y,
-            X=X,
-            dictionary=D.numpy(),
-            alpha=getattr(estimator, "alpha", None),
-            ax=ax,
-            **line_kw,
+            staged, y, X=X, dictionary=D.numpy(), alpha=alpha, ax=ax, **line_kw
         )
 
     @classmethod
@@ -213,103 +205,24 @@ class ConvergenceDisplay:
         ConvergenceDisplay
             This display.
         """
-        self.ax_ = _axes(ax)
+        self.ax_ = get_axes(ax)
         self.figure_ = self.ax_.figure
-        self.lines_ = []
-        for name, values in self.curves.items():
-            layers = np.arange(1, len(values) + 1)
-            self.lines_ += self.ax_.plot(
-                layers, values, **{"marker": ".", "label": name, **line_kw}
-            )
+        self.lines_ = draw_by_layer(self.ax_, self.curves, line_kw)
         self.ax_.set(xlabel="layer or iteration", ylabel=LABELS[self.quantity])
         if self.quantity == "gap":
             self.ax_.set_yscale("log")
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
         return self
 
 
-class HistoryDisplay:
-    """Training and monitored loss over time, as recorded by ``fit``.
-
-    Parameters
-    ----------
-    history : History
-        The ``history_`` of a fitted estimator.
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-        Axes with the curves.
-    figure_ : matplotlib Figure
-        Figure of these axes.
-    lines_ : list of matplotlib Line2D
-        The curves.
-
-    Examples
-    --------
-    >>> from sklearn_unroll import LISTARegressor, Trainer
-    >>> from sklearn_unroll.datasets import make_sparse_recovery
-    >>> from sklearn_unroll.plotting import HistoryDisplay
-    >>> data = make_sparse_recovery(50, n_features=8, n_components=12, random_state=0)
-    >>> model = LISTARegressor(
-    ...     data.dictionary, n_layers=4, trainer=Trainer(max_epochs=2), random_state=0
-    ... ).fit(data.X, data.y)
-    >>> display = HistoryDisplay.from_estimator(model)
-    >>> len(display.lines_)
-    2
-    """
-
-    def __init__(self, *, history: Any) -> None:
-        self.history = history
-
-    @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, ax: Axes | None = None, **line_kw: Any
-    ) -> HistoryDisplay:
-        """Plot the history of a fitted estimator.
-
-        Parameters
-        ----------
-        estimator : estimator
-            A fitted unrolled estimator.
-        ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
-        **line_kw : dict
-            Passed to ``Axes.plot`` for every curve.
-
-        Returns
-        -------
-        HistoryDisplay
-            The display, drawn.
-        """
-        check_is_fitted(estimator, "history_")
-        return cls(history=estimator.history_).plot(ax=ax, **line_kw)
-
-    def plot(self, ax: Axes | None = None, **line_kw: Any) -> HistoryDisplay:
-        """Draw the losses over the seconds since training began.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; a new figure by default.
-        **line_kw : dict
-            Passed to ``Axes.plot`` for every curve.
-
-        Returns
-        -------
-        HistoryDisplay
-            This display.
-        """
-        self.ax_ = _axes(ax)
-        self.figure_ = self.ax_.figure
-        seconds = self.history.column("seconds")
-        monitored = "held-out samples" if self.history.held_out else "training samples"
-        self.lines_ = [
-            *self.ax_.plot(seconds, self.history.column("loss"), label="minibatches", **line_kw),
-            *self.ax_.plot(seconds, self.history.column("monitor"), label=monitored, **line_kw),
-        ]
-        self.ax_.set(xlabel="seconds of training", ylabel="relative loss", yscale="log")
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
-        return self
+def _solvers(compare_with: str | Iterable[str] | Mapping[str, Solver]) -> dict[str, Solver]:
+    """Return the solvers to compare with, by name."""
+    if isinstance(compare_with, Mapping):
+        return dict(compare_with)
+    names = [compare_with] if isinstance(compare_with, str) else list(compare_with)
+    unknown = set(names) - set(CLASSICAL)
+    if unknown:
+        raise ValueError(
+            f"compare_with has unknown solvers {sorted(unknown)}; expected some of "
+            f"{sorted(CLASSICAL)}, or a dict of names to callables make(obs, alpha)."
+        )
+    return {name: CLASSICAL[name] for name in names}
