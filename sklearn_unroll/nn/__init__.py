@@ -1,6 +1,6 @@
 """Torch networks made of functional parts; see :class:`Unrolled` for their contract."""
 
-from sklearn_unroll.nn.analytic import alista, hyperlista, na_alista
+from sklearn_unroll.nn.analytic import alista, calibrate_thresholds, hyperlista, na_alista
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 from sklearn_unroll.nn.lista import ada_lista, lista, support_counts
 from sklearn_unroll.nn.parts import (
@@ -33,6 +33,7 @@ __all__ = [
     "UnrolledLayer",
     "ada_lista",
     "alista",
+    "calibrate_thresholds",
     "hyperlista",
     "lista",
     "na_alista",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.lista import shrinkages
 from sklearn_unroll.nn.parts import CoupledWeights
-from sklearn_unroll.nn.proxgrad import ProxGradLayer, shrink_select
+from sklearn_unroll.nn.proxgrad import ProxGradLayer, ProxGradState, shrink_select
 from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
-from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule
+from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule, Shrink
 
-__all__ = ["alista", "hyperlista", "na_alista"]
+__all__ = ["alista", "calibrate_thresholds", "hyperlista", "na_alista"]
 
 
 def alista(
@@ -119,3 +119,46 @@ def hyperlista(W: Tensor, rule: AdaptiveRule, *, n_layers: int = 16) -> Unrolled
     """
     layer = ProxGradLayer(CoupledWeights(W, learn=False), rule, shrink_select)
     return Unrolled([layer] * n_layers)
+
+
+@torch.no_grad()
+def calibrate_thresholds(
+    network: Unrolled,
+    obs: Observation,
+    y: Tensor,
+    weight: Tensor | None = None,
+    *,
+    factor: float = 3.0,
+) -> None:
+    """Set the threshold of every layer to what its point gets wrong off the support, in place.
+
+    ``theta_k = factor rms(z_k - y where y = 0)`` with ``z_k`` the point that layer k shrinks,
+    layer after layer on given pairs. No constant carries a size or a scale in it, and with an
+    analytic weight the untrained network is already a good one (-44 dB at 250x500 and 10 %
+    support, where ISTA has -6).
+
+    Parameters
+    ----------
+    network : Unrolled
+        Of proximal-gradient layers with a :class:`LearnedRule`.
+    obs : Observation
+        Data and operator of the pairs.
+    y : Tensor of shape (n_samples, n_components)
+        True codes.
+    weight : Tensor of shape (n_samples,), default=None
+        Nonnegative weights of the samples, ones by default.
+    factor : float, default=3.0
+        Positive factor on the root mean square.
+    """
+    counted = (y == 0).to(y.dtype)
+    if not bool(counted.any()):
+        counted = torch.ones_like(y)  # dense codes: all of the error
+    if weight is not None:
+        counted = counted * weight[:, None]
+    total = counted.sum().clamp_min(torch.finfo(y.dtype).tiny)
+    state = network.layers[0].init(obs)
+    for layer in network.layers:
+        z, how, memory = layer.rule(state.x, state.memory, obs, layer.weights)
+        rms = ((z - y).square().mul_(counted).sum() / total).sqrt()
+        layer.rule.theta.copy_(factor * rms)
+        state = ProxGradState(layer.shrinkage(z, Shrink(layer.rule.theta, how.count)), memory)

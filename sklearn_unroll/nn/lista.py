@@ -61,6 +61,7 @@ def lista(
     learn_step: bool = False,
     counts: list[int] | None = None,
     alpha: float = 0.1,
+    W: Tensor | None = None,
 ) -> Unrolled:
     """Assemble LISTA, LISTA-CP, LISTA-SS, LISTA-CPSS, TiLISTA or step-LISTA.
 
@@ -88,6 +89,10 @@ def lista(
         Support selection: how many entries may pass unshrunk in each layer.
     alpha : float, default=0.1
         Weight of the l1 norm in the problem whose ISTA the network starts as.
+    W : Tensor of shape (n_components, n_features), default=None
+        Where coupled weights start, ``A^T / L`` by default; free ones start at ``W1 = W``,
+        ``W2 = I - W A``. From an analytic weight set the thresholds by
+        :func:`calibrate_thresholds`.
 
     Returns
     -------
@@ -112,9 +117,10 @@ def lista(
     L = nonzero_lipschitz(A)
 
     def make_weights() -> nn.Module:
-        if weights == "free":
-            return FreeWeights(A, L)
-        return CoupledWeights(A.D / L) if weights == "coupled" else AdjointWeights()
+        if weights == "adjoint":
+            return AdjointWeights()
+        first = (A.D / L if W is None else W).clone()
+        return FreeWeights(A, first) if weights == "free" else CoupledWeights(first)
 
     def make_rule(count: int) -> Rule:
         if weights == "adjoint":

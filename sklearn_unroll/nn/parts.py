@@ -22,19 +22,18 @@ __all__ = ["AdaptedWeights", "AdjointWeights", "CoupledWeights", "FreeWeights"]
 
 
 class FreeWeights(nn.Module):
-    """``W1 b + W2 x``, both learned; starts at ``W1 = A^T / L``, ``W2 = I - A^T A / L``.
+    """``W1 b + W2 x``, both learned; starts at ``W2 = I - W1 A``.
 
     Parameters
     ----------
     A : Dense
         The operator shared by all samples.
-    lipschitz : Tensor of shape ()
-        ``L``, the inverse of the first step size.
+    W1 : Tensor of shape (n_components, n_features)
+        First value: ``A^T / L`` makes a gradient step.
     """
 
-    def __init__(self, A: Dense, lipschitz: Tensor) -> None:
+    def __init__(self, A: Dense, W1: Tensor) -> None:
         super().__init__()
-        W1 = A.D / lipschitz
         eye = torch.eye(A.n_components, dtype=W1.dtype, device=W1.device)
         self.W1 = nn.Parameter(W1)
         self.W2 = nn.Parameter(torch.addmm(eye, W1, A.D.T, alpha=-1))

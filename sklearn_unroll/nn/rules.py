@@ -182,6 +182,7 @@ class AdaptiveRule(Rule):
         # At x = 0 there is no progress, and infinity times zero would be NaN.
         p = torch.where(progress > 0, self.c3 * progress, progress).clamp_max(x.shape[1])
         theta = self.c1 * self.mu * error
-        beta = self.c2 * self.mu * (x != 0).sum(-1, keepdim=True).to(x.dtype)
+        # Signs, not comparisons: bools are slow to make and to count.
+        beta = self.c2 * self.mu * x.sign().abs_().sum(-1, keepdim=True)
         z = torch.addcmul(x + update, beta, x - last)
         return z, Shrink(theta, p.round().long()), AdaptiveMemory(x, first)

@@ -83,6 +83,8 @@ class LoopOptions(NamedTuple):
     patience: int | None
     tol: float
     max_grad_norm: float | None
+    log_loss: bool
+    betas: tuple[float, float]
 
 
 def train(
@@ -102,7 +104,7 @@ def train(
         report.stage_begins(stage)
         if stage.new_layer:
             network.continue_(stage.depth)
-        optimizer = make_optimizer(stage, options.learning_rate)
+        optimizer = make_optimizer(stage, options)
         decay = _rate_decay(optimizer, options)
         best = evaluate(network, monitor, objective, stage.depth)
         check_finite(best, stage, 0, options)
@@ -158,7 +160,8 @@ def run_epoch(
         # Mean weight one in every batch on average: the mean over the epoch is the full loss.
         values = _values(objective, network.iterates(batch.obs, stage.depth), batch)
         loss = (batch.weight * values).mean() / scale
-        gradients = torch.autograd.grad(loss, moving, allow_unused=True)
+        goal = loss.clamp_min(torch.finfo(loss.dtype).tiny).log() if options.log_loss else loss
+        gradients = torch.autograd.grad(goal, moving, allow_unused=True)
         for parameter, gradient in zip(moving, gradients, strict=True):
             parameter.grad = gradient
         if options.max_grad_norm is not None:
@@ -196,16 +199,16 @@ def mean_scale(objective: Objective, samples: Samples) -> float:
     return scale if scale > 0 else 1.0
 
 
-def make_optimizer(stage: Stage, learning_rate: float) -> torch.optim.Optimizer:
+def make_optimizer(stage: Stage, options: LoopOptions) -> torch.optim.Optimizer:
     """Return Adam on the groups of a stage."""
     groups = []
     for group in stage.groups:
-        rate = learning_rate * group.rate
+        rate = options.learning_rate * group.rate
         if group.relative:
             groups += [{"params": [p], "lr": rate * (_size(p) or 1.0)} for p in group.parameters]
         else:
             groups.append({"params": group.parameters, "lr": rate})
-    return torch.optim.Adam(groups)
+    return torch.optim.Adam(groups, betas=options.betas)
 
 
 def _values(objective: Objective, iterates: list[Tensor], samples: Samples) -> Tensor:

@@ -77,21 +77,76 @@ class Schedule(BaseEstimator, ABC):
             At least one.
         """
 
+    def all_at_once(self, network: Unrolled) -> Stage:
+        """Return a stage that trains everything, for batches of a stream.
+
+        Parameters
+        ----------
+        network : Unrolled
+            The network to be trained.
+
+        Returns
+        -------
+        Stage
+            All layers.
+        """
+        return EndToEnd().stages(network)[0]
+
 
 class EndToEnd(Schedule):
     """All layers at once, one stage.
+
+    Parameters
+    ----------
+    relative : bool, default=False
+        Whether rates are relative to the size of each parameter.
+    matrix_rate : float, default=1.0
+        Factor on the rate of parameters that are matrices: their many entries need smaller
+        steps than the few numbers beside them.
 
     Examples
     --------
     >>> from sklearn_unroll import Trainer
     >>> from sklearn_unroll.training import EndToEnd
-    >>> Trainer(schedule=EndToEnd())
-    Trainer(schedule=EndToEnd())
+    >>> Trainer(schedule=EndToEnd(relative=True), learning_rate=0.03)
+    Trainer(learning_rate=0.03, schedule=EndToEnd(relative=True))
     """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "relative": ["boolean"],
+        "matrix_rate": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(self, relative: bool = False, matrix_rate: float = 1.0) -> None:
+        self.relative = relative
+        self.matrix_rate = matrix_rate
 
     def stages(self, network: Unrolled) -> list[Stage]:
         """Return the one stage."""
-        return [Stage("end_to_end", network.depth, [ParameterGroup(list(network.parameters()))])]
+        parameters = list(network.parameters())
+        matrices = [p for p in parameters if p.ndim > 1]
+        others = [p for p in parameters if p.ndim <= 1]
+        groups = [
+            ParameterGroup(members, rate, self.relative)
+            for members, rate in ((others, 1.0), (matrices, self.matrix_rate))
+            if members
+        ]
+        return [Stage("end_to_end", network.depth, groups)]
+
+    def all_at_once(self, network: Unrolled) -> Stage:
+        """Return the one stage.
+
+        Parameters
+        ----------
+        network : Unrolled
+            The network to be trained.
+
+        Returns
+        -------
+        Stage
+            All layers.
+        """
+        return self.stages(network)[0]
 
 
 class StageWise(Schedule):
@@ -164,6 +219,21 @@ class StageWise(Schedule):
                     name = f"layer {depth}, {'new' if number == 0 else 'all'} x{rate:g}"
                     stages.append(Stage(name, depth, groups, number == 0))
         return stages
+
+    def all_at_once(self, network: Unrolled) -> Stage:
+        """Return a stage that trains everything, at rates relative as in the other stages.
+
+        Parameters
+        ----------
+        network : Unrolled
+            The network to be trained.
+
+        Returns
+        -------
+        Stage
+            All layers.
+        """
+        return EndToEnd(self.relative).stages(network)[0]
 
 
 SCHEDULES: dict[str, type[Schedule]] = {"end_to_end": EndToEnd, "stage_wise": StageWise}

@@ -25,7 +25,7 @@ from sklearn_unroll.training.loop import (
     train,
 )
 from sklearn_unroll.training.objectives import OBJECTIVES, Objective
-from sklearn_unroll.training.schedules import SCHEDULES, EndToEnd, Schedule
+from sklearn_unroll.training.schedules import SCHEDULES, Schedule
 
 __all__ = ["Trainer"]
 
@@ -59,6 +59,12 @@ class Trainer(BaseEstimator):
         Samples in a minibatch.
     max_grad_norm : float, default=1.0
         Clip the gradient of the relative loss to this norm; None does not clip.
+    log_loss : bool, default=False
+        Follow the gradient of the logarithm of every minibatch's loss, so that no minibatch
+        with a signal that fails outweighs the others. For losses that fall by many orders of
+        magnitude.
+    betas : tuple of (float, float), default=(0.9, 0.999)
+        Decay of Adam's averages of the gradient and of its square.
     early_stopping : bool or "auto", default="auto"
         Hold out ``validation_fraction`` of the samples to choose the best epoch on, and stop
         when it stalls. ``"auto"`` does so from 1000 samples on. Otherwise the best epoch is
@@ -91,6 +97,8 @@ class Trainer(BaseEstimator):
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "log_loss": ["boolean"],
+        "betas": [tuple, list],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -107,6 +115,8 @@ class Trainer(BaseEstimator):
         max_epochs: int = 100,
         batch_size: int = 256,
         max_grad_norm: float | None = 1.0,
+        log_loss: bool = False,
+        betas: tuple[float, float] = (0.9, 0.999),
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
@@ -119,6 +129,8 @@ class Trainer(BaseEstimator):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.max_grad_norm = max_grad_norm
+        self.log_loss = log_loss
+        self.betas = betas
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -249,16 +261,16 @@ class Trainer(BaseEstimator):
         """
         self._validate_params()
         objective = self.resolve_objective(y is not None, alpha)
-        (stage,) = EndToEnd().stages(network)
+        stage = self._schedule().all_at_once(network)
         samples = _weighted(obs, y, sample_weight)
-        optimizer = make_optimizer(stage, self.learning_rate)
+        options = self._options(patience=None)
+        optimizer = make_optimizer(stage, options)
         if optimizer_state is not None:
             rates = [group["lr"] for group in optimizer.param_groups]
             optimizer.load_state_dict(optimizer_state)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate  # today's, not that of the previous call
         scale = mean_scale(objective, samples)
-        options = self._options(patience=None)
         loss = run_epoch(network, samples, objective, stage, optimizer, options, generator, scale)
         check_finite(loss + largest_parameter(network), stage, 1, options)
         return optimizer.state_dict()
@@ -276,13 +288,22 @@ class Trainer(BaseEstimator):
         list of Stage
             At least one.
         """
+        return self._schedule().stages(network)
+
+    def _schedule(self) -> Schedule:
         named = isinstance(self.schedule, str)
         schedule = SCHEDULES[self.schedule]() if named else self.schedule
         schedule._validate_params()
-        return schedule.stages(network)
+        return schedule
 
     def _options(self, patience: int | None) -> LoopOptions:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(
+                f"betas must be two numbers from 0 to 1, 1 excluded; got {self.betas!r}."
+            )
         return LoopOptions(
+            log_loss=self.log_loss,
+            betas=tuple(self.betas),
             learning_rate=self.learning_rate,
             decay=self.decay,
             max_epochs=self.max_epochs,

@@ -10,8 +10,17 @@ from sklearn_unroll.functional import (
     analytic_weight,
     pseudo_inverse,
 )
-from sklearn_unroll.nn import AdaptiveRule, alista, hyperlista, lista, support_counts
+from sklearn_unroll.nn import (
+    AdaptiveRule,
+    ada_lista,
+    alista,
+    hyperlista,
+    lista,
+    support_counts,
+)
 from tests.conftest import make_problem
+
+WEIGHTS = ("W1", "W2")
 
 
 def hybrid(z, theta, count):
@@ -85,6 +94,46 @@ def test_alista_equals_its_equations(counts):
     assert sum(p.numel() for p in network.parameters()) == 6
 
 
+@pytest.mark.parametrize("counts", [None, [1, 2, 3]])
+def test_step_lista_equals_its_equations(counts):
+    obs, _ = make_problem(n_samples=4)
+    steps, alpha = [0.3, 0.05, 0.4], 0.2
+    network = lista(obs.A, n_layers=3, weights="adjoint", counts=counts, alpha=alpha)
+    with torch.no_grad():
+        for layer, step in zip(network.layers, steps, strict=True):
+            layer.rule.gamma.fill_(step)
+        x = network(obs).numpy()
+    A = obs.A.D.T.numpy()
+    for i, b in enumerate(obs.b.numpy()):
+        current = np.zeros(20)
+        for k, step in enumerate(steps):
+            z = current + step * A.T @ (b - A @ current)
+            current = hybrid(z, alpha * step, counts[k] if counts else 0)
+        np.testing.assert_allclose(x[i], current, atol=1e-12)
+    assert sum(p.numel() for p in network.parameters()) == 3
+
+
+def test_ada_lista_equals_its_equations(problem):
+    obs, _ = problem
+    generator = torch.Generator().manual_seed(0)
+    network = ada_lista(obs.A, n_layers=3, alpha=0.1)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.mul_(1 + 0.3 * torch.rand(p.shape, generator=generator, dtype=p.dtype))
+            p.add_(0.05 * torch.randn(p.shape, generator=generator, dtype=p.dtype).abs())
+        x = network(obs).numpy()
+    W1, W2 = (network.layers[0].weights.get_parameter(name).detach().numpy() for name in WEIGHTS)
+    assert np.abs(W1 - W1.T).max() > 0.01  # so that a transposed product would show
+    for i, b in enumerate(obs.b.numpy()):
+        A = (obs.A.D[i] if obs.A.per_sample else obs.A.D).numpy().T
+        current = np.zeros(20)
+        for layer in network.layers:
+            gamma, theta = float(layer.rule.gamma.detach()), float(layer.rule.theta.detach())
+            z = current + gamma * A.T @ (W2.T @ b - W1.T @ W1 @ A @ current)
+            current = hybrid(z, theta, 0)
+        np.testing.assert_allclose(x[i], current, atol=1e-12)
+
+
 def test_parameter_counts_are_the_published_ones():
     A = Dense(torch.randn(500, 250, generator=torch.Generator().manual_seed(0)))
 
@@ -96,6 +145,9 @@ def test_parameter_counts_are_the_published_ones():
     assert count(weights="coupled") == 2_000_016
     assert count(weights="coupled", tied=True) == 125_016
     assert count(weights="coupled", tied=True, learn_step=True) == 125_032
+    assert count(weights="adjoint") == 16
+    # Ada-LISTA: two matrices on signals, two scalars a layer; the number of atoms is not in it.
+    assert sum(p.numel() for p in ada_lista(A, n_layers=16).parameters()) == 125_032
 
 
 def test_the_published_support_schedule():
