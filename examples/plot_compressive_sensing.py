@@ -19,6 +19,7 @@ from the same patches.
 # -------------------------------------
 # Patches of two photographs at full and at half size, turned and mirrored: the more kinds of
 # patches, the better everything that is learned carries over to the third photograph.
+import warnings
 from time import perf_counter
 
 import matplotlib.pyplot as plt
@@ -28,6 +29,7 @@ from matplotlib.cbook import get_sample_data
 from rich.console import Console
 from rich.table import Table
 from sklearn.decomposition import MiniBatchDictionaryLearning, SparseCoder
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, LinearRegression
 from threadpoolctl import threadpool_limits
 
@@ -36,7 +38,7 @@ from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import psnr
 from sklearn_unroll.reference import FISTA, fista, iterates
-from sklearn_unroll.training import Objective
+from sklearn_unroll.training import Objective, StageWise
 
 torch.set_num_threads(1)
 limits = threadpool_limits(1)
@@ -239,7 +241,7 @@ def alista_signals(A, phi):
     unit = D / np.linalg.norm(A, axis=1, keepdims=True)
     trainer = Trainer(
         SignalDistance(unit),
-        schedule="stage_wise",
+        schedule=StageWise(relative=False),
         learning_rate=0.1,
         decay="constant",
         max_epochs=1,
@@ -253,10 +255,12 @@ def alista_signals(A, phi):
 
 def hyperlista(A, phi):
     b = X[:2000] @ phi.T
-    models = [
-        HyperLISTARegressor(A, n_nonzero=n_nonzero, n_layers=N_LAYERS).fit(b)
-        for n_nonzero in (None, 20, 5, 3)
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it says that it diverges, see below
+        models = [
+            HyperLISTARegressor(A, n_nonzero=n_nonzero, n_layers=N_LAYERS).fit(b)
+            for n_nonzero in (None, 20, 5, 3)
+        ]
     return best([decoded(model) for model in models], phi)
 
 

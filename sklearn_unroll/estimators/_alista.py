@@ -19,7 +19,7 @@ from sklearn_unroll.functional import (
     symmetric_weight,
 )
 from sklearn_unroll.nn import Unrolled, alista, calibrate_thresholds, na_alista
-from sklearn_unroll.training import EndToEnd, Trainer
+from sklearn_unroll.training import Trainer
 
 __all__ = ["ALISTARegressor", "compute_weight"]
 
@@ -75,9 +75,8 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         problem.
     trainer : Trainer, default=None
         How to train; None starts from thresholds that fit the pairs and takes 600 steps on all
-        layers at once, at rates relative to the size of each number. 4000 pairs do at 250x500.
-        The papers train layer after layer,
-        ``Trainer(schedule="stage_wise", learning_rate=0.1, decay="constant")``.
+        layers at once; 4000 pairs do at 250x500. The papers train layer after layer,
+        ``Trainer(schedule=StageWise(relative=False), learning_rate=0.1, decay="constant")``.
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache the weight, for searches over other parameters.
     warm_start : bool, default=False
@@ -191,7 +190,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
                 hidden_size=self.hidden_size,
                 generator=self._generator(W.device),
             )
-        if given.codes is not None:
+        if given.codes is not None and bool((given.codes == 0).any()):
             network = alista(obs.A, W, n_layers=self.n_layers, counts=counts)
             calibrate_on_pairs(network, given)
             return network
@@ -211,10 +210,10 @@ def scalar_trainer(n_samples: int) -> Trainer:
     """Return how to train a few numbers a layer from a good start: 600 steps."""
     batch = 256
     return Trainer(
-        schedule=EndToEnd(relative=True),
         learning_rate=0.03,
         max_epochs=min(max(round(600 * batch / max(n_samples, 1)), 1), 300),
         batch_size=batch,
+        max_grad_norm=None,
         log_loss=True,
         betas=(0.9, 0.99),
         early_stopping=False,  # a few numbers cannot overfit, and rare failures must be seen

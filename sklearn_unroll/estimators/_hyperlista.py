@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -169,7 +170,8 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         Warns
         -----
         ConvergenceWarning
-            If c1 is so large that some observations stay at the zero code for ever.
+            If c1 is so large that some observations stay at the zero code for ever, or if the
+            codes explain the observations worse than zeros would.
         """
         with all_or_nothing(self):
             given = self._prepare(X, y, None, reset=True)
@@ -194,15 +196,32 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
             vars(self).update(self._fitted_state(network(c1), given))
             self.c1_, self.c2_, self.c3_ = c1, c2, c3
             self.mu_, self.n_nonzero_ = mu, n_nonzero
-        if c1 >= float(waking.min()):
-            warnings.warn(
-                f"c1={c1:.4g} is too large: {int((c1 >= waking).sum())} of the first "
-                f"{len(waking) - 1} nonzero observations never leave the zero code. All of them "
-                f"do for c1 < {float(waking.min()):.4g}.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            self._warn_if_useless(given, waking)
         return self
+
+    @torch.no_grad()
+    def _warn_if_useless(self, given: Given, waking: Tensor) -> None:
+        asleep = int((self.c1_ >= waking).sum())
+        if asleep:
+            warnings.warn(
+                f"c1={self.c1_:.4g} is too large: {asleep} of the first {len(waking) - 1} nonzero "
+                f"observations never leave the zero code. All of them do for "
+                f"c1 < {float(waking.min()):.4g}.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        obs = given.obs.take(slice(500))
+        energy = float(obs.b.square().sum())
+        left = float(obs.A.residual(obs.b, self.network_(obs)).square().sum())
+        if not asleep and energy > 0 and not left <= energy:
+            warnings.warn(
+                f"HyperLISTA diverges: its codes leave {10 * math.log10(left / energy):.0f} dB of "
+                f"the first {len(obs.b)} observations unexplained, where zeros leave 0 dB. The "
+                f"dictionary is too coherent (mu={self.mu_:.2g}) for codes with "
+                f"{self.n_nonzero_:.3g} nonzeros: use LISTARegressor, or give the true n_nonzero.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def _expected_nonzeros(self, given: Given) -> float:
         if self.n_nonzero is not None:

@@ -11,7 +11,14 @@ from sklearn_unroll.nn.parts import (
 )
 from sklearn_unroll.nn.proxgrad import ProxGradLayer, ProxGradState
 from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
-from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule, LearnedStep, Rule, Shrink
+from sklearn_unroll.nn.rules import (
+    AdaptiveRule,
+    LearnedRule,
+    LearnedStep,
+    LogRule,
+    Rule,
+    Shrink,
+)
 from sklearn_unroll.nn.tista import ErrorVarianceRule, tista
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "FreeWeights",
     "LearnedRule",
     "LearnedStep",
+    "LogRule",
     "ProxGradLayer",
     "ProxGradState",
     "RecurrentRule",

@@ -11,7 +11,7 @@ from sklearn_unroll.nn.lista import shrinkages
 from sklearn_unroll.nn.parts import CoupledWeights
 from sklearn_unroll.nn.proxgrad import ProxGradLayer, ProxGradState, shrink_select
 from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
-from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule, Shrink
+from sklearn_unroll.nn.rules import AdaptiveRule, LogRule, Shrink
 
 __all__ = ["alista", "calibrate_thresholds", "hyperlista", "na_alista"]
 
@@ -42,9 +42,9 @@ def alista(
     counts : list of int, default=None
         Support selection: how many entries may pass unshrunk in each layer.
     theta : float, default=0.1
-        First threshold of every layer.
+        First threshold of every layer, positive; see also :func:`calibrate_thresholds`.
     gamma : float, default=1.0
-        First step size of every layer.
+        First step size of every layer, positive.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def alista(
     weights = CoupledWeights(W, learn=False)
     first = W.new_tensor(theta), W.new_tensor(gamma)
     return Unrolled(
-        ProxGradLayer(weights, LearnedRule(*first, count), shrinkage)
+        ProxGradLayer(weights, LogRule(*first, count), shrinkage)
         for count, shrinkage in shrinkages(counts, n_layers)
     )
 
@@ -140,19 +140,17 @@ def calibrate_thresholds(
     Parameters
     ----------
     network : Unrolled
-        Of proximal-gradient layers with a :class:`LearnedRule`.
+        Of proximal-gradient layers with a :class:`LogRule`.
     obs : Observation
         Data and operator of the pairs.
     y : Tensor of shape (n_samples, n_components)
-        True codes.
+        True codes, some of them zero.
     weight : Tensor of shape (n_samples,), default=None
         Nonnegative weights of the samples, ones by default.
     factor : float, default=3.0
         Positive factor on the root mean square.
     """
     counted = (y == 0).to(y.dtype)
-    if not bool(counted.any()):
-        counted = torch.ones_like(y)  # dense codes: all of the error
     if weight is not None:
         counted = counted * weight[:, None]
     total = counted.sum().clamp_min(torch.finfo(y.dtype).tiny)
@@ -160,5 +158,5 @@ def calibrate_thresholds(
     for layer in network.layers:
         z, how, memory = layer.rule(state.x, state.memory, obs, layer.weights)
         rms = ((z - y).square().mul_(counted).sum() / total).sqrt()
-        layer.rule.theta.copy_(factor * rms)
+        layer.rule.set_theta_(factor * rms)
         state = ProxGradState(layer.shrinkage(z, Shrink(layer.rule.theta, how.count)), memory)

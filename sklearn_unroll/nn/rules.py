@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_unroll.functional import Observation
 
-__all__ = ["AdaptiveRule", "LearnedRule", "LearnedStep", "Rule", "Shrink"]
+__all__ = ["AdaptiveRule", "LearnedRule", "LearnedStep", "LogRule", "Rule", "Shrink"]
 
 
 class Shrink(NamedTuple):
@@ -93,6 +93,68 @@ class LearnedRule(Rule):
         self.theta.copy_(0.7 * previous.theta)
         if self.gamma is not None:
             self.gamma.copy_(previous.gamma)
+
+
+class LogRule(Rule):
+    """A learned positive threshold and step, through their logarithms.
+
+    Over the layers they run through orders of magnitude, and steps of equal ratio suit all.
+
+    Parameters
+    ----------
+    theta : Tensor of shape ()
+        First threshold; zero counts as the smallest positive number.
+    gamma : Tensor of shape (), default=None
+        First step size, positive; None has none.
+    count : int, default=0
+        How many entries may pass unshrunk; not learned.
+    """
+
+    def __init__(self, theta: Tensor, gamma: Tensor | None = None, count: int = 0) -> None:
+        super().__init__()
+        self.log_theta = nn.Parameter(_log(theta))
+        self.log_gamma = None if gamma is None else nn.Parameter(_log(gamma))
+        self.count = count
+
+    @property
+    def theta(self) -> Tensor:
+        """The threshold."""
+        return self.log_theta.exp()
+
+    @property
+    def gamma(self) -> Tensor | None:
+        """The step size."""
+        return None if self.log_gamma is None else self.log_gamma.exp()
+
+    def forward(self, x, memory, obs, weights):
+        """Return the point, the learned scalars, and no memory."""
+        return weights(x, obs, self.gamma), Shrink(self.theta, self.count), None
+
+    def set_theta_(self, theta: Tensor) -> None:
+        """Set the threshold in place.
+
+        Parameters
+        ----------
+        theta : Tensor of shape ()
+            The new one; zero counts as the smallest positive number.
+        """
+        self.log_theta.copy_(_log(theta))
+
+    def continue_from_(self, previous: LogRule) -> None:
+        """Start where the previous layer has been trained to; errors, so thresholds, shrink.
+
+        Parameters
+        ----------
+        previous : LogRule
+            The rule of the layer before.
+        """
+        self.set_theta_(0.7 * previous.theta)
+        if self.log_gamma is not None:
+            self.log_gamma.copy_(previous.log_gamma)
+
+
+def _log(value: Tensor) -> Tensor:
+    return value.clamp_min(torch.finfo(value.dtype).tiny).log()
 
 
 class LearnedStep(Rule):
