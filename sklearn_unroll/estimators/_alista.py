@@ -19,7 +19,7 @@ from sklearn_unroll.functional import (
     symmetric_weight,
 )
 from sklearn_unroll.nn import Unrolled, alista, calibrate_thresholds, na_alista
-from sklearn_unroll.training import Trainer
+from sklearn_unroll.training import Schedule, Trainer
 
 __all__ = ["ALISTARegressor", "compute_weight"]
 
@@ -190,7 +190,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
                 hidden_size=self.hidden_size,
                 generator=self._generator(W.device),
             )
-        if given.codes is not None and bool((given.codes == 0).any()):
+        if has_sparse_codes(given):
             network = alista(obs.A, W, n_layers=self.n_layers, counts=counts)
             calibrate_on_pairs(network, given)
             return network
@@ -203,21 +203,27 @@ class ALISTARegressor(TrainedUnrolledRegressor):
     def _default_trainer(self, n_samples: int) -> Trainer:
         if self.rule == "recurrent":
             return Trainer(learning_rate=3e-3, batch_size=128)
-        return scalar_trainer(n_samples)
+        return quick_trainer(n_samples)
 
 
-def scalar_trainer(n_samples: int) -> Trainer:
-    """Return how to train a few numbers a layer from a good start: 600 steps."""
+def quick_trainer(n_samples: int, n_steps: int = 600, schedule: Schedule | None = None) -> Trainer:
+    """Return how to train logarithms of scalars, from a good start, in few steps."""
     batch = 256
     return Trainer(
+        schedule=schedule or "end_to_end",
         learning_rate=0.03,
-        max_epochs=min(max(round(600 * batch / max(n_samples, 1)), 1), 300),
+        max_epochs=min(max(round(n_steps * batch / max(n_samples, 1)), 1), 300),
         batch_size=batch,
         max_grad_norm=None,
         log_loss=True,
         betas=(0.9, 0.99),
         early_stopping=False,  # a few numbers cannot overfit, and rare failures must be seen
     )
+
+
+def has_sparse_codes(given: Given) -> bool:
+    """Return whether there are codes with zeros, so that thresholds can be calibrated."""
+    return given.codes is not None and bool((given.codes == 0).any())
 
 
 def calibrate_on_pairs(network: Unrolled, given: Given) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sklearn_unroll.functional._supports import (
+    GRAM,
+    Atoms,
+    System,
+    buckets,
+    find_places,
+    limit,
+)
 from sklearn_unroll.functional.operators import Dense, Observation
 
 __all__ = ["debias"]
@@ -20,24 +27,6 @@ _REACHED = 1.2  # noise levels from which on it counts as reached
 _STALL = 2  # rounds in a row without progress that end the repair of a sample
 _PASSES = 3  # at most, of iterative refinement
 _CHUNK = 2**20  # numbers in the codes of a chunk; a quarter of those in its dictionaries
-_GRAM = 2**26  # numbers in a Gram matrix worth storing: half a gigabyte in float64
-
-
-class _Atoms:
-    """A dictionary with atoms of norm one and, as its last row, a zero atom.
-
-    Supports of different sizes are padded with the zero atom: no signal correlates with it,
-    so padded systems need no mask.
-    """
-
-    def __init__(self, D: Tensor, with_gram: bool) -> None:
-        self.n_components, self.n_features = D.shape[-2:]
-        self.norm = torch.linalg.vector_norm(D, dim=-1)
-        self.inverse_norm = torch.where(self.norm > 0, 1 / self.norm, 0.0)
-        self.D = pad(D * self.inverse_norm[..., None], (0, 0, 0, 1))
-        self.A = Dense(self.D)
-        # All inner products once, to be looked up; worth it for many samples.
-        self.gram = (self.D @ self.D.T).flatten() if with_gram else None
 
 
 class _Fit(NamedTuple):
@@ -71,101 +60,17 @@ def _judge(x: Tensor, r: Tensor, b: Tensor, noise: Tensor) -> _Fit:
     return _Fit(x, r, sigma, t, q, cost)
 
 
-def _limit(support: Tensor, score: Tensor, most: int) -> Tensor:
-    """Keep at most so many entries of every support, those of the largest scores."""
-    over = support.sum(1, dtype=torch.int32) > most
-    if not bool(over.any()):
-        return support
-    candidates = support[over]
-    best = torch.where(candidates, score[over], -1.0).topk(most, 1, sorted=False).indices
-    return support.index_put((over,), torch.zeros_like(candidates).scatter_(1, best, True))
-
-
-def _places(support: Tensor, fill: int) -> tuple[Tensor, Tensor]:
-    """Return the columns of every support, padded, and the sizes of the supports."""
-    rows, columns = support.nonzero(as_tuple=True)
-    sizes = support.sum(1, dtype=torch.int32).long()
-    nth = torch.arange(len(rows), device=rows.device) - (sizes.cumsum(0) - sizes)[rows]
-    places = rows.new_full((len(support), int(sizes.max())), fill)
-    places[rows, nth] = columns
-    return places, sizes
-
-
-def _buckets(sizes: Tensor, n_features: int, n_numbers: int) -> Iterator[tuple[Tensor, int]]:
-    """Yield samples of nearly equal positive sizes (within 8 or an eighth), and the largest."""
-    ordered, order = sizes.sort()
-    ordered = ordered.tolist()
-    start = sum(size == 0 for size in ordered)
-    while start < len(ordered):
-        step = max(8, (1 << ordered[start].bit_length()) >> 4)
-        top = -(-ordered[start] // step) * step
-        end = min(len(ordered), start + max(64, n_numbers // (top * max(top, n_features))))
-        stop = start + 1
-        while stop < end and ordered[stop] <= top:
-            stop += 1
-        yield order[start:stop], ordered[stop - 1]
-        start = stop
-
-
-class _System:
-    """The normal equations of a bucket of samples, each on its own atoms."""
-
-    def __init__(self, atoms: _Atoms, rows: Tensor, places: Tensor, ridge: float) -> None:
-        self.atoms, self.places = atoms, places
-        n = atoms.n_components
-        if atoms.gram is not None:
-            # One flat lookup is four times faster than indexing with two index tensors, and
-            # 32 bits are enough for a matrix of this size.
-            short = places.int()
-            flat = (short * (n + 1))[:, :, None] + short[:, None, :]
-            gram = atoms.gram.index_select(0, flat.flatten()).view(flat.shape)
-        else:
-            self.D = atoms.D[rows[:, None], places] if atoms.A.per_sample else atoms.D[places]
-            gram = self.D @ self.D.mT
-        gram.diagonal(dim1=1, dim2=2).add_((places == n).to(gram.dtype) + ridge)
-        self.factor, info = torch.linalg.cholesky_ex(gram)
-        failed = info > 0
-        if bool(failed.any()):
-            # Repeated atoms whose rounding errors exceed the ridge: the refinement that
-            # follows makes up for a larger one.
-            again = gram[failed]
-            again.diagonal(dim1=1, dim2=2).add_(torch.finfo(gram.dtype).eps ** 0.5)
-            self.factor[failed] = torch.linalg.cholesky_ex(again)[0]
-
-    def full(self, x: Tensor) -> Tensor:
-        """Put compressed codes into their places."""
-        return x.new_zeros(len(x), self.atoms.n_components + 1).scatter_(1, self.places, x)
-
-    def residual(self, b: Tensor, x: Tensor) -> Tensor:
-        """Return ``b - A x``."""
-        if self.atoms.gram is not None:
-            return self.atoms.A.residual(b, self.full(x))
-        return Dense(self.D).residual(b, x)
-
-    def adjoint(self, r: Tensor) -> Tensor:
-        """Return ``A^T r`` on the atoms of each sample."""
-        if self.atoms.gram is not None:
-            return self.atoms.A.adjoint(r).gather(1, self.places)
-        return Dense(self.D).adjoint(r)
-
-    def solve(self, c: Tensor) -> Tensor:
-        """Solve the normal equations."""
-        # Twice as fast as torch.cholesky_solve.
-        half = torch.linalg.solve_triangular(self.factor, c[:, :, None], upper=False)
-        return torch.linalg.solve_triangular(self.factor.mT, half, upper=True)[:, :, 0]
-
-
 def _least_squares(
-    x: Tensor, support: Tensor, b: Tensor, atoms: _Atoms, rows: Tensor, ridge: float
+    x: Tensor, support: Tensor, b: Tensor, atoms: Atoms, rows: Tensor, ridge: float
 ) -> tuple[Tensor, Tensor]:
     """Minimise ``||b - A x||`` over codes of these supports; x is where to start."""
-    places, sizes = _places(support, atoms.n_components)
+    places, sizes = find_places(support, atoms.n_components)
     solution, residual = torch.zeros_like(x), b.clone()
     # On the CPU a bucket stays in the cache, if that leaves rows enough for matrix products.
     n_numbers = 2**18 if x.device.type == "cpu" else 2**26
-    for bucket, size in _buckets(sizes, 0 if atoms.gram is not None else b.shape[1], n_numbers):
+    for bucket, size in buckets(sizes, 0 if atoms.gram is not None else b.shape[1], n_numbers):
         here = places[bucket, :size]
-        system = _System(atoms, rows[bucket], here, ridge)
+        system = System(atoms, rows[bucket], here, ridge)
         y, target = x.index_select(0, bucket).gather(1, here), b.index_select(0, bucket)
         r = system.residual(target, y)
         enough = 100 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(target, dim=1)
@@ -185,7 +90,7 @@ def _debias_units(
     given: Tensor,
     b: Tensor,
     noise: Tensor,
-    atoms: _Atoms,
+    atoms: Atoms,
     n_rounds: int,
     lower: float,
     threshold: float,
@@ -201,7 +106,7 @@ def _debias_units(
     level = torch.maximum(level, threshold * score.amax(1, keepdim=True))
     level = torch.where(b.any(1, keepdim=True), level, math.inf)
     # More than half of the directions would leave too little to tell a wrong support by.
-    support = _limit(score > level, score, max(1, m // 2) if n_rounds and n > m else m)
+    support = limit(score > level, score, max(1, m // 2) if n_rounds and n > m else m)
     x, r = _least_squares(given, support, b, atoms, rows, ridge)
     fit = best = _judge(x, r, b, noise)
     level = fit.sigma
@@ -212,7 +117,7 @@ def _debias_units(
         stay = score > fit.t * level / fit.q.sqrt()
         enter = correlation > fit.t * level * fit.q.sqrt()
         repaired = torch.where(support, stay, enter)
-        repaired = _limit(repaired, torch.maximum(score, correlation), m)
+        repaired = limit(repaired, torch.maximum(score, correlation), m)
         go = (repaired != support).any(1) & (stalled[rows] < _STALL)
         if lower < 1:
             go |= (level > noise)[:, 0]
@@ -365,11 +270,11 @@ def debias(
         # looking them up.
         sizes = (x != 0).sum(1, dtype=torch.int32).clamp_max(m).double()
         many = 4 * float(sizes.square().sum()) > n * n
-        atoms = _Atoms(obs.A.D, with_gram=many and n * n <= _GRAM)
+        atoms = Atoms(obs.A.D, with_gram=many and n * n <= GRAM)
     result = x.detach().clone()
     chunk = _CHUNK if x.device.type == "cpu" else 64 * _CHUNK
     for rows, part in obs.chunks(max(1, chunk // max(1, numbers))):
-        local = _Atoms(part.A.D, with_gram=False) if atoms is None else atoms
+        local = Atoms(part.A.D, with_gram=False) if atoms is None else atoms
         units = pad(x[rows] * local.norm, (0, 1))
         units, better = _debias_units(
             units, part.b, noise[rows], local, n_rounds, lower, threshold, ridge

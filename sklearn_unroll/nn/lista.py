@@ -11,7 +11,7 @@ from sklearn_unroll.functional import Dense
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.parts import AdaptedWeights, AdjointWeights, CoupledWeights, FreeWeights
 from sklearn_unroll.nn.proxgrad import ProxGradLayer, shrink_select, shrink_soft
-from sklearn_unroll.nn.rules import LearnedRule, LearnedStep, Rule
+from sklearn_unroll.nn.rules import LearnedRule, LearnedStep, LogRule, Rule
 
 __all__ = ["WEIGHTS", "ada_lista", "lista", "support_counts"]
 
@@ -91,8 +91,8 @@ def lista(
         Weight of the l1 norm in the problem whose ISTA the network starts as.
     W : Tensor of shape (n_components, n_features), default=None
         Where coupled weights start, ``A^T / L`` by default; free ones start at ``W1 = W``,
-        ``W2 = I - W A``. From an analytic weight set the thresholds by
-        :func:`calibrate_thresholds`.
+        ``W2 = I - W A``. Scalars are then learned through their logarithms, and thresholds
+        want :func:`calibrate_thresholds`.
 
     Returns
     -------
@@ -125,7 +125,8 @@ def lista(
     def make_rule(count: int) -> Rule:
         if weights == "adjoint":
             return LearnedStep(1 / L, alpha, count)
-        return LearnedRule(alpha / L, torch.ones_like(L) if learn_step else None, count)
+        rule = LearnedRule if W is None else LogRule
+        return rule(alpha / L, torch.ones_like(L) if learn_step else None, count)
 
     shared = make_weights() if tied else None
     return Unrolled(

@@ -1,5 +1,7 @@
 """Classical solvers, to compare with and to check against; they never see a network."""
 
+from sklearn_unroll.reference.admm import ADMM, admm
+from sklearn_unroll.reference.certified import certified_lasso
 from sklearn_unroll.reference.first_order import (
     FISTA,
     ISTA,
@@ -9,14 +11,19 @@ from sklearn_unroll.reference.first_order import (
     ista,
 )
 from sklearn_unroll.reference.ground_truth import cvxpy_lasso
+from sklearn_unroll.reference.proximal import ProximalGradient
 from sklearn_unroll.reference.solver import Method, Solution, iterates, minimize
 
 __all__ = [
+    "ADMM",
     "FISTA",
     "ISTA",
     "GradientDescent",
     "Method",
+    "ProximalGradient",
     "Solution",
+    "admm",
+    "certified_lasso",
     "cvxpy_lasso",
     "fista",
     "gradient_descent",

@@ -100,9 +100,10 @@ class EndToEnd(Schedule):
     ----------
     relative : bool, default=False
         Whether rates are relative to the size of each parameter.
-    matrix_rate : float, default=1.0
-        Factor on the rate of parameters that are matrices: their many entries need smaller
-        steps than the few numbers beside them.
+    matrix_rate : float or None, default=None
+        Factor on the rate of parameters that are matrices, which is then relative to their
+        size: their many entries need smaller steps than the few numbers beside them. None
+        treats them like the others.
 
     Examples
     --------
@@ -114,24 +115,26 @@ class EndToEnd(Schedule):
 
     _parameter_constraints: ClassVar[dict] = {
         "relative": ["boolean"],
-        "matrix_rate": [Interval(Real, 0, None, closed="neither")],
+        "matrix_rate": [Interval(Real, 0, None, closed="neither"), None],
     }
 
-    def __init__(self, relative: bool = False, matrix_rate: float = 1.0) -> None:
+    def __init__(self, relative: bool = False, matrix_rate: float | None = None) -> None:
         self.relative = relative
         self.matrix_rate = matrix_rate
 
     def stages(self, network: Unrolled) -> list[Stage]:
         """Return the one stage."""
         parameters = list(network.parameters())
-        matrices = [p for p in parameters if p.ndim > 1]
-        others = [p for p in parameters if p.ndim <= 1]
-        groups = [
-            ParameterGroup(members, rate, self.relative)
-            for members, rate in ((others, 1.0), (matrices, self.matrix_rate))
-            if members
-        ]
-        return [Stage("end_to_end", network.depth, groups)]
+        if self.matrix_rate is None:
+            groups = [ParameterGroup(parameters, relative=self.relative)]
+        else:
+            others = [p for p in parameters if p.ndim <= 1]
+            matrices = [p for p in parameters if p.ndim > 1]
+            groups = [
+                ParameterGroup(others, relative=self.relative),
+                ParameterGroup(matrices, self.matrix_rate, relative=True),
+            ]
+        return [Stage("end_to_end", network.depth, [g for g in groups if g.parameters])]
 
     def all_at_once(self, network: Unrolled) -> Stage:
         """Return the one stage.

@@ -1,5 +1,8 @@
 """Bad input gets an error that says what was given, what was expected and what to do."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -7,7 +10,14 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from sklearn_unroll import ALISTARegressor, HyperLISTARegressor, LISTARegressor, Trainer
+from sklearn_unroll import (
+    AdaLISTARegressor,
+    ALISTARegressor,
+    HyperLISTARegressor,
+    LISTARegressor,
+    TISTARegressor,
+    Trainer,
+)
 from sklearn_unroll.training import DivergenceError, Objective
 
 
@@ -64,6 +74,54 @@ def test_an_atom_that_is_never_active_in_the_pairs_is_no_error(data):
     assert not model.dictionary_[4].any()
     assert np.isfinite(model.predict(data.X)).all()
     assert not model.predict(data.X)[:, 4].any()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [LISTARegressor, ALISTARegressor, AdaLISTARegressor, TISTARegressor, HyperLISTARegressor],
+)
+def test_pairs_that_the_dictionary_does_not_explain_are_told(data, make):
+    small = {} if make is HyperLISTARegressor else {"trainer": Trainer(max_epochs=1)}
+    model = make(data.dictionary, n_layers=1, **small)
+    y = data.y[:, np.random.default_rng(0).permutation(20)]  # atoms in another order
+    with pytest.warns(UserWarning, match="X and y do not fit the dictionary") as caught:
+        model.fit(data.X, y)
+    residual = ((data.X - y @ data.dictionary) ** 2).sum() / (data.X**2).sum()
+    told = re.search(r"\((-?[\d.]+) dB\)", str(caught[0].message)).group(1)
+    assert float(told) == pytest.approx(10 * np.log10(residual), abs=0.051)
+    # Good pairs, and no pairs, are no reason for a warning, which here would be an error.
+    model.fit(data.X, data.y)
+    if make is not TISTARegressor:
+        model.fit(data.X)
+
+
+def test_scaled_codes_are_told_and_noisy_ones_are_not(data, model):
+    noise = np.random.default_rng(0).standard_normal(data.X.shape)
+    noise *= np.linalg.norm(data.X) / np.linalg.norm(noise)
+    for snr, told in ((10, False), (2, False), (-2, True)):
+        X = data.X + 10 ** (-snr / 20) * noise
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(X, data.y)
+        assert bool(caught) == told
+    with pytest.warns(UserWarning, match=r"81 times the energy of X \(19\.1 dB\)"):
+        model.fit(data.X, 10 * data.y)
+    with pytest.warns(UserWarning, match="do not fit"):
+        model.partial_fit(data.X, -data.y)
+    # What has no weight is not looked at, and a dictionary made from the pairs explains them.
+    y, weight = data.y.copy(), np.ones(240)
+    y[:30], weight[:30] = 100.0, 0.0
+    model.fit(data.X, y, sample_weight=weight)
+    model.set_params(dictionary=None).fit(noise, data.y)
+    model.partial_fit(noise, data.y)
+
+
+def test_own_dictionaries_that_do_not_explain_the_pairs_are_told(data):
+    D = np.broadcast_to(data.dictionary, (240, 20, 12)).copy()
+    model = AdaLISTARegressor(n_layers=1, trainer=Trainer(max_epochs=1))
+    model.fit(data.X, data.y, dictionaries=D)
+    with pytest.warns(UserWarning, match=r"4 times the energy of X \(6\.0 dB\)"):
+        model.fit(data.X, data.y, dictionaries=-D)
 
 
 def test_all_zero_codes_cannot_give_a_dictionary(data):

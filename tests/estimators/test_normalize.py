@@ -28,8 +28,10 @@ def fitted(request, data):
 def test_codes_scale_with_the_data(data, fitted):
     codes = fitted.predict(data.X)
     np.testing.assert_allclose(fitted.predict(1000 * data.X), 1000 * codes, rtol=1e-9, atol=1e-9)
-    each = np.geomspace(1e-6, 1e6, 240)[:, None]
-    np.testing.assert_allclose(fitted.predict(each * data.X) / each, codes, rtol=1e-9, atol=1e-12)
+    many, each = np.tile(data.X, (3, 1)), np.geomspace(1e-6, 1e6, 720)[:, None]
+    np.testing.assert_allclose(
+        fitted.predict(each * many) / each, np.tile(codes, (3, 1)), rtol=1e-9, atol=1e-12
+    )
     assert codes.any()
 
 

@@ -11,7 +11,14 @@ import pytest
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from sklearn_unroll import ALISTARegressor, HyperLISTARegressor, LISTARegressor, Trainer
+from sklearn_unroll import (
+    AdaLISTARegressor,
+    ALISTARegressor,
+    HyperLISTARegressor,
+    LISTARegressor,
+    TISTARegressor,
+    Trainer,
+)
 from sklearn_unroll.training import StageWise
 
 ESTIMATORS = [
@@ -22,10 +29,28 @@ ESTIMATORS = [
         n_layers=2, trainer=Trainer(schedule=StageWise(), learning_rate=0.1, max_epochs=5)
     ),
     HyperLISTARegressor(),
+    # One layer: with the one atom of scikit-learn's data a first step solves the problem, a second
+    # one has no gradient, and then rounding errors decide.
+    LISTARegressor(weights="adjoint", normalize=True, n_layers=1, trainer=Trainer(max_epochs=20)),
+    ALISTARegressor(rule="recurrent", n_layers=2, hidden_size=8, trainer=Trainer(max_epochs=20)),
+    TISTARegressor(n_layers=2, trainer=Trainer(max_epochs=20)),
+    AdaLISTARegressor(n_layers=4, trainer=Trainer(max_epochs=20)),
+    HyperLISTARegressor(n_layers=8, debias=True),
+    LISTARegressor(n_layers=4, debias=True, trainer=Trainer(max_epochs=20)),
 ]
 
 
-@parametrize_with_checks(ESTIMATORS, xfail_strict=True)
+def expected_failed_checks(estimator):
+    """Return what cannot pass, with the reason."""
+    if getattr(estimator, "rule", None) == "recurrent":
+        reason = "its first threshold, twice the mean of |W r|, leaves nothing of a single atom"
+        return {"check_regressors_train": reason}
+    return {}
+
+
+@parametrize_with_checks(
+    ESTIMATORS, expected_failed_checks=expected_failed_checks, xfail_strict=True
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -54,6 +79,7 @@ def test_array_api_checks_ran_on_torch_and_strict_arrays():
 NOT_APPLICABLE = {"check_regressors_train"}
 
 
+@pytest.mark.filterwarnings("ignore:X and y do not fit the dictionary")
 def test_an_instance_with_a_dictionary_passes_every_check_that_fits_its_shape():
     """Each check brings data of its own shape; offer a dictionary of every one of them.
 

@@ -67,6 +67,17 @@ def test_exact_data_in_single_precision_stay_finite():
         assert bool(torch.isfinite(parameter.grad))
 
 
+def test_a_residual_of_exactly_zero_is_no_division_by_zero():
+    D = torch.eye(6)
+    x = torch.tensor([[0.0, 2.0, 0.0, 0.0, -1.0, 0.5]])
+    network = tista(Dense(D), sparsity=0.5, variance=1.0, noise_variance=0.0)
+    found = network(Observation(x, Dense(D)))
+    torch.testing.assert_close(found, x)
+    found.sum().backward()
+    for parameter in network.parameters():
+        assert bool(torch.isfinite(parameter.grad))
+
+
 def test_scaling_data_prior_and_noise_scales_codes():
     obs, _ = make_problem()
     with torch.no_grad():
