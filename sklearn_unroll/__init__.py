@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         AdaLISTARegressor,
         ALISTARegressor,
         HyperLISTARegressor,
+        LassoCoder,
         LISTARegressor,
         TISTARegressor,
     )
@@ -20,6 +21,7 @@ __all__ = [
     "AdaLISTARegressor",
     "HyperLISTARegressor",
     "LISTARegressor",
+    "LassoCoder",
     "TISTARegressor",
     "Trainer",
 ]
@@ -30,6 +32,7 @@ _HOMES = {
     "AdaLISTARegressor": "estimators",
     "HyperLISTARegressor": "estimators",
     "LISTARegressor": "estimators",
+    "LassoCoder": "estimators",
     "TISTARegressor": "estimators",
     "Trainer": "training",
 }

@@ -4,6 +4,7 @@ from sklearn_unroll.estimators._ada_lista import AdaLISTARegressor
 from sklearn_unroll.estimators._alista import ALISTARegressor
 from sklearn_unroll.estimators._base import BaseUnrolledRegressor
 from sklearn_unroll.estimators._hyperlista import HyperLISTARegressor
+from sklearn_unroll.estimators._lasso_coder import LassoCoder, LassoCodes, LassoPath
 from sklearn_unroll.estimators._lista import LISTARegressor
 from sklearn_unroll.estimators._tista import TISTARegressor
 from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
@@ -14,6 +15,9 @@ __all__ = [
     "BaseUnrolledRegressor",
     "HyperLISTARegressor",
     "LISTARegressor",
+    "LassoCoder",
+    "LassoCodes",
+    "LassoPath",
     "TISTARegressor",
     "TrainedUnrolledRegressor",
 ]

@@ -177,6 +177,30 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         """
         return self._partial_fit(X, y, sample_weight, dictionaries)
 
+    def fit_transform(
+        self, X: Any, y: Any = None, sample_weight: Any = None, dictionaries: Any = None
+    ) -> Any:
+        """Fit, and return the codes of the same observations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        y : array-like of shape (n_samples, n_components), default=None
+            True codes, as in ``fit``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights of the samples in the loss.
+        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+            The dictionary of every observation.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components)
+            Codes.
+        """
+        fitted = self.fit(X, y, sample_weight=sample_weight, dictionaries=dictionaries)
+        return fitted.transform(X, dictionaries=dictionaries)
+
     def predict(self, X: Any, dictionaries: Any = None) -> Any:
         """Return the codes of observations, the last iterate of the network.
 
@@ -269,8 +293,19 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         return self._score(X, y, sample_weight, dictionaries)
 
     def _build_network(self, given: Given) -> Unrolled:
-        A = given.obs.A.take(slice(FIRST_STEP_FROM))
+        A = given.obs.A
+        if A.per_sample:
+            # The longest step that is safe for all; these have the largest norms, to a bound.
+            sizes = A.D.square().sum((1, 2))
+            if given.weight is not None:
+                sizes = sizes * (given.weight > 0)
+            A = A.take(sizes.topk(min(FIRST_STEP_FROM, len(sizes))).indices)
         return ada_lista(A, n_layers=self.n_layers, alpha=self.alpha)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False  # it may be given dictionaries instead
+        return tags
 
     def _fitted_state(self, network: Unrolled, given: Given) -> dict:
         n_components = given.obs.A.n_components

@@ -10,7 +10,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from sklearn_unroll.estimators._lista import check_support_selection
+from sklearn_unroll.estimators._start import (
+    calibrate_on_pairs,
+    check_support_selection,
+    has_sparse_codes,
+    quick_trainer,
+)
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.functional import (
@@ -18,8 +23,8 @@ from sklearn_unroll.functional import (
     minimax_weight,
     symmetric_weight,
 )
-from sklearn_unroll.nn import Unrolled, alista, calibrate_thresholds, na_alista
-from sklearn_unroll.training import Schedule, Trainer
+from sklearn_unroll.nn import Unrolled, alista, na_alista
+from sklearn_unroll.training import Trainer
 
 __all__ = ["ALISTARegressor", "compute_weight"]
 
@@ -60,9 +65,11 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         size of its residual.
     hidden_size : int, default=64
         Size of the recurrent network's memory.
-    support_selection : tuple of (float, float) or None, default=(1.2, 13.0)
+    support_selection : tuple of (float, float) or None, default=(2.0, 100.0)
         The largest entries pass unshrunk: ``min(first * k, second)`` percent of them in layer
-        k. The default suits 10 % support; None shrinks all.
+        k. Published for 10 % support was (1.2, 13.0); signals with more nonzeros than the cap
+        lets pass then fail, and rare as they are, they decide the pooled error. None shrinks
+        all.
     normalize : bool, default=False
         Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
         so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
@@ -70,9 +77,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
     debias : bool or {"least_squares", "repair"}, default=False
         Follow the codes by least squares on their support, without or with repair of the
         support at a noise level taken from the residual, see
-        :func:`~sklearn_unroll.functional.debias`. True takes what serves the pairs of ``fit``
-        better, and without y the former. For recovery: the codes no longer solve the l1
-        problem.
+        :class:`~sklearn_unroll.LISTARegressor`.
     trainer : Trainer, default=None
         How to train; None starts from thresholds that fit the pairs and takes 600 steps on all
         layers at once; 4000 pairs do at 250x500. The papers train layer after layer,
@@ -154,7 +159,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         weight: str = "analytic",
         rule: str = "learned",
         hidden_size: int = 64,
-        support_selection: tuple[float, float] | None = (1.2, 13.0),
+        support_selection: tuple[float, float] | None = (2.0, 100.0),
         normalize: bool = False,
         debias: bool | str = False,
         trainer: Trainer | None = None,
@@ -200,34 +205,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         theta = 0.4 * float((weight * sizes).sum() / weight.sum())
         return alista(obs.A, W, n_layers=self.n_layers, counts=counts, theta=theta)
 
-    def _default_trainer(self, n_samples: int) -> Trainer:
+    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         if self.rule == "recurrent":
-            return Trainer(learning_rate=3e-3, batch_size=128)
+            return quick_trainer(n_samples, 800, learning_rate=5e-3)
         return quick_trainer(n_samples)
-
-
-def quick_trainer(n_samples: int, n_steps: int = 600, schedule: Schedule | None = None) -> Trainer:
-    """Return how to train logarithms of scalars, from a good start, in few steps."""
-    batch = 256
-    return Trainer(
-        schedule=schedule or "end_to_end",
-        learning_rate=0.03,
-        max_epochs=min(max(round(n_steps * batch / max(n_samples, 1)), 1), 300),
-        batch_size=batch,
-        max_grad_norm=None,
-        log_loss=True,
-        betas=(0.9, 0.99),
-        early_stopping=False,  # a few numbers cannot overfit, and rare failures must be seen
-    )
-
-
-def has_sparse_codes(given: Given) -> bool:
-    """Return whether there are codes with zeros, so that thresholds can be calibrated."""
-    return given.codes is not None and bool((given.codes == 0).any())
-
-
-def calibrate_on_pairs(network: Unrolled, given: Given) -> None:
-    """Set the first thresholds from the first 2000 pairs."""
-    some = slice(2000)
-    weight = None if given.weight is None else given.weight[some]
-    calibrate_thresholds(network, given.obs.take(some), given.codes[some], weight)

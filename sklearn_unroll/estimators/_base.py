@@ -240,10 +240,11 @@ class BaseUnrolledRegressor(
         if y is not None:
             check_numeric(y)
             codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
+        own = keep_dictionary and self.__sklearn_is_fitted__() and self.dictionary_ is not None
         D = None
-        if dictionaries is None or self.dictionary is not None:
-            D = self._resolve_dictionary(b, codes, weight, keep_dictionary)
-        A = Dense(D) if dictionaries is None else check_dictionaries(dictionaries, b)
+        if dictionaries is None or self.dictionary is not None or own:
+            D = self._resolve_dictionary(b, codes, weight, own)
+        A = Dense(D) if dictionaries is None else check_dictionaries(dictionaries, b, b.shape[1])
         obs = Observation(b, A)
         if not (keep_dictionary and self.__sklearn_is_fitted__()):
             self.norm_ = mean_norm(b, weight) if self.normalize else None
@@ -258,8 +259,13 @@ class BaseUnrolledRegressor(
     def _resolve_dictionary(self, b: Tensor, codes, weight, keep: bool) -> Tensor:
         if self.dictionary is not None:
             return check_dictionary(self.dictionary, b.shape[1], b.dtype, b.device)
-        if keep and self.__sklearn_is_fitted__():
+        if keep:
             return check_dictionary(self.dictionary_, b.shape[1], b.dtype, b.device)
+        if codes is None:
+            raise ValueError(
+                f"{type(self).__name__} has no dictionary, and requires y to be passed to "
+                f"estimate one, but the target y is None. Pass dictionary=..., or pairs."
+            )
         return check_magnitude(estimate_dictionary(b, codes, weight))
 
     def _weights(self, sample_weight: Any, X: Any, b: Tensor) -> Tensor | None:
@@ -307,7 +313,7 @@ class BaseUnrolledRegressor(
 
     def _operator(self, b: Tensor, dictionaries: Any) -> Dense:
         if dictionaries is not None:
-            return check_dictionaries(dictionaries, b)
+            return check_dictionaries(dictionaries, b, self.n_features_in_, self._n_features_out)
         return Dense(to_tensor(self.dictionary_, dtype=b.dtype, device=b.device))
 
     def _enter(self, obs: Observation) -> tuple[Observation, Units]:
@@ -328,7 +334,7 @@ class BaseUnrolledRegressor(
         return self._finish(codes, obs)
 
     def _finish(self, codes: Tensor, obs: Observation) -> Tensor:
-        return codes if self.debias_ is None else debias_codes(codes, obs, self.debias_)
+        return debias_codes(codes, obs, self.debias_)
 
     def _choose_debias(self, network: Unrolled, given: Given) -> str | None:
         if isinstance(self.debias, str):

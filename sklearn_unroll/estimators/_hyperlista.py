@@ -192,7 +192,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
             elif given.codes is None:
                 c1 = min(0.75 * unit, 0.7 * float(waking.min()))
             else:
-                c1 = best_c1(network, 0.75 * min(unit, float(waking.min())), given)
+                c1 = best_c1(network, min(0.75 * unit, 0.7 * float(waking.min())), given)
             vars(self).update(self._fitted_state(network(c1), given))
             self.c1_, self.c2_, self.c3_ = c1, c2, c3
             self.mu_, self.n_nonzero_ = mu, n_nonzero

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, ClassVar
 
 import torch
 from sklearn.utils._param_validation import StrOptions
 
+from sklearn_unroll.estimators._start import (
+    calibrate_on_pairs,
+    check_support_selection,
+    has_sparse_codes,
+    quick_trainer,
+)
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
-from sklearn_unroll.nn import Unrolled, lista, support_counts
+from sklearn_unroll.functional import analytic_weight
+from sklearn_unroll.nn import Unrolled, lista
 from sklearn_unroll.nn.lista import WEIGHTS
-from sklearn_unroll.training import Trainer
+from sklearn_unroll.training import EndToEnd, Trainer
 
 __all__ = ["LISTARegressor"]
 
-
-def check_support_selection(
-    selection: tuple[float, float] | None, n_layers: int, n_components: int
-) -> list[int] | None:
-    """Return the counts of each layer for a schedule in percent, or None."""
-    if selection is None:
-        return None
-    valid = len(selection) == 2 and all(
-        isinstance(percent, Real) and 0 <= percent <= 100 for percent in selection
-    )
-    if not valid:
-        raise ValueError(
-            f"support_selection must be two numbers between 0 and 100, percent added by each "
-            f"layer and percent at most, or None; got {selection!r}."
-        )
-    return support_counts(n_layers, n_components, *selection)
+# Of matrices that start from an analytic weight, relative to their size.
+MATRIX_RATE = 0.01
 
 
 class LISTARegressor(TrainedUnrolledRegressor):
@@ -63,7 +55,13 @@ class LISTARegressor(TrainedUnrolledRegressor):
         Give each layer a learned step size too; for coupled weights (adjoint ones always do).
     support_selection : tuple of (float, float) or None, default=None
         The largest entries pass unshrunk: ``min(first * k, second)`` percent of them in layer
-        k; (1.2, 13.0) was published for 10 % support. None shrinks all.
+        k; (1.2, 13.0) was published for 10 % support, (2.0, 100.0) has no cap that signals
+        with many nonzeros could exceed. None shrinks all.
+    start : {"auto", "ista", "analytic"}, default="auto"
+        Where training starts: from ISTA, or from ALISTA's weight and thresholds that fit the
+        pairs, which is a hundred times nearer where signals are truly sparse and the
+        dictionary is incoherent. ``"auto"`` is ``"analytic"`` where supports are selected and
+        y is given, else ``"ista"``.
     normalize : bool, default=False
         Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
         so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
@@ -71,8 +69,9 @@ class LISTARegressor(TrainedUnrolledRegressor):
     debias : bool or {"least_squares", "repair"}, default=False
         Follow the codes by least squares on their support, without or with repair of the
         support at a noise level taken from the residual, see
-        :func:`~sklearn_unroll.functional.debias`. True takes what serves the pairs of ``fit``
-        better, and without y the former. For recovery: the codes no longer solve the l1
+        :func:`~sklearn_unroll.functional.debias`; codes that explain their observation better
+        as they are stay so. True takes what serves the pairs of ``fit`` best, which may be
+        neither, and without y the former. For recovery: the codes no longer solve the l1
         problem.
     trainer : Trainer, default=None
         How to train; None takes the default :class:`~sklearn_unroll.Trainer`.
@@ -147,6 +146,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         "tied": ["boolean"],
         "learn_step": ["boolean"],
         "support_selection": [tuple, list, None],
+        "start": [StrOptions({"auto", "ista", "analytic"})],
     }
 
     def __init__(
@@ -159,6 +159,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         tied: bool = False,
         learn_step: bool = False,
         support_selection: tuple[float, float] | None = None,
+        start: str = "auto",
         normalize: bool = False,
         debias: bool | str = False,
         trainer: Trainer | None = None,
@@ -173,6 +174,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         self.tied = tied
         self.learn_step = learn_step
         self.support_selection = support_selection
+        self.start = start
         self.normalize = normalize
         self.debias = debias
         self.trainer = trainer
@@ -186,7 +188,16 @@ class LISTARegressor(TrainedUnrolledRegressor):
         counts = check_support_selection(
             self.support_selection, self.n_layers, given.obs.A.n_components
         )
-        return lista(
+        sparse = has_sparse_codes(given)
+        analytic = self._starts_analytic(sparse)
+        if analytic and (self.weights == "adjoint" or not sparse):
+            raise ValueError(
+                "start='analytic' needs weights to start from, and pairs whose codes have zeros, "
+                "to fit thresholds to; got "
+                f"weights={self.weights!r} and {'such' if sparse else 'no such'} pairs. Use "
+                "start='ista'."
+            )
+        network = lista(
             given.obs.A,
             n_layers=self.n_layers,
             weights=self.weights,
@@ -194,4 +205,24 @@ class LISTARegressor(TrainedUnrolledRegressor):
             learn_step=self.learn_step,
             counts=counts,
             alpha=self.alpha,
+            W=analytic_weight(given.obs.A.D) if analytic else None,
         )
+        if analytic:
+            calibrate_on_pairs(network, given)
+        return network
+
+    def _starts_analytic(self, sparse_codes: bool) -> bool:
+        if self.start == "auto":
+            selects = self.support_selection is not None and self.weights != "adjoint"
+            return selects and sparse_codes
+        return self.start == "analytic"
+
+    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        if self._starts_analytic(has_y):
+            return quick_trainer(n_samples, schedule=EndToEnd(matrix_rate=MATRIX_RATE))
+        return Trainer()
+
+    def _resume(self, network: Unrolled, fitted: Unrolled) -> Unrolled:
+        # Not the fitted one itself: step-LISTA's thresholds follow alpha, which may be new.
+        network.load_state_dict(fitted.state_dict())
+        return network

@@ -17,8 +17,10 @@ class CallbackReport(Report):
         Supports callbacks.
     n_stages, max_epochs : int
         Largest number of stages, and of epochs in a stage.
-    X, y, sample_weight : arrays or None
+    X, y : arrays or None
         What fit was given, for callbacks that score.
+    metadata : dict of arrays or None
+        What else it was given, for each sample.
     state : callable
         Returns the fitted attributes as they are now; called only if a callback wants them.
     """
@@ -30,13 +32,14 @@ class CallbackReport(Report):
         max_epochs: int,
         X: Any,
         y: Any,
-        sample_weight: Any,
+        metadata: dict[str, Any],
         state: Callable[[], dict],
     ) -> None:
         self.max_epochs = max_epochs
         self.given = {"estimator": estimator, "X": X, "y": y}
-        if sample_weight is not None:
-            self.given["metadata"] = {"sample_weight": sample_weight}
+        metadata = {name: value for name, value in metadata.items() if value is not None}
+        if metadata:
+            self.given["metadata"] = metadata
         self.state = state
         self.fit = estimator._init_callback_context(max_subtasks=n_stages)
         self.fit.call_on_fit_task_begin(**self.given)

@@ -14,22 +14,22 @@ DEBIAS = {"least_squares": None, "repair": "estimate"}
 CHOOSE_ON = 2000  # pairs
 
 
-def debias_codes(codes: Tensor, obs: Observation, kind: str) -> Tensor:
-    """Return codes of the given kind of debiasing."""
-    return debias(codes, obs, noise_std=DEBIAS[kind])
+def debias_codes(codes: Tensor, obs: Observation, kind: str | None) -> Tensor:
+    """Return codes after the given kind of debiasing."""
+    return codes if kind is None else debias(codes, obs, noise_std=DEBIAS[kind])
 
 
 @torch.no_grad()
-def choose_debias(network: Unrolled, given: Given) -> str:
-    """Return the kind of debiasing with the smaller error on pairs; the safe one without."""
+def choose_debias(network: Unrolled, given: Given) -> str | None:
+    """Return the kind of debiasing with the least error on pairs; the safe one without."""
     if given.codes is None:
         return "least_squares"
     obs, y = given.obs.take(slice(CHOOSE_ON)), given.codes[:CHOOSE_ON]
     weight = None if given.weight is None else given.weight[:CHOOSE_ON, None]
     codes = torch.cat([network(chunk) for _, chunk in obs.chunks()])
 
-    def error(kind: str) -> float:
+    def error(kind: str | None) -> float:
         squared = (debias_codes(codes, obs, kind) - y).square().double()
         return float(squared.sum() if weight is None else (weight * squared).sum())
 
-    return min(DEBIAS, key=error)
+    return min((*DEBIAS, None), key=error)

@@ -99,6 +99,7 @@ class TISTARegressor(TrainedUnrolledRegressor):
     """
 
     _unit_atoms: ClassVar[bool] = True
+    _needs_pairs: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict] = {
         **TrainedUnrolledRegressor._parameter_constraints,
         "sparsity": [Interval(Real, 0, 1, closed="neither"), None],
@@ -132,11 +133,6 @@ class TISTARegressor(TrainedUnrolledRegressor):
         self.random_state = random_state
 
     def _build_network(self, given: Given) -> Unrolled:
-        if given.codes is None:
-            raise ValueError(
-                "TISTARegressor requires y to be passed, but the target y is None: its steps are "
-                "learned from pairs."
-            )
         sparsity, variance = self._prior(given.codes, given.weight)
         return tista(
             given.obs.A,
@@ -182,7 +178,7 @@ class TISTARegressor(TrainedUnrolledRegressor):
         weight = torch.ones_like(squared) if weight is None else weight
         return float((weight * squared).sum() / weight.sum()) ** 0.5
 
-    def _default_trainer(self, n_samples: int) -> Trainer:
+    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         return Trainer(
             "supervised",
             schedule=StageWise(rates=(0.1, 0.03), layer_decay=1.0),

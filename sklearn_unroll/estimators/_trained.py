@@ -31,6 +31,8 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
 
     # For estimators that have no such parameter.
     alpha: float = 0.0
+    # Whether y is what makes the network, whatever the objective.
+    _needs_pairs: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseUnrolledRegressor._parameter_constraints,
@@ -87,7 +89,8 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
             n_stages = len(trainer.stages(network))
             # As fit was given them, with feature names; y only where it is used.
             y = None if given.y is None else y
-            report = CallbackReport(self, n_stages, trainer.max_epochs, X, y, sample_weight, state)
+            metadata = {"sample_weight": sample_weight, "dictionaries": dictionaries}
+            report = CallbackReport(self, n_stages, trainer.max_epochs, X, y, metadata, state)
             history = trainer.run(
                 network,
                 given.obs,
@@ -174,9 +177,12 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         self : estimator
             This estimator.
         """
-        nested = any(name.startswith("trainer__") for name in params)
-        if nested and self.trainer is None and "trainer" not in params:
-            self.trainer = self._default_trainer(n_samples=1000)
+        of_trainer = {k: v for k, v in params.items() if k.startswith("trainer__")}
+        if of_trainer and self.trainer is None and "trainer" not in params:
+            # The recipe may depend on the other parameters.
+            super().set_params(**{k: v for k, v in params.items() if k not in of_trainer})
+            self.trainer = self._default_trainer(n_samples=1000, has_y=True)
+            params = of_trainer
         return super().set_params(**params)
 
     def _objective_alpha(self) -> float:
@@ -184,7 +190,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         own = getattr(objective, "alpha", None)
         return self.alpha if own is None else own
 
-    def _default_trainer(self, n_samples: int) -> Trainer:
+    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         """Return the recipe of this network; subclasses override it where they have their own."""
         return Trainer()
 
@@ -197,9 +203,17 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         reset: bool,
         keep_dictionary: bool,
     ) -> tuple[Trainer, Given]:
-        trainer = self._default_trainer(_num_samples(X)) if self.trainer is None else self.trainer
+        trainer = self.trainer
+        if trainer is None:
+            trainer = self._default_trainer(_num_samples(X), has_y=y is not None)
         trainer._validate_params()
         objective = trainer.resolve_objective(y is not None, self.alpha)
+        if self._needs_pairs and not objective.requires_y:
+            raise ValueError(
+                f"{type(self).__name__} learns from pairs, but the objective "
+                f"{type(objective).__name__} of its trainer does not use y. Use one that does, "
+                f"such as Trainer('supervised')."
+            )
         if not objective.requires_y and (self.dictionary is not None or dictionaries is not None):
             y = None  # labels of a later step of a Pipeline, say: nothing here needs them
         return trainer, self._prepare(
@@ -220,6 +234,10 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
                 f"{type(self).__name__} now describes differ at {changed[:3]}. Keep n_layers, "
                 f"weights, tied and the shapes of the data, or set warm_start=False and call fit."
             )
+        return self._resume(network, fitted)
+
+    def _resume(self, network: Unrolled, fitted: Unrolled) -> Unrolled:
+        """Return what to go on from, given a new network and the one already fitted."""
         return fitted
 
     def _generator(self, device: torch.device, skip: int = 0) -> torch.Generator:

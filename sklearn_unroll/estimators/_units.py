@@ -53,12 +53,18 @@ def atom_norms(D: Tensor) -> Tensor:
 
 def mean_norm(b: Tensor, weight: Tensor | None) -> float:
     """Return the mean norm of observations, one where all are zero."""
-    norms = b.norm(dim=1).double()
+    norms = safe_norms(b)[:, 0].double()
     weight = torch.ones_like(norms) if weight is None else weight.double()
     return float((weight * norms).sum() / weight.sum()) or 1.0
 
 
 def relative_norms(b: Tensor, norm: float) -> Tensor:
     """Return the norms of observations relative to one; one where they are zero."""
-    norms = b.norm(dim=1, keepdim=True) / norm
+    norms = safe_norms(b) / norm
     return torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
+def safe_norms(b: Tensor) -> Tensor:
+    """Return the norms of rows, of shape (n_samples, 1), whose squares may leave the range."""
+    peak = b.abs().amax(1, keepdim=True).clamp_min(torch.finfo(b.dtype).tiny)
+    return (b / peak).norm(dim=1, keepdim=True) * peak

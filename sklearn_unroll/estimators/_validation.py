@@ -170,9 +170,11 @@ def check_dictionary(dictionary: Any, n_features: int, dtype: torch.dtype, devic
     return D
 
 
-def check_dictionaries(dictionaries: Any, b: Tensor) -> Dense:
-    """Return the operator of one dictionary per sample."""
-    expected = f"({len(b)}, n_components, n_features)"
+def check_dictionaries(
+    dictionaries: Any, rows: Tensor, n_features: int, n_components: int | None = None
+) -> Dense:
+    """Return the operator of one dictionary for each row, with the rows' dtype and device."""
+    refuse_complex(dictionaries, "dictionaries")
     if not isinstance(dictionaries, Tensor):
         if isinstance(dictionaries, (list, tuple)):
             shapes = {np.shape(D) for D in dictionaries}
@@ -185,15 +187,20 @@ def check_dictionaries(dictionaries: Any, b: Tensor) -> Dense:
             dictionaries, dtype=float_dtypes(dictionaries), allow_nd=True, ensure_2d=False,
             input_name="dictionaries",
         )  # fmt: skip
-    if dictionaries.ndim != 3 or len(dictionaries) != len(b):
+    shape = tuple(dictionaries.shape)
+    expected = (len(rows), n_components or "n_components", n_features)
+    fits = len(shape) == 3 and all(
+        want in ("n_components", have) for want, have in zip(expected, shape, strict=True)
+    )
+    if not fits or shape[1] == 0:
         raise ValueError(
-            f"dictionaries must hold one dictionary per sample, of shape {expected}; got shape "
-            f"{tuple(dictionaries.shape)}."
+            f"dictionaries must hold one dictionary per sample, of shape "
+            f"({', '.join(map(str, expected))}); got shape {shape}."
         )
-    D = to_tensor(dictionaries, dtype=b.dtype, device=b.device)
+    D = to_tensor(dictionaries, dtype=rows.dtype, device=rows.device)
     if not bool(torch.isfinite(D).all()):
         raise ValueError("Input dictionaries contains NaN or infinity.")
-    return Dense(D)
+    return Dense(check_magnitude(D))
 
 
 def check_codes_match(y: Tensor, A: Dense) -> None:

@@ -139,11 +139,12 @@ class _Problem:
             # One at a time, and only into a solved support, an atom never moves the wrong way.
             off = (p.g / self.threshold - p.x.sign()).abs() * support
             level = torch.where(shy & (off.amax(1) < 1e-6), 1, level)
-        room = torch.minimum(level, self.atoms.n_features - size)
+        # More atoms than features are dependent.
+        room = torch.minimum(level, (self.atoms.n_features - size).clamp_min(0))
         over = (n_enter > room).nonzero()[:, 0]
         if len(over):
             best = torch.where(enter[over], relative[over], -1.0)
-            enter[over] &= _largest(best, room[over, None].clamp_min(0)) > 0
+            enter[over] &= _largest(best, room[over, None]) > 0
         return support | enter
 
     def steps(self, p: _Point, support: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,10 +183,8 @@ def _finish(problem: _Problem, x: Tensor, tol: float, max_rounds: int) -> Finish
     start = problem.point(x)
     best = _Point(*(part.clone() for part in start))
     n_rounds = torch.zeros(len(x), dtype=torch.long, device=x.device)
-    size = (x != 0).sum(1, dtype=torch.int32)
-    # More atoms than features are dependent: a first-order method has to sort those out.
-    rows = ((start.gap > tol) & (size <= problem.atoms.n_features)).nonzero()[:, 0]
-    level = size.clamp_min(8)[rows]
+    rows = (start.gap > tol).nonzero()[:, 0]
+    level = (x != 0).sum(1, dtype=torch.int32).clamp_min(8)[rows]
     stalled = torch.zeros_like(level)
     p, now = _Point(*(part[rows] for part in start)), problem.take(rows)
     for _ in range(max_rounds):
@@ -205,8 +204,9 @@ def _finish(problem: _Problem, x: Tensor, tol: float, max_rounds: int) -> Finish
         new = now.point(bold, r, value)
         moved = (new.value < p.value * (1 - _SLACK)) | (new.gap < 0.5 * p.gap)
         stalled = torch.where(moved, 0, stalled + 1)
+        fewer = torch.where(moved[worse], level[worse] // 8, 0)
         level = (2 * level).clamp_min(2)
-        level[worse] //= 8
+        level[worse] = fewer
         n_rounds[rows] += 1
         good = (~failed).nonzero()[:, 0]
         for old, part in zip(best, new, strict=True):
@@ -260,8 +260,8 @@ def active_set(
     -------
     Finish
         Codes and gaps in float64, whatever came in, and rounds. No objective is greater than
-        at the start. Samples whose gap is still above tol need a better start: codes with more
-        nonzeros than n_features are returned as they came.
+        at the start. Samples whose gap is still above tol need more rounds or a better start, with
+        fewer nonzeros: more of them than n_features are dropped one a round.
 
     Raises
     ------
@@ -327,7 +327,12 @@ def finish(
         b, given = part.b.double(), x[rows].detach().double()
         own = torch.arange(len(b), device=b.device)
         problem = _Problem(b, alphas[rows], local, own, positive)
+        given = given.relu() if positive else given
         units = pad(given * local.norm, (0, 1))
-        found = _finish(problem, units.relu() if positive else units, tol, max_rounds)
-        parts.append(found._replace(x=found.x[:, :-1] * local.inverse_norm))
+        found = _finish(problem, units, tol, max_rounds)
+        # What no round has changed comes back bit for bit.
+        kept = (found.x == units)[:, :-1]
+        parts.append(
+            found._replace(x=torch.where(kept, given, found.x[:, :-1] * local.inverse_norm))
+        )
     return Finish(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -12,7 +12,7 @@ from sklearn_unroll.nn.rules import Rule, Shrink
 
 __all__ = ["Controller", "RecurrentRule"]
 
-# Where gamma = 1 and theta = 2 mean |W r| before training; softplus is 1 at this input.
+# Where gamma = 1 and theta = 2 (1 - 1/n) mean |W r| before training; softplus is 1 at this input.
 _ONE = math.log(math.e - 1)
 _FIRST_THETA = 2.0
 
@@ -73,7 +73,9 @@ class Controller(nn.Module):
         progress = torch.log((sizes + floor) / (memory.sizes + floor))
         hidden, cell = self.cell(progress, memory[:2])
         gamma, theta = nn.functional.softplus(self.out(hidden)).split(1, dim=1)
-        theta = _FIRST_THETA * theta * sizes[:, 1:]
+        # Crosstalk comes from the other atoms: a single one has none.
+        others = 1 - 1 / update.shape[1]
+        theta = _FIRST_THETA * others * theta * sizes[:, 1:]
         return gamma, theta, ControllerMemory(hidden, cell, memory.sizes)
 
 

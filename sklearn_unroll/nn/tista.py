@@ -21,7 +21,8 @@ class ErrorVarianceRule(Rule):
 
     ``v^2 = max(||r||^2 - m sigma^2, 0) / tr(A^T A)`` and
     ``tau^2 = v^2 / n (n + (gamma^2 - 2 gamma) m) + gamma^2 / n tr(W W^T) sigma^2``, Ito, Takabe
-    and Wadayama 2019, "Trainable ISTA for sparse signal recovery", with ``W = A^+``.
+    and Wadayama 2019, "Trainable ISTA for sparse signal recovery", with ``W = A^+``; in the
+    second, m is the rank of A, as in the paper's case.
 
     Parameters
     ----------
@@ -33,25 +34,33 @@ class ErrorVarianceRule(Rule):
         ``tr(A^T A)``.
     trace_W : float
         ``tr(W W^T)``.
+    rank : float
+        ``tr(W A)``.
     """
 
-    def __init__(self, gamma: Tensor, noise_variance: float, trace: float, trace_W: float) -> None:
+    def __init__(
+        self, gamma: Tensor, noise_variance: float, trace: float, trace_W: float, rank: float
+    ) -> None:
         super().__init__()
         self.gamma = nn.Parameter(gamma.clone())
-        self.noise_variance, self.trace, self.trace_W = noise_variance, trace, trace_W
+        self.noise_variance, self.trace = noise_variance, trace
+        self.trace_W, self.rank = trace_W, rank
 
     # NOTE[DIFF]: the official code computes the clamp of v^2 and drops it, so that v^2 may be
-    # negative; and it has no floor from rounding, which float32 reaches in eight layers.
+    # negative; and it has no floor from rounding, which float32 reaches in eight layers. The
+    # last term, a thousandth of v^2, keeps tau^2 positive where A^+ A = I and gamma = 1.
     def forward(self, x, memory, obs, weights):
         """Return the point, the variance of its error, and ``||b||^2`` to compare with."""
         m, n = obs.A.n_features, obs.A.n_components
         r, update = weights.correction(x, obs)
         energy = r.square().sum(1, keepdim=True)
         memory = energy if memory is None else memory
-        rounding = (4 * torch.finfo(r.dtype).eps) ** 2 * memory + torch.finfo(r.dtype).tiny
+        # The square root, since tau^2 is divided by.
+        tiny = torch.finfo(r.dtype).tiny ** 0.5
+        rounding = (4 * torch.finfo(r.dtype).eps) ** 2 * memory + tiny
         v2 = torch.maximum(energy - m * self.noise_variance, rounding) / self.trace
         squared = self.gamma.square()
-        tau2 = v2 / n * (n + (squared - 2 * self.gamma) * m)
+        tau2 = v2 / n * (n + (squared - 2 * self.gamma) * self.rank)
         tau2 = tau2.clamp_min(0) + squared / n * self.trace_W * self.noise_variance + 1e-3 * v2
         return x + self.gamma * update, Shrink(tau2), memory
 
@@ -104,7 +113,7 @@ def tista(
     """
     W = pseudo_inverse(A.D)
     weights = CoupledWeights(W, learn=False)
-    traces = float(A.D.square().sum()), float(W.square().sum())
+    traces = float(A.D.square().sum()), float(W.square().sum()), float((W * A.D).sum())
     shrinkage = partial(shrink_mean, sparsity=sparsity, variance=variance)
     return Unrolled(
         ProxGradLayer(

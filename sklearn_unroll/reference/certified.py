@@ -149,7 +149,12 @@ class _Chunk:
         rows, iteration = self.rows, 0
         if x0 is not None or not first_order:
             start = self.x if x0 is None else x0
-            rows = self.attempt(rows, start[rows], iteration, _ROUNDS if first_order else max_iter)
+            # Codes with very many nonzeros are left to the iterations.
+            few = (start[rows] != 0).sum(1) <= self.obs.A.n_features
+            tried = rows[few] if first_order else rows
+            self.attempt(tried, start[tried], iteration, _ROUNDS if first_order else max_iter)
+            self.x[rows[~few]] = start[rows[~few]] if first_order else self.x[rows[~few]]
+            rows = rows[self.gap[rows] > self.tol]
         dtype = torch.float32
         x = self.x[rows].to(dtype)
         state = Momentum(x, x, x.new_ones(len(x), 1))

@@ -223,7 +223,7 @@ def test_dictionaries_that_nobody_asked_for_are_told(family, model):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda D: D[0], r"\(200, n_components, n_features\); got shape \(20, 12\)"),
+        (lambda D: D[0], r"\(200, n_components, 12\); got shape \(20, 12\)"),
         (lambda D: D[:199], r"one dictionary per sample.*got shape \(199, 20, 12\)"),
         (lambda D: [D[0][:10], *D[1:]], r"all have one shape, got \[\(10, 12\), \(20, 12\)\]"),
         (lambda D: np.where(np.arange(12) == 3, np.nan, D), "dictionaries contains NaN"),

@@ -71,7 +71,7 @@ def test_noisy_exactly_sparse_pairs_are_recovered_better(noisy):
     assert error[True] == error["repair"] < error["least_squares"]
 
 
-def test_true_takes_the_kind_with_the_smaller_error_on_the_pairs(data, model):
+def test_true_takes_what_has_the_least_error_on_the_pairs(data, model):
     rng = np.random.default_rng(0)
     model.set_params(n_layers=20)
     compressible = rng.permuted(rng.standard_normal((240, 20)) * 0.8 ** np.arange(20), axis=1)
@@ -79,14 +79,15 @@ def test_true_takes_the_kind_with_the_smaller_error_on_the_pairs(data, model):
     for y, noise in ((data.y, 0.01), (compressible, 0.3)):
         X = y @ data.dictionary + noise * rng.standard_normal((240, 12))
         error = {}
-        for kind in ("least_squares", "repair"):
+        for kind in ("least_squares", "repair", False):
             codes = clone(model).set_params(debias=kind).fit(X, y).predict(X)
             error[kind] = ((codes - y) ** 2).sum()
         best = min(error, key=error.get)
         assert error[best] < 0.95 * max(error.values())
-        assert clone(model).set_params(debias=True).fit(X, y).debias_ == best
+        assert clone(model).set_params(debias=True).fit(X, y).debias_ == (best or None)
         chosen.append(best)
-    assert chosen == ["repair", "least_squares"]
+    assert chosen[0] == "repair"
+    assert chosen[1] != "repair"
 
 
 def test_true_without_pairs_keeps_the_support(data, model):

@@ -206,7 +206,9 @@ def test_weights_are_those_of_the_unit_atoms(clean):
 
 
 def test_alista_learns_more_than_its_start(clean):
-    model = ALISTARegressor(clean.dictionary, n_layers=6, trainer=QUICK, random_state=0)
+    model = ALISTARegressor(
+        clean.dictionary, n_layers=6, support_selection=(1.2, 13.0), trainer=QUICK, random_state=0
+    )
     start = clone(model).set_params(trainer__learning_rate=1e-12, trainer__max_epochs=1)
     before = nmse_db(clean.y, start.fit(clean.X, clean.y).predict(clean.X))
     after = nmse_db(clean.y, model.fit(clean.X, clean.y).predict(clean.X))

@@ -15,6 +15,7 @@ from sklearn_unroll import (
     AdaLISTARegressor,
     ALISTARegressor,
     HyperLISTARegressor,
+    LassoCoder,
     LISTARegressor,
     TISTARegressor,
     Trainer,
@@ -37,6 +38,8 @@ ESTIMATORS = [
     AdaLISTARegressor(n_layers=4, trainer=Trainer(max_epochs=20)),
     HyperLISTARegressor(n_layers=8, debias=True),
     LISTARegressor(n_layers=4, debias=True, trainer=Trainer(max_epochs=20)),
+    LassoCoder(),
+    LassoCoder(solver="fista", positive=True, alpha_relative=True),
 ]
 
 

@@ -67,9 +67,10 @@ def test_given_numbers_are_taken(noisy, model):
 
 
 def test_no_pairs(noisy, model):
-    for trainer in (None, Trainer("lasso")):
-        with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
-            model.set_params(trainer=trainer).fit(noisy.X)
+    with pytest.raises(ValueError, match="requires y to be passed, but the target y is None"):
+        model.set_params(trainer=None).fit(noisy.X)
+    with pytest.raises(ValueError, match="learns from pairs, but the objective Lasso"):
+        model.set_params(trainer=Trainer("lasso")).fit(noisy.X, noisy.y)
     with pytest.raises(NotFittedError):
         model.predict(noisy.X)
 

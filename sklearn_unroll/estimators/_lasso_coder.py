@@ -1,0 +1,506 @@
+"""Sparse codes with a certificate, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.metrics import r2_score
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils._array_api import check_same_namespace
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor
+
+from sklearn_unroll.estimators._lasso_solvers import (
+    SOLVERS,
+    as_kind,
+    check_alpha,
+    check_atom_weights,
+    peaks,
+    solve_chunks,
+    warn_if_not_converged,
+)
+from sklearn_unroll.estimators._state import all_or_nothing
+from sklearn_unroll.estimators._units import Units
+from sklearn_unroll.estimators._validation import (
+    check_codes,
+    check_codes_match,
+    check_dictionary,
+    check_magnitude,
+    check_numeric,
+    estimate_dictionary,
+    float_dtypes,
+    from_tensor,
+    refuse_complex,
+    resolve_device,
+    to_tensor,
+)
+from sklearn_unroll.functional import Dense, Observation, lasso_value
+from sklearn_unroll.reference import Solution
+
+__all__ = ["LassoCoder", "LassoCodes", "LassoPath"]
+
+
+class LassoCodes(NamedTuple):
+    """What :meth:`LassoCoder.solve` found, per sample, as arrays of the kind of X.
+
+    Parameters
+    ----------
+    codes : array of shape (n_samples, n_components)
+        Codes, with the float dtype of X.
+    gap : array of shape (n_samples,)
+        Duality gaps of these codes relative to the objective at zero, in float64.
+    n_iter : array of shape (n_samples,)
+        Iterations, zero where the answer is zero codes.
+    converged : array of shape (n_samples,)
+        Whether the gap is at most the tolerance.
+    """
+
+    codes: Any
+    gap: Any
+    n_iter: Any
+    converged: Any
+
+
+class LassoPath(NamedTuple):
+    """What :meth:`LassoCoder.path` found, as arrays of the kind of X; alpha falls.
+
+    Parameters
+    ----------
+    alphas : array of shape (n_alphas,)
+        The weights in decreasing order, in float64.
+    codes : array of shape (n_alphas, n_samples, n_components)
+        Codes, with the float dtype of X.
+    gap : array of shape (n_alphas, n_samples)
+        Duality gaps of these codes relative to the objective at zero, in float64.
+    n_iter : array of shape (n_alphas, n_samples)
+        Iterations.
+    converged : array of shape (n_alphas, n_samples)
+        Whether the gap is at most the tolerance.
+    """
+
+    alphas: Any
+    codes: Any
+    gap: Any
+    n_iter: Any
+    converged: Any
+
+
+class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Sparse codes that solve the lasso, every sample to a certificate.
+
+    Minimises ``0.5 ||x - z D||^2 + alpha ||z||_1`` for a whole batch at once, until the duality
+    gap of every sample, a bound on what its objective exceeds the minimum by, is at most tol
+    times the objective at zero. Takes the place of
+    :class:`~sklearn.decomposition.SparseCoder` with ``transform_algorithm="lasso_lars"`` or
+    ``"lasso_cd"``. Nothing is learned in ``fit``.
+
+    Parameters
+    ----------
+    dictionary : array-like of shape (n_components, n_features), default=None
+        Rows are atoms, of any norm, ``X ~ codes @ dictionary``. None takes that of
+        ``warm_start_from``, or without it estimates one from the pairs of ``fit``.
+    alpha : float, default=0.1
+        Weight of the l1 norm, positive. One per sample may be given to ``solve``, ``transform``,
+        ``predict`` and ``score``.
+    solver : {"auto", "ista", "fista", "admm", "active_set", "cvxpy"}, default="auto"
+        "auto" takes a few iterations of restarted FISTA in float32 until the support settles,
+        then solves for the codes on it and repairs it in float64, see
+        :func:`~sklearn_unroll.functional.active_set`; "active_set" does only the latter, from
+        zero, or from the codes of ``warm_start_from``, and "auto" where it fails. "cvxpy" is
+        slow, for checks, and not for ``positive``.
+    tol : float, default=1e-6
+        Tolerance on the duality gap relative to the objective at zero, evaluated in float64.
+        Codes in float32 cannot be held below about 1e-7.
+    max_iter : int, default=10000
+        Largest number of iterations of a sample.
+    alpha_relative : bool, default=False
+        Whether alpha is a fraction of each sample's smallest alpha with zero codes,
+        ``max |D x|``.
+    positive : bool, default=False
+        Constrain codes to be nonnegative.
+    atom_weights : array-like of shape (n_components,), default=None
+        Positive factors on alpha, one per atom: ``alpha sum_i w_i |z_i|``. None is one for all.
+    warm_start_from : estimator, default=None
+        A fitted estimator whose ``predict`` gives codes, such as
+        :class:`~sklearn_unroll.LISTARegressor`: they are where to start. As ``clone`` forgets
+        what nested estimators have learned, wrap it in :class:`~sklearn.frozen.FrozenEstimator`
+        for cross-validation.
+    device : str or torch.device, default="auto"
+        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
+
+    Attributes
+    ----------
+    dictionary_ : array of shape (n_components, n_features)
+        The dictionary in use.
+    n_iter_ : int
+        Looks at the data in ``fit``, always 1; :meth:`solve` gives the iterations of codes.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where X had names.
+
+    See Also
+    --------
+    LISTARegressor : Learns to come close in a few layers.
+    sklearn_unroll.metrics.duality_gap : The certificate, for codes of any origin.
+
+    Notes
+    -----
+    Samples that miss the tolerance are counted in a ConvergenceWarning, and :meth:`solve` says
+    which they are. The score with codes y is R^2, so that ``GridSearchCV`` can choose alpha from
+    pairs; without y it is minus the mean objective, by which alpha cannot be chosen.
+
+    Examples
+    --------
+    >>> from sklearn_unroll import LassoCoder
+    >>> from sklearn_unroll.datasets import make_sparse_recovery
+    >>> data = make_sparse_recovery(100, 50, 80, sparsity=4, random_state=0)
+    >>> coder = LassoCoder(data.dictionary, alpha=0.1, alpha_relative=True, tol=1e-10)
+    >>> found = coder.fit(data.X).solve(data.X)
+    >>> bool(found.converged.all()), bool(found.gap.max() <= 1e-10)
+    (True, True)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "dictionary": ["array-like", None],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "solver": [StrOptions(set(SOLVERS))],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "alpha_relative": ["boolean"],
+        "positive": ["boolean"],
+        "atom_weights": ["array-like", None],
+        "warm_start_from": [HasMethods(["fit", "predict"]), None],
+        "device": [str, torch.device],
+    }
+
+    def __init__(
+        self,
+        dictionary: Any = None,
+        alpha: float = 0.1,
+        *,
+        solver: str = "auto",
+        tol: float = 1e-6,
+        max_iter: int = 10_000,
+        alpha_relative: bool = False,
+        positive: bool = False,
+        atom_weights: Any = None,
+        warm_start_from: Any = None,
+        device: str | torch.device = "auto",
+    ) -> None:
+        self.dictionary = dictionary
+        self.alpha = alpha
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.alpha_relative = alpha_relative
+        self.positive = positive
+        self.atom_weights = atom_weights
+        self.warm_start_from = warm_start_from
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> LassoCoder:
+        """Check parameters and store the dictionary.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations: they set the dtype of the dictionary.
+        y : array-like of shape (n_samples, n_components), default=None
+            True codes, to estimate the dictionary from; ignored if there is one, so that y may
+            be the labels of a classifier that follows in a Pipeline.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an input or a parameter is not valid.
+        NotFittedError
+            If warm_start_from is not fitted.
+        """
+        if self.positive and self.solver == "cvxpy":
+            raise ValueError(
+                "solver='cvxpy' has no positive=True. Use solver='auto', which certifies what it "
+                "returns."
+            )
+        with all_or_nothing(self):
+            refuse_complex(X, "X")
+            dtypes, given = float_dtypes(X), self._given_dictionary()
+            if given is not None:
+                X = validate_data(self, X, dtype=dtypes)
+            else:
+                check_codes(y)
+                X, y = validate_data(self, X, y, dtype=dtypes, multi_output=True, y_numeric=True)
+                check_numeric(y)
+            device = resolve_device(self.device, X)
+            b = to_tensor(X, dtype=None, device=device)
+            if given is not None:
+                D = check_dictionary(given, b.shape[1], b.dtype, device)
+            else:
+                codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
+                D = check_magnitude(estimate_dictionary(b, codes, None))
+            if self.atom_weights is not None:
+                check_atom_weights(self.atom_weights, len(D), D)
+            self._y_was_1d = given is None and y.ndim == 1
+            self.dictionary_ = from_tensor(D.clone(), X)
+            self.n_iter_ = 1
+        return self
+
+    def solve(self, X: Any, alpha: Any = None) -> LassoCodes:
+        """Return codes with their certificate, per sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        alpha : float or array-like of shape (n_samples,), default=None
+            Weight of the l1 norm, or, with ``alpha_relative=True``, fraction of each sample's
+            largest; the estimator's own by default.
+
+        Returns
+        -------
+        LassoCodes
+            Codes, gaps, iterations and flags.
+
+        Raises
+        ------
+        ValueError
+            If X or alpha is not valid.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If samples miss the tolerance.
+        """
+        return self._certified(X, alpha, "solve")[1]
+
+    def transform(self, X: Any, alpha: Any = None) -> Any:
+        """Return the codes of observations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        alpha : float or array-like of shape (n_samples,), default=None
+            As in ``solve``.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components)
+            Codes, with the kind, device and float dtype of X.
+        """
+        return self._certified(X, alpha, "transform")[1].codes
+
+    def predict(self, X: Any, alpha: Any = None) -> Any:
+        """Return the codes of observations, as ``transform`` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        alpha : float or array-like of shape (n_samples,), default=None
+            As in ``solve``.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components) or (n_samples,)
+            Codes; one-dimensional where the dictionary was estimated from such y.
+        """
+        return self._ravel(self._certified(X, alpha, "predict")[1].codes)
+
+    def path(self, X: Any, alphas: Any) -> LassoPath:
+        """Return codes for several alpha, each started from those of the next larger one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        alphas : array-like of shape (n_alphas,)
+            Weights of the l1 norm in any order, or, with ``alpha_relative=True``, fractions.
+
+        Returns
+        -------
+        LassoPath
+            Weights in decreasing order, codes, gaps, iterations and flags.
+
+        Raises
+        ------
+        ValueError
+            If X or alphas are not valid.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If samples miss the tolerance.
+        """
+        X, b, A = self._observe(X, "path")[1:]
+        n_alphas = alphas.numel() if isinstance(alphas, Tensor) else np.size(alphas)
+        given = check_alpha(alphas, n_alphas, b.device)
+        ordered = given.sort(descending=True).values
+        start, parts = None, []
+        for alpha in ordered:
+            before = start
+            found = self._run(
+                b, A, alpha.expand(len(b)), lambda rows, x=before: None if x is None else x[rows]
+            )
+            parts.append(found._replace(x=self._units(A.D).leave(found.x)))
+            start = found.x
+        whole = (torch.stack(part) for part in zip(*parts, strict=True))
+        return LassoPath(as_kind(ordered, X), *(as_kind(part, X) for part in whole))
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Return the signals of codes, ``X @ dictionary_``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components) or (n_samples,)
+            Codes.
+
+        Returns
+        -------
+        array of shape (n_samples, n_features)
+            Signals.
+        """
+        check_is_fitted(self)
+        refuse_complex(X, "X")
+        check_same_namespace(X, self, attribute="dictionary_", method="inverse_transform")
+        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
+        device = resolve_device(self.device, codes)
+        z = to_tensor(codes, dtype=None, device=device)
+        A = Dense(to_tensor(self.dictionary_, dtype=z.dtype, device=device))
+        z = z[:, None] if z.ndim == 1 else z
+        check_codes_match(z, A)
+        return from_tensor(A(z), codes)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None, alpha: Any = None) -> float:
+        """Return R^2 of the codes, or minus the mean objective where there is no y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        y : array-like of shape (n_samples, n_components), default=None
+            True codes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        alpha : float or array-like of shape (n_samples,), default=None
+            As in ``solve``.
+
+        Returns
+        -------
+        float
+            Greater is better.
+        """
+        (checked, b, A), found = self._certified(X, alpha, "score")
+        if y is not None:
+            return r2_score(y, self._ravel(found.codes), sample_weight=sample_weight)
+        weight = torch.ones(len(b), dtype=torch.float64, device=b.device)
+        if sample_weight is not None:
+            given = _check_sample_weight(sample_weight, checked, ensure_non_negative=True)
+            weight = to_tensor(given, dtype=torch.float64, device=b.device)
+        obs = Observation(b.double(), A)
+        alphas = self._alphas(alpha, b)
+        alphas = alphas * peaks(obs, self.positive) if self.alpha_relative else alphas
+        codes = to_tensor(found.codes, dtype=torch.float64, device=b.device)
+        value = lasso_value(self._units(A.D).enter(codes), obs, alphas)
+        return -float((weight * value).sum() / weight.sum())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "dictionary_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.target_tags.required = self.dictionary is None and self.warm_start_from is None
+        tags.target_tags.multi_output = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.dictionary_.shape[0]
+
+    def _given_dictionary(self) -> Any:
+        if self.warm_start_from is None:
+            return self.dictionary
+        check_is_fitted(
+            self.warm_start_from,
+            msg="warm_start_from=%(name)s is not fitted. Fit it first, and wrap it in "
+            "sklearn.frozen.FrozenEstimator so that clone and cross-validation keep the fit.",
+        )
+        theirs = getattr(self.warm_start_from, "dictionary_", None)
+        if self.dictionary is None and theirs is None:
+            raise ValueError(
+                "warm_start_from has no dictionary of its own: pass dictionary=... to LassoCoder."
+            )
+        if self.dictionary is None:
+            return theirs
+        if theirs is not None and np.shape(self.dictionary) != np.shape(theirs):
+            raise ValueError(
+                f"dictionary has shape {np.shape(self.dictionary)}, but that of warm_start_from "
+                f"has shape {np.shape(theirs)}: its codes are no start."
+            )
+        return self.dictionary
+
+    def _observe(self, X: Any, method: str) -> tuple[Any, Any, Tensor, Dense]:
+        """Return X as given and validated, as a tensor, and the operator with weighted atoms."""
+        check_is_fitted(self)
+        refuse_complex(X, "X")
+        check_same_namespace(X, self, attribute="dictionary_", method=method)
+        checked = validate_data(self, X, reset=False, dtype=float_dtypes(X))
+        b = to_tensor(checked, dtype=None, device=resolve_device(self.device, checked))
+        D = to_tensor(self.dictionary_, dtype=torch.float64, device=b.device)
+        units = self._units(D)
+        return X, checked, b, Dense(D if units.atoms is None else D / units.atoms[:, None])
+
+    def _units(self, D: Tensor) -> Units:
+        """Return the units in which all atoms have weight one."""
+        if self.atom_weights is None:
+            return Units(None, None)
+        return Units(check_atom_weights(self.atom_weights, len(D), D), None)
+
+    def _alphas(self, alpha: Any, b: Tensor) -> Tensor:
+        return check_alpha(self.alpha if alpha is None else alpha, len(b), b.device)
+
+    def _certified(self, X: Any, alpha: Any, method: str) -> tuple[tuple, LassoCodes]:
+        given, checked, b, A = self._observe(X, method)
+        units = self._units(A.D)
+        found = self._run(b, A, self._alphas(alpha, b), lambda rows: self._start(given, rows, A))
+        found = found._replace(x=units.leave(found.x))
+        return (checked, b, A), LassoCodes(*(as_kind(part, checked) for part in found))
+
+    def _run(self, b: Tensor, A: Dense, alpha: Tensor, start: Any) -> Solution:
+        found = solve_chunks(
+            self.solver, b, A, alpha, start, relative=self.alpha_relative,
+            positive=self.positive, tol=self.tol, max_iter=self.max_iter,
+        )  # fmt: skip
+        warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
+        return found
+
+    def _start(self, X: Any, rows: slice, A: Dense) -> Tensor | None:
+        """Return the codes of the other estimator, in the units in which atoms weigh one."""
+        if self.warm_start_from is None:
+            return None
+        some = X[rows, ...] if hasattr(X, "shape") and not hasattr(X, "iloc") else None
+        some = _safe_indexing(X, rows) if some is None else some
+        codes = self.warm_start_from.predict(some)
+        z = to_tensor(codes, dtype=torch.float64, device=A.D.device)
+        return self._units(A.D).enter(z.reshape(len(z), -1))
+
+    def _ravel(self, codes: Any) -> Any:
+        return codes[:, 0] if self._y_was_1d else codes

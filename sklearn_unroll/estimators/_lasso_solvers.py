@@ -1,0 +1,176 @@
+"""Between LassoCoder and the solvers: dispatch, per-sample alpha, chunks, precision."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array
+from sklearn.utils._array_api import get_namespace_and_device, move_to
+from torch import Tensor
+
+from sklearn_unroll.estimators._validation import float_dtypes, to_tensor
+from sklearn_unroll.functional import Dense, Observation, lasso_gap
+from sklearn_unroll.reference import (
+    ADMM,
+    Method,
+    ProximalGradient,
+    Solution,
+    certified_lasso,
+    cvxpy_lasso,
+    minimize,
+)
+
+SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "cvxpy")
+_ROWS = 8192  # samples solved at a time on the CPU: what is in float64 stays small
+
+
+def peaks(obs: Observation, positive: bool) -> Tensor:
+    """Return the smallest alpha whose codes are zero, per sample."""
+    g = obs.A.adjoint(obs.b)
+    return (g if positive else g.abs()).amax(1).clamp_min(0)
+
+
+def solve_live(
+    solver: str,
+    obs: Observation,
+    alpha: Tensor,
+    x0: Tensor | None,
+    positive: bool,
+    tol: float,
+    max_iter: int,
+) -> Solution:
+    """Solve samples whose codes are not zero, in float64."""
+    if solver in ("auto", "active_set"):
+        return certified_lasso(
+            obs, alpha, x0=x0, positive=positive, tol=tol, max_iter=max_iter,
+            first_order=solver == "auto",
+        )  # fmt: skip
+    if solver == "cvxpy":
+        x = cvxpy_lasso(obs, alpha)
+        gap = lasso_gap(x, obs, alpha)
+        return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= tol)
+    method: Method
+    if solver == "admm":
+        method = ADMM(obs, alpha, x0=x0, positive=positive)
+    else:
+        method = ProximalGradient(
+            obs, alpha, x0=x0, positive=positive, accelerated=solver == "fista"
+        )
+    return minimize(method, obs, tol=tol, max_iter=max_iter)
+
+
+def solve_chunks(
+    solver: str,
+    b: Tensor,
+    A: Dense,
+    alpha: Tensor,
+    start: Callable[[slice], Tensor | None],
+    *,
+    relative: bool,
+    positive: bool,
+    tol: float,
+    max_iter: int,
+) -> Solution:
+    """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
+    n_rows = _ROWS if b.device.type == "cpu" else 8 * _ROWS
+    parts = []
+    for first in range(0, len(b), n_rows):
+        rows = slice(first, first + n_rows)
+        obs = Observation(b[rows].double(), A)
+        peak = peaks(obs, positive)
+        weight = alpha[rows] * peak if relative else alpha[rows]
+        n = len(peak)
+        x = b.new_zeros(n, A.n_components)
+        gap, n_iter = obs.b.new_zeros(n), torch.zeros(n, dtype=torch.long, device=b.device)
+        live = (peak > weight).nonzero()[:, 0]
+        if len(live):
+            x0 = start(rows)
+            x0 = None if x0 is None else x0[live].double()
+            part, own = obs.take(live), weight[live]
+            found = solve_live(solver, part, own, x0, positive, tol, max_iter)
+            x[live], n_iter[live] = found.x.to(x.dtype), found.n_iter.to(b.device)
+            # The gap of what is returned, which rounding may have moved.
+            exact = b.dtype == torch.float64
+            gap[live] = (
+                found.gap.to(gap)
+                if exact
+                else lasso_gap(x[live].double(), part, own, positive=positive)
+            )
+        parts.append(Solution(x, gap, n_iter, gap <= tol))
+    return Solution(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def check_alpha(alpha: Any, n_samples: int, device: torch.device) -> Tensor:
+    """Return the weights of samples, of shape (n_samples,); raise for anything else."""
+    tensor = torch.as_tensor(alpha, dtype=torch.float64) if isinstance(alpha, Tensor) else None
+    if tensor is None:
+        array = check_array(
+            alpha, dtype=float_dtypes(alpha), ensure_2d=False, allow_nd=True,
+            input_name="alpha",
+        ) if hasattr(alpha, "__len__") else alpha  # fmt: skip
+        tensor = torch.as_tensor(array, dtype=torch.float64)
+    if tensor.ndim == 2 and tensor.shape == (n_samples, 1):
+        tensor = tensor[:, 0]
+    if tensor.shape not in ((), (1,), (n_samples,)):
+        raise ValueError(
+            f"alpha must be one number, or one per sample of shape ({n_samples},); got shape "
+            f"{tuple(tensor.shape)}."
+        )
+    if not bool(((tensor > 0) & torch.isfinite(tensor)).all()):
+        raise ValueError(
+            f"alpha must be positive and finite; got values from {float(tensor.min())} to "
+            f"{float(tensor.max())}. Use least squares where nothing is to be penalised."
+        )
+    return tensor.to(device).expand(n_samples)
+
+
+def check_atom_weights(atom_weights: Any, n_components: int, D: Tensor) -> Tensor:
+    """Return the weights of atoms as a tensor; raise unless they are positive."""
+    weights = atom_weights
+    if not isinstance(weights, Tensor):
+        weights = check_array(
+            weights, dtype=float_dtypes(weights), ensure_2d=False, input_name="atom_weights"
+        )
+    weights = to_tensor(weights, dtype=D.dtype, device=D.device)
+    if weights.shape != (n_components,):
+        raise ValueError(
+            f"atom_weights must hold one weight per atom, of shape ({n_components},); got shape "
+            f"{tuple(weights.shape)}."
+        )
+    if not bool(((weights > 0) & torch.isfinite(weights)).all()):
+        raise ValueError(
+            f"atom_weights must be positive and finite; the smallest is {float(weights.min())}."
+        )
+    return weights
+
+
+def as_kind(tensor: Tensor, like: Any) -> Any:
+    """Return a tensor as an array of the namespace and device of ``like``, dtype kept."""
+    if isinstance(like, Tensor):
+        return tensor.to(like.device)
+    array = tensor.cpu().numpy()
+    if isinstance(like, np.ndarray):
+        return array
+    xp, _, device = get_namespace_and_device(like)
+    return move_to(array, xp=xp, device=device)
+
+
+def warn_if_not_converged(found: Solution, solver: str, tol: float, max_iter: int) -> None:
+    """Say how many samples are above the tolerance, and how far."""
+    left = int((~found.converged).sum())
+    if not left:
+        return
+    single = found.x.dtype == torch.float32 and tol < 1e-6
+    advice = "fit in float64" if single else "increase max_iter, or use solver='auto'"
+    warnings.warn(
+        f"{left} of {len(found.x)} samples did not reach a relative duality gap of tol={tol:g} "
+        f"with solver={solver!r} and max_iter={max_iter}; the largest is "
+        f"{float(found.gap.max()):.2g}. Their codes are the best found. Loosen tol, {advice}.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )

@@ -1,0 +1,55 @@
+"""Where networks with few numbers to learn start, and how they are trained from there."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.nn import Unrolled, calibrate_thresholds, support_counts
+from sklearn_unroll.training import Trainer
+
+
+def check_support_selection(
+    selection: tuple[float, float] | None, n_layers: int, n_components: int
+) -> list[int] | None:
+    """Return the counts of each layer for a schedule in percent, or None."""
+    if selection is None:
+        return None
+    valid = len(selection) == 2 and all(
+        isinstance(percent, Real) and 0 <= percent <= 100 for percent in selection
+    )
+    if not valid:
+        raise ValueError(
+            f"support_selection must be two numbers between 0 and 100, percent added by each "
+            f"layer and percent at most, or None; got {selection!r}."
+        )
+    return support_counts(n_layers, n_components, *selection)
+
+
+def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer:
+    """Return how to train scalars through their logarithms, from a good start, in few steps."""
+    batch = 256
+    recipe = {
+        "learning_rate": 0.03,
+        "max_epochs": min(max(round(n_steps * batch / max(n_samples, 1)), 1), 300),
+        "batch_size": batch,
+        "max_grad_norm": None,
+        "log_loss": True,
+        "betas": (0.9, 0.99),
+        # A few numbers cannot overfit, and rare failures, which decide, must be seen.
+        "early_stopping": False,
+    }
+    return Trainer(**(recipe | changes))
+
+
+def has_sparse_codes(given: Given) -> bool:
+    """Return whether there are codes with zeros, so that thresholds can be calibrated."""
+    return given.codes is not None and bool((given.codes == 0).any())
+
+
+def calibrate_on_pairs(network: Unrolled, given: Given) -> None:
+    """Set the first thresholds from the first 2000 pairs."""
+    some = slice(2000)
+    weight = None if given.weight is None else given.weight[some]
+    calibrate_thresholds(network, given.obs.take(some), given.codes[some], weight)
