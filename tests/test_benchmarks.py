@@ -14,7 +14,14 @@ from scipy.sparse import issparse
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # benchmarks/ is not installed
 
-from benchmarks import plot, prediction_floor, recovery_frontier, run
+from benchmarks import (
+    bfloat16,
+    plot,
+    prediction_floor,
+    recovery_frontier,
+    run,
+    training_time,
+)
 from benchmarks.base import Dataset, Solver
 from benchmarks.datasets import all_datasets
 from benchmarks.floor import Floor
@@ -191,6 +198,21 @@ def test_the_frontier_has_rivals_and_says_who_is_beaten(tmp_path):
     assert table.loc["spams OMP, float32", "nmse_db"] < -30
     assert (table["frontier"] == "yes").any()
     assert table["frontier"].isna().any()
+
+
+def test_bfloat16_says_what_it_costs(tmp_path):
+    table = pd.read_csv(bfloat16.main(["--quick", "--output", str(tmp_path)]))
+    full, half, mixed = table["nmse_db"]
+    assert full < mixed + 3 < half + 6
+    assert (table["times_faster"] > 0).all()
+
+
+def test_training_time_counts_steps(tmp_path):
+    table = pd.read_csv(
+        training_time.main(["--quick", "--threads", "1", "--output", str(tmp_path)])
+    )
+    assert list(table["steps"]) == [240_000, 300]
+    assert (table["minutes"] > 0).all()
 
 
 def test_plotter_says_how_to_get_the_csv(tmp_path, capsys):

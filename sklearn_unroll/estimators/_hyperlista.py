@@ -46,7 +46,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         with s the number of nonzeros, a rule that carries over from size to size (published
         constants such as (0.07, 0.02) carry the size 250x500 in them), and from no more than
         0.7 of the c1 that leaves an observation of ``fit`` at the zero code for ever. With y,
-        c1 is then the best of 0.8 to 1.2 times that on the first 2000 pairs: noise wants more.
+        c1 is then tuned on the first 2000 pairs, from 0.8 to 1.2 times that: noise wants more.
     c3 : float or "auto", default="auto"
         Entries that may pass unshrunk, per unit of log progress. ``"auto"`` is infinite: hard
         thresholds after the first layer.
@@ -243,10 +243,11 @@ def prepare_rule(weight: str, D: Tensor) -> tuple[Tensor, Tensor, float]:
 
 @torch.no_grad()
 def best_c1(network: Callable[[float], Unrolled], start: float, given: Given) -> float:
-    """Return the c1 around a start with the least squared error on pairs.
+    """Return the largest c1 around a start whose squared error on pairs is about the least.
 
     Too large a c1 lets rare samples stall, one in thousands, and so perhaps none of these pairs:
-    a candidate counts with the next larger one.
+    a candidate counts with the next larger one. A larger c1 bears more noise, so that it is
+    preferred where it costs less than 1 dB, errors below -75 dB not counted.
     """
     obs, y = given.obs.take(slice(TUNE_ON)), given.codes[:TUNE_ON]
     candidates = [start * factor for factor in FACTORS]
@@ -259,8 +260,10 @@ def best_c1(network: Callable[[float], Unrolled], start: float, given: Given) ->
         )
 
     errors = [error(c1) for c1 in candidates]
-    pairs = [max(two) for two in pairwise(errors)]
-    return candidates[pairs.index(min(pairs))]
+    negligible = 10**-7.5 * float(y.square().sum(dtype=torch.float64))
+    pairs = [max(two) + negligible for two in pairwise(errors)]
+    good = [c1 for c1, worse in zip(candidates, pairs, strict=False) if worse <= 1.26 * min(pairs)]
+    return max(good)
 
 
 def largest_waking_c1(obs: Observation, W: Tensor, pinv: Tensor, mu: float) -> Tensor:

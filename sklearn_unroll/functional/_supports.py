@@ -58,7 +58,9 @@ def buckets(sizes: Tensor, n_features: int, n_numbers: int) -> Iterator[tuple[Te
     while start < len(ordered):
         step = max(8, (1 << ordered[start].bit_length()) >> 4)
         top = -(-ordered[start] // step) * step
-        end = min(len(ordered), start + max(64, n_numbers // (top * max(top, n_features))))
+        # Products with the atoms of a sample want more rows than looking up products does.
+        least = 64 if n_features else 8
+        end = min(len(ordered), start + max(least, n_numbers // (top * max(top, n_features))))
         stop = start + 1
         while stop < end and ordered[stop] <= top:
             stop += 1

@@ -18,7 +18,7 @@ __all__ = ["certified_lasso"]
 
 _CHUNK = 2**21  # numbers in the codes of a chunk
 _BLOCK = 10  # iterations between two looks at the supports
-_SETTLED = 0.1  # changes of a support in a block, as part of it, below which it may be right
+_SETTLED = 0.03  # changes of a support in a block, as part of it, below which it may be right
 _ROUNDS = 6  # of the finish, at the first attempts
 _FORCED = 200  # iterations after which the finish is tried whatever the support
 _SINGLE = 600  # iterations in float32; what is left then goes on in float64
