@@ -34,7 +34,6 @@ from sklearn_unroll.reference import fista
 SIZES = ((250, 500), (1000, 2000), (500, 2000))  # n_features, n_components
 SPARSITIES = (0.05, 0.1, 0.2)
 SNRS = (None, 40, 30, 20)  # dB
-TRAIN_TISTA_UP_TO = 500  # features: above, training takes many minutes
 COLUMNS = ("shape", "sparsity", "snr_db", "method", "us_per_signal", "nmse_db", "median_db")
 COLUMNS += ("frontier", "times_faster_than_omp")
 
@@ -73,26 +72,27 @@ def omp_solver(problem: Problem, dtype: str) -> Callable[[], Any]:
     """Return spams' OMP on the fresh signals, its stopping factor tuned on training signals."""
     import spams
 
-    D = np.asfortranarray(problem.D.T.astype(dtype))
+    D = problem.D.T.astype(dtype)
+    D = np.asfortranarray(D / np.linalg.norm(D, axis=0))  # it relies on unit norms to rounding
     n_test, tune_on = len(problem.X), 100
-    exact = 1e-12 if dtype == "float64" else 1e-9
+    signals = np.vstack([problem.X, problem.X_train[:tune_on]]).astype(dtype)
+    energy, factors = problem.noise[: n_test + tune_on], (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    if energy.max() < 1e-6:  # no noise: down to rounding, wherever that is
+        energy, factors = np.square(signals).sum(1), (1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
+    most = min(problem.D.shape[1], 4 * problem.n_nonzero)
 
-    def code(X: np.ndarray, noise: np.ndarray, factor: float) -> Any:
-        # One eps for all signals, so bring their noise to one.
-        energy = np.maximum(factor * noise, exact * np.square(X).sum(1))
+    def code(X: np.ndarray, energy: np.ndarray, factor: float) -> Any:
+        # One eps for all signals, so bring their energies to one.
         scale = np.sqrt(np.where(energy > 0, energy, 1)).astype(dtype)
         columns = np.asfortranarray((X / scale[:, None]).T)
-        return (spams.omp(columns, D, eps=1.0, numThreads=1) @ diags(scale)).T
+        return (spams.omp(columns, D, L=most, eps=factor, numThreads=1) @ diags(scale)).T
 
     def error(factor: float) -> float:
-        X = problem.X_train[:tune_on].astype(dtype)
-        found = code(X, problem.noise[n_test : n_test + tune_on], factor)
+        found = code(signals[n_test:], energy[n_test:], factor)
         return nmse_db(problem.y_train[:tune_on], found.toarray())
 
-    factors = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0) if problem.noise.max() > 1e-6 else (1.0,)
     best = min(factors, key=error)
-    X = problem.X.astype(dtype)
-    return partial(code, X, problem.noise[:n_test].astype(dtype), best)
+    return partial(code, signals[:n_test], energy[:n_test], best)
 
 
 def lasso_solver(problem: Problem) -> Callable[[], Any]:
@@ -112,7 +112,9 @@ def lasso_solver(problem: Problem) -> Callable[[], Any]:
     return partial(code, problem.X, best)
 
 
-def contenders(problem: Problem, layers: Sequence[int]) -> Iterator[tuple[str, Callable]]:
+def contenders(
+    problem: Problem, layers: Sequence[int], trained: bool
+) -> Iterator[tuple[str, Callable]]:
     """Yield names and solvers of the fresh signals, ready to run."""
     try:
         for dtype in ("float32", "float64"):
@@ -126,14 +128,14 @@ def contenders(problem: Problem, layers: Sequence[int]) -> Iterator[tuple[str, C
         yield f"HyperLISTA {n_layers}", partial(plain.predict, problem.X)
         repaired = HyperLISTARegressor(problem.D, n_layers=n_layers, debias=True).fit(*pairs)
         yield f"HyperLISTA {n_layers}, debias", partial(repaired.predict, problem.X)
-    if problem.D.shape[1] <= TRAIN_TISTA_UP_TO and problem.D.shape[0] <= 1000:
-        trained = TISTARegressor(problem.D, random_state=0).fit(*pairs)
-        yield "TISTA 12", partial(trained.predict, problem.X)
+    if trained:
+        tista = TISTARegressor(problem.D, random_state=0).fit(*pairs)
+        yield "TISTA 12", partial(tista.predict, problem.X)
 
 
-def compare(problem: Problem, layers: Sequence[int], repeats: int) -> list[dict]:
+def compare(problem: Problem, layers: Sequence[int], trained: bool, repeats: int) -> list[dict]:
     """Return one row per contender."""
-    jobs = dict(contenders(problem, layers))
+    jobs = dict(contenders(problem, layers, trained))
     codes = {name: job() for name, job in jobs.items()}  # and a warm-up
     seconds = {name: median(times) for name, times in measure(jobs, repeats).items()}
     rows = []
@@ -166,12 +168,16 @@ def main(argv: Sequence[str] | None = None) -> Path:
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs")
     parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--sizes", type=int, nargs="*", help="of the sizes, which (0, 1, 2)")
+    parser.add_argument("--sparsities", type=float, nargs="*", help="instead of 5, 10 and 20 %%")
+    parser.add_argument("--trained", action="store_true", help="TISTA too, a minute each or more")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the CSV")
     options = parser.parse_args(argv)
     sizes = SIZES if options.sizes is None else [SIZES[i] for i in options.sizes]
-    sparsities, snrs, layers, n_train = SPARSITIES, SNRS, (8, 12, 16), 4000
+    sparsities, snrs, layers, n_train = options.sparsities or SPARSITIES, SNRS, (8, 12, 16), 4000
+    trained = options.trained
     if options.quick:
         sizes, sparsities, snrs, layers, n_train = [(40, 80)], (0.05,), (30,), (4,), 300
+        trained = True
     rows = []
     with limit_threads(1) as threads:
         print(f"{threads}; float32 where nothing is said", flush=True)
@@ -181,7 +187,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
                     n_test = 1000 if m <= 250 else 300
                     problem = draw((m, n), sparsity, snr, n_test, n_train)
                     where = {"shape": f"{m}x{n}", "sparsity": sparsity, "snr_db": snr or "inf"}
-                    found = [where | row for row in compare(problem, layers, options.repeats)]
+                    found = [
+                        where | row for row in compare(problem, layers, trained, options.repeats)
+                    ]
                     print_table(found, COLUMNS, title=f"{m}x{n}, {sparsity:.0%}, {snr} dB")
                     rows += found
     rows = [row | {"versions": installed_versions(), "cpu": cpu_model()} for row in rows]

@@ -25,7 +25,7 @@ from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
 __all__ = ["HyperLISTARegressor"]
 
 TUNE_ON = 2000  # pairs
-FACTORS = (0.8, 0.87, 0.93, 1.0, 1.07, 1.13, 1.2, 1.27)
+FACTORS = (0.8, 0.87, 0.93, 0.97, 1.0, 1.07, 1.13, 1.2, 1.27)
 
 
 class HyperLISTARegressor(BaseUnrolledRegressor):
