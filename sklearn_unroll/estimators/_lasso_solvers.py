@@ -1,10 +1,10 @@
-"""Between LassoCoder and the solvers: dispatch, per-sample alpha, chunks, precision."""
+"""Between LassoCoder and the solvers: dispatch, per-sample alpha, chunks, results."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +21,61 @@ from sklearn_unroll.reference import (
     ProximalGradient,
     Solution,
     certified_lasso,
+    coordinate_descent,
     cvxpy_lasso,
     minimize,
 )
+from sklearn_unroll.reference.coordinate import MAX_ATOMS, compiled_available
 
-SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "cvxpy")
+SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy")
+_PASSES = 200  # of coordinate descent, before the active set takes over
+_COMPILED_FROM = 1000  # samples, for which "auto" loads numba
 _ROWS = 8192  # samples solved at a time on the CPU: what is in float64 stays small
+
+
+class LassoCodes(NamedTuple):
+    """What :meth:`LassoCoder.solve` found, per sample, as arrays of the kind of X.
+
+    Parameters
+    ----------
+    codes : array of shape (n_samples, n_components)
+        Codes, with the float dtype of X.
+    gap : array of shape (n_samples,)
+        Duality gaps of these codes relative to the objective at zero, in float64.
+    n_iter : array of shape (n_samples,)
+        Iterations, zero where the answer is zero codes.
+    converged : array of shape (n_samples,)
+        Whether the gap is at most the tolerance.
+    """
+
+    codes: Any
+    gap: Any
+    n_iter: Any
+    converged: Any
+
+
+class LassoPath(NamedTuple):
+    """What :meth:`LassoCoder.path` found, as arrays of the kind of X; alpha falls.
+
+    Parameters
+    ----------
+    alphas : array of shape (n_alphas,)
+        The weights in decreasing order, in float64.
+    codes : array of shape (n_alphas, n_samples, n_components)
+        Codes, with the float dtype of X.
+    gap : array of shape (n_alphas, n_samples)
+        Duality gaps of these codes relative to the objective at zero, in float64.
+    n_iter : array of shape (n_alphas, n_samples)
+        Iterations.
+    converged : array of shape (n_alphas, n_samples)
+        Whether the gap is at most the tolerance.
+    """
+
+    alphas: Any
+    codes: Any
+    gap: Any
+    n_iter: Any
+    converged: Any
 
 
 def peaks(obs: Observation, positive: bool) -> Tensor:
@@ -45,6 +94,20 @@ def solve_live(
     max_iter: int,
 ) -> Solution:
     """Solve samples whose codes are not zero, in float64."""
+    if solver == "coordinate_descent":
+        found = coordinate_descent(
+            obs, alpha, x0=x0, positive=positive, tol=tol, max_passes=min(max_iter, _PASSES)
+        )
+        left = (~found.converged).nonzero()[:, 0]
+        if len(left) and max_iter > _PASSES:
+            more = certified_lasso(
+                obs.take(left), alpha[left], x0=found.x[left], positive=positive, tol=tol,
+                max_iter=max_iter - _PASSES,
+            )  # fmt: skip
+            found.x[left], found.gap[left] = more.x, more.gap
+            found.n_iter[left] += more.n_iter
+            found.converged[left] = more.converged
+        return found
     if solver in ("auto", "active_set"):
         return certified_lasso(
             obs, alpha, x0=x0, positive=positive, tol=tol, max_iter=max_iter,
@@ -64,6 +127,10 @@ def solve_live(
     return minimize(method, obs, tol=tol, max_iter=max_iter)
 
 
+def _can_be_compiled(b: Tensor, A: Dense) -> bool:
+    return b.device.type == "cpu" and A.n_components <= MAX_ATOMS and compiled_available()
+
+
 def solve_chunks(
     solver: str,
     b: Tensor,
@@ -77,6 +144,11 @@ def solve_chunks(
     max_iter: int,
 ) -> Solution:
     """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
+    if solver == "auto" and len(b) >= _COMPILED_FROM and _can_be_compiled(b, A):
+        solver = "coordinate_descent"
+    exact = b.dtype == torch.float64
+    # Rounding the codes takes some of the tolerance.
+    inner = tol if exact else 0.25 * tol
     n_rows = _ROWS if b.device.type == "cpu" else 8 * _ROWS
     parts = []
     for first in range(0, len(b), n_rows):
@@ -87,15 +159,15 @@ def solve_chunks(
         n = len(peak)
         x = b.new_zeros(n, A.n_components)
         gap, n_iter = obs.b.new_zeros(n), torch.zeros(n, dtype=torch.long, device=b.device)
-        live = (peak > weight).nonzero()[:, 0]
+        live: Any = (peak > weight).nonzero()[:, 0]
         if len(live):
+            live = slice(None) if len(live) == n else live  # a slice copies nothing
             x0 = start(rows)
             x0 = None if x0 is None else x0[live].double()
             part, own = obs.take(live), weight[live]
-            found = solve_live(solver, part, own, x0, positive, tol, max_iter)
-            x[live], n_iter[live] = found.x.to(x.dtype), found.n_iter.to(b.device)
+            found = solve_live(solver, part, own, x0, positive, inner, max_iter)
+            x[live], n_iter[live] = found.x.to(x), found.n_iter.to(n_iter)
             # The gap of what is returned, which rounding may have moved.
-            exact = b.dtype == torch.float64
             gap[live] = (
                 found.gap.to(gap)
                 if exact
@@ -107,13 +179,11 @@ def solve_chunks(
 
 def check_alpha(alpha: Any, n_samples: int, device: torch.device) -> Tensor:
     """Return the weights of samples, of shape (n_samples,); raise for anything else."""
-    tensor = torch.as_tensor(alpha, dtype=torch.float64) if isinstance(alpha, Tensor) else None
-    if tensor is None:
-        array = check_array(
-            alpha, dtype=float_dtypes(alpha), ensure_2d=False, allow_nd=True,
-            input_name="alpha",
-        ) if hasattr(alpha, "__len__") else alpha  # fmt: skip
-        tensor = torch.as_tensor(array, dtype=torch.float64)
+    if hasattr(alpha, "__len__") and not isinstance(alpha, Tensor):
+        alpha = check_array(
+            alpha, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="alpha"
+        )
+    tensor = torch.as_tensor(alpha, dtype=torch.float64)
     if tensor.ndim == 2 and tensor.shape == (n_samples, 1):
         tensor = tensor[:, 0]
     if tensor.shape not in ((), (1,), (n_samples,)):

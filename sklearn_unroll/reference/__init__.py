@@ -2,6 +2,7 @@
 
 from sklearn_unroll.reference.admm import ADMM, admm
 from sklearn_unroll.reference.certified import certified_lasso
+from sklearn_unroll.reference.coordinate import coordinate_descent
 from sklearn_unroll.reference.first_order import (
     FISTA,
     ISTA,
@@ -24,6 +25,7 @@ __all__ = [
     "Solution",
     "admm",
     "certified_lasso",
+    "coordinate_descent",
     "cvxpy_lasso",
     "fista",
     "gradient_descent",

@@ -24,7 +24,14 @@ from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import duality_gap
 from sklearn_unroll.reference import cvxpy_lasso
 
-SOLVERS = ["auto", "ista", "fista", "admm", "active_set", "cvxpy"]
+SOLVERS = ["auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy"]
+
+
+@pytest.fixture(autouse=True)
+def numba_is_there(request):
+    """Skip what needs numba where there is none."""
+    if "coordinate_descent" in request.node.name:
+        pytest.importorskip("numba")
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +95,14 @@ def test_nonnegative_codes_agree_with_scikit_learn(data):
     A = data.dictionary.T
     lasso = Lasso(0.1 / len(A), fit_intercept=False, positive=True, tol=1e-14, max_iter=100_000)
     expected = np.array([lasso.fit(A, x).coef_ for x in data.X])
-    for solver in ("auto", "fista", "ista", "admm", "active_set"):
+    for solver in SOLVERS[:-1]:
         coder = LassoCoder(data.dictionary, 0.1, positive=True, tol=1e-9, solver=solver)
         codes = coder.fit_transform(data.X)
         assert (codes >= 0).all()
         np.testing.assert_allclose(codes, expected, atol=1e-3)
 
 
-@pytest.mark.parametrize("solver", ["auto", "admm", "cvxpy"])
+@pytest.mark.parametrize("solver", ["auto", "admm", "coordinate_descent", "cvxpy"])
 def test_weights_of_atoms_are_scaled_atoms(data, solver):
     weights = np.random.default_rng(0).uniform(0.5, 2, 40)
     X = data.X[:10]
@@ -272,6 +279,32 @@ def test_many_samples_in_chunks_equal_few(data, monkeypatch):
     for c, codes in zip(coders, whole, strict=True):
         np.testing.assert_allclose(c.solve(data.X, alpha=alpha).codes, codes, atol=1e-3)
         np.testing.assert_allclose(c.transform(list(data.X), alpha), codes, atol=1e-3)
+
+
+@pytest.mark.parametrize("numba", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype):
+    module = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
+    calls, real = [], module.coordinate_descent
+    monkeypatch.setattr(
+        module, "coordinate_descent", lambda *a, **k: calls.append(1) or real(*a, **k)
+    )
+    if numba:
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setattr(module, "compiled_available", lambda: False)
+    many = make_sparse_recovery(1100, 20, 40, sparsity=3, snr_db=20, random_state=1, dtype=dtype)
+    coder = LassoCoder(many.dictionary, 0.01, alpha_relative=True).fit(many.X)
+    assert coder.solve(many.X).converged.all()
+    assert bool(calls) == numba
+
+
+def test_without_numba_coordinate_descent_says_what_to_do(data, monkeypatch):
+    module = sys.modules["sklearn_unroll.reference.coordinate"]
+    monkeypatch.setattr(module, "compiled_available", lambda: False)
+    coder = LassoCoder(data.dictionary, solver="coordinate_descent").fit(data.X)
+    with pytest.raises(ImportError, match="pip install numba"):
+        coder.transform(data.X)
 
 
 def test_a_list_as_dictionary_and_pickle(data):

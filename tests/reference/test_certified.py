@@ -18,6 +18,7 @@ from sklearn_unroll.reference import (
     ProximalGradient,
     admm,
     certified_lasso,
+    coordinate_descent,
     cvxpy_lasso,
     fista,
     iterates,
@@ -211,6 +212,49 @@ def test_codes_scale_with_the_data():
         scaled = Observation(factor * obs.b, obs.A)
         found = certified_lasso(scaled, factor * 0.1, tol=1e-12)
         torch.testing.assert_close(found.x / factor, x, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("fraction", [0.5, 0.05, 0.005])
+def test_coordinate_descent_agrees(fraction, positive):
+    pytest.importorskip("numba")
+    obs, _ = make_problem(n_samples=600, n_features=16, n_components=40)
+    alpha = fraction * alpha_max(obs)
+    solution = coordinate_descent(obs, alpha, tol=1e-9, positive=positive, max_passes=10_000)
+    # A few ill-conditioned samples would take a million passes: for those there is the finish.
+    assert int(solution.converged.sum()) >= 550
+    torch.testing.assert_close(
+        solution.gap, lasso_gap(solution.x, obs, alpha, positive=positive), rtol=1e-6, atol=1e-14
+    )
+    expected = certified_lasso(obs, alpha, tol=1e-13, positive=positive)
+    excess = lasso_value(solution.x, obs, alpha) - lasso_value(expected.x, obs, alpha)
+    energy = 0.5 * obs.b.square().sum(1)
+    assert bool((excess <= solution.gap * energy + 1e-12).all())
+    again = coordinate_descent(obs, alpha, tol=1e-4, positive=positive, x0=solution.x)
+    assert not again.n_iter[solution.converged].any()
+
+
+def test_coordinate_descent_of_zeros_and_repeats():
+    pytest.importorskip("numba")
+    D = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    b = torch.tensor([[2.0, -1.0], [0.0, 0.0]], dtype=torch.float64)
+    solution = coordinate_descent(Observation(b, Dense(D)), 0.5, tol=1e-12)
+    assert bool(solution.converged.all())
+    torch.testing.assert_close(solution.x[0, 0] + solution.x[0, 1], b.new_tensor(1.5))
+    torch.testing.assert_close(solution.x[:, 3], b.new_tensor([-0.375, 0.0]))
+    assert not solution.x[1].any()
+
+
+def test_coordinate_descent_on_two_threads_and_what_it_refuses(monkeypatch):
+    pytest.importorskip("numba")
+    obs, _ = make_problem(n_samples=1100)
+    one = coordinate_descent(obs, 0.1, tol=1e-10).x
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert torch.equal(coordinate_descent(obs, 0.1, tol=1e-10).x, one)
+    with pytest.raises(TypeError, match="Use fista"):
+        coordinate_descent(make_problem(per_sample=True)[0], 0.1)
+    with pytest.raises(ValueError, match="alpha must be positive"):
+        coordinate_descent(obs, 0.0)
 
 
 def test_certified_lasso_refuses():
