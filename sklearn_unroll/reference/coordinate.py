@@ -224,7 +224,10 @@ def coordinate_descent(
     tensor([[1.5000, 0.0000]], dtype=torch.float64)
     """
     if not compiled_available():
-        raise ImportError("coordinate_descent is compiled by numba: pip install numba.")
+        raise ImportError(
+            "coordinate_descent is compiled by numba. Install the extra: "
+            "pip install 'sklearn-unroll[fast]'"
+        )
     check_observation(obs)
     if not isinstance(obs.A, Dense) or obs.A.per_sample or obs.b.device.type != "cpu":
         raise TypeError(
