@@ -43,7 +43,7 @@ class Controller(nn.Module):
 
     # NOTE[DIFF]: the official code standardises both norms by the mean and spread of the first
     # batch it sees, and its thresholds are absolute. Here norms are logarithms relative to those
-    # of b and thresholds multiply mean |W r_k|: codes scale with the data, exactly.
+    # of b and thresholds multiply the mean of abs(W r_k): codes scale with the data, exactly.
 
     def __init__(self, hidden_size: int, like: Tensor, generator: torch.Generator) -> None:
         super().__init__()
