@@ -208,7 +208,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
             trainer = self._default_trainer(_num_samples(X), has_y=y is not None)
         trainer._validate_params()
         objective = trainer.resolve_objective(y is not None, self.alpha)
-        if self._needs_pairs and not objective.requires_y:
+        if self._needs_pairs and y is not None and not objective.requires_y:
             raise ValueError(
                 f"{type(self).__name__} learns from pairs, but the objective "
                 f"{type(objective).__name__} of its trainer does not use y. Use one that does, "

@@ -43,17 +43,7 @@ ESTIMATORS = [
 ]
 
 
-def expected_failed_checks(estimator):
-    """Return what cannot pass, with the reason."""
-    if getattr(estimator, "rule", None) == "recurrent":
-        reason = "its first threshold, twice the mean of |W r|, leaves nothing of a single atom"
-        return {"check_regressors_train": reason}
-    return {}
-
-
-@parametrize_with_checks(
-    ESTIMATORS, expected_failed_checks=expected_failed_checks, xfail_strict=True
-)
+@parametrize_with_checks(ESTIMATORS, xfail_strict=True)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
