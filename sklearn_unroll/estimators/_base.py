@@ -248,13 +248,13 @@ class BaseUnrolledRegressor(
         obs = Observation(b, A)
         if not (keep_dictionary and self.__sklearn_is_fitted__()):
             self.norm_ = mean_norm(b, weight) if self.normalize else None
-        inside, units = self._enter(obs)
+        units = self._units(obs)
         if codes is not None:
             check_codes_match(codes, A)
             if self.dictionary is not None or A.per_sample:
                 warn_if_unexplained(obs, codes, weight)
             codes = units.enter(codes)
-        return Given(X, y, D, inside, codes, weight)
+        return Given(X, y, D, units.inside(obs), codes, weight)
 
     def _resolve_dictionary(self, b: Tensor, codes, weight, keep: bool) -> Tensor:
         if self.dictionary is not None:
@@ -316,20 +316,19 @@ class BaseUnrolledRegressor(
             return check_dictionaries(dictionaries, b, self.n_features_in_, self._n_features_out)
         return Dense(to_tensor(self.dictionary_, dtype=b.dtype, device=b.device))
 
-    def _enter(self, obs: Observation) -> tuple[Observation, Units]:
-        """Return data and operator in the units that the network wants, and these units."""
-        units = Units(
+    def _units(self, obs: Observation) -> Units:
+        """Return the units that the network wants data and operator in."""
+        return Units(
             atom_norms(obs.A.D) if self._unit_atoms else None,
             None if self.norm_ is None else relative_norms(obs.b, self.norm_),
         )
-        return units.inside(obs), units
 
     @torch.no_grad()
     def _solve(self, obs: Observation) -> Tensor:
         """Return the codes of observations, both in the user's units."""
-        inside, units = self._enter(obs)
+        units = self._units(obs)
         codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
-        for rows, chunk in inside.chunks():
+        for rows, chunk in units.inside(obs).chunks():
             codes[rows] = units.leave(self.network_(chunk), rows)
         return self._finish(codes, obs)
 
@@ -348,8 +347,8 @@ class BaseUnrolledRegressor(
     @torch.no_grad()
     def _stages(self, X: Any, dictionaries: Any = None) -> Iterator[Any]:
         X, obs = self._observe(X, "staged_predict", dictionaries)
-        inside, units = self._enter(obs)
-        chunks = [self.network_.stream(chunk) for _, chunk in inside.chunks()]
+        units = self._units(obs)
+        chunks = [self.network_.stream(chunk) for _, chunk in units.inside(obs).chunks()]
         for number, parts in enumerate(zip(*chunks, strict=True)):
             if number == 0:
                 continue
@@ -365,7 +364,7 @@ class BaseUnrolledRegressor(
         X, obs = self._observe(X, "score", dictionaries)
         weight = self._weights(sample_weight, X, obs.b)
         weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
-        alpha = self._enter(obs)[1].alpha(self._objective_alpha())
+        alpha = self._units(obs).alpha(self._objective_alpha())
         value = lasso_value(self._solve(obs), obs, alpha)
         return -float((weight * value).sum() / weight.sum())
 

@@ -24,16 +24,15 @@ from sklearn_unroll.estimators._lasso_solvers import (
     SOLVERS,
     LassoCodes,
     LassoPath,
-    as_kind,
     check_alpha,
     check_atom_weights,
-    peaks,
     solve_chunks,
     warn_if_not_converged,
 )
 from sklearn_unroll.estimators._state import all_or_nothing
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import (
+    as_kind,
     check_codes,
     check_codes_match,
     check_dictionary,
@@ -46,7 +45,7 @@ from sklearn_unroll.estimators._validation import (
     resolve_device,
     to_tensor,
 )
-from sklearn_unroll.functional import Dense, Observation, lasso_value
+from sklearn_unroll.functional import Dense, Observation, alpha_max, lasso_value
 from sklearn_unroll.reference import Solution
 
 __all__ = ["LassoCoder"]
@@ -375,7 +374,7 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             weight = to_tensor(given, dtype=torch.float64, device=b.device)
         obs = Observation(b.double(), A)
         alphas = self._alphas(alpha, b)
-        alphas = alphas * peaks(obs, self.positive) if self.alpha_relative else alphas
+        alphas = alphas * alpha_max(obs, positive=self.positive) if self.alpha_relative else alphas
         codes = to_tensor(found.codes, dtype=torch.float64, device=b.device)
         value = lasso_value(self._units(A.D).enter(codes), obs, alphas)
         return -float((weight * value).sum() / weight.sum())

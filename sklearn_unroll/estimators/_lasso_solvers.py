@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
-from sklearn.utils._array_api import get_namespace_and_device, move_to
 from torch import Tensor
 
 from sklearn_unroll.estimators._validation import float_dtypes, to_tensor
-from sklearn_unroll.functional import Dense, Observation, lasso_gap
+from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
 from sklearn_unroll.reference import (
     ADMM,
     Method,
@@ -78,12 +77,6 @@ class LassoPath(NamedTuple):
     converged: Any
 
 
-def peaks(obs: Observation, positive: bool) -> Tensor:
-    """Return the smallest alpha whose codes are zero, per sample."""
-    g = obs.A.adjoint(obs.b)
-    return (g if positive else g.abs()).amax(1).clamp_min(0)
-
-
 def solve_live(
     solver: str,
     obs: Observation,
@@ -115,7 +108,7 @@ def solve_live(
         )  # fmt: skip
     if solver == "cvxpy":
         x = cvxpy_lasso(obs, alpha)
-        gap = lasso_gap(x, obs, alpha)
+        gap = duality_gap(x, obs, alpha)
         return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= tol)
     method: Method
     if solver == "admm":
@@ -154,7 +147,7 @@ def solve_chunks(
     for first in range(0, len(b), n_rows):
         rows = slice(first, first + n_rows)
         obs = Observation(b[rows].double(), A)
-        peak = peaks(obs, positive)
+        peak = alpha_max(obs, positive=positive)
         weight = alpha[rows] * peak if relative else alpha[rows]
         n = len(peak)
         x = b.new_zeros(n, A.n_components)
@@ -171,7 +164,7 @@ def solve_chunks(
             gap[live] = (
                 found.gap.to(gap)
                 if exact
-                else lasso_gap(x[live].double(), part, own, positive=positive)
+                else duality_gap(x[live].double(), part, own, positive=positive)
             )
         parts.append(Solution(x, gap, n_iter, gap <= tol))
     return Solution(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -217,17 +210,6 @@ def check_atom_weights(atom_weights: Any, n_components: int, D: Tensor) -> Tenso
             f"atom_weights must be positive and finite; the smallest is {float(weights.min())}."
         )
     return weights
-
-
-def as_kind(tensor: Tensor, like: Any) -> Any:
-    """Return a tensor as an array of the namespace and device of ``like``, dtype kept."""
-    if isinstance(like, Tensor):
-        return tensor.to(like.device)
-    array = tensor.cpu().numpy()
-    if isinstance(like, np.ndarray):
-        return array
-    xp, _, device = get_namespace_and_device(like)
-    return move_to(array, xp=xp, device=device)
 
 
 def warn_if_not_converged(found: Solution, solver: str, tol: float, max_iter: int) -> None:

@@ -68,11 +68,18 @@ def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) ->
 
 def from_tensor(tensor: Tensor, like: Any) -> Any:
     """Return a tensor as an array with namespace, device and float dtype of ``like``."""
+    return as_kind(tensor.to(getattr(torch, str(like.dtype).split(".")[-1])), like)
+
+
+def as_kind(tensor: Tensor, like: Any) -> Any:
+    """Return a tensor as an array of the namespace and device of ``like``, dtype kept."""
     if isinstance(like, Tensor):
-        return tensor.to(device=like.device, dtype=like.dtype)
+        return tensor.to(like.device)
+    array = tensor.cpu().numpy()
+    if isinstance(like, np.ndarray):
+        return array
     xp, _, device = get_namespace_and_device(like)
-    array = tensor.cpu().numpy().astype(np.dtype(str(like.dtype).split(".")[-1]), copy=False)
-    return array if isinstance(like, np.ndarray) else move_to(array, xp=xp, device=device)
+    return move_to(array, xp=xp, device=device)
 
 
 def to_computed(array: Any, D: Tensor) -> Tensor:

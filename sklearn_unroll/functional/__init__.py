@@ -1,6 +1,6 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
-from sklearn_unroll.functional.active_set import Finish, active_set, lasso_gap
+from sklearn_unroll.functional.active_set import Finish, active_set
 from sklearn_unroll.functional.debias import debias
 from sklearn_unroll.functional.operators import Dense, Observation, Operator
 from sklearn_unroll.functional.problems import (
@@ -38,7 +38,6 @@ __all__ = [
     "debias",
     "duality_gap",
     "free_step",
-    "lasso_gap",
     "lasso_value",
     "least_squares_gap",
     "least_squares_value",

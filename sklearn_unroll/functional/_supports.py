@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sklearn_unroll.functional.operators import Dense
+from sklearn_unroll.functional.prox import mark_largest
 
 GRAM = 2**26  # numbers in a Gram matrix worth storing: half a gigabyte in float64
 
@@ -36,8 +37,8 @@ def limit(support: Tensor, score: Tensor, most: int) -> Tensor:
     if not bool(over.any()):
         return support
     candidates = support[over]
-    best = torch.where(candidates, score[over], -1.0).topk(most, 1, sorted=False).indices
-    return support.index_put((over,), torch.zeros_like(candidates).scatter_(1, best, True))
+    best = mark_largest(torch.where(candidates, score[over], -1.0), most)
+    return support.index_put((over,), best > 0)
 
 
 def find_places(support: Tensor, fill: int) -> tuple[Tensor, Tensor]:

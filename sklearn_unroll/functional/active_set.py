@@ -10,9 +10,10 @@ from torch.nn.functional import pad
 
 from sklearn_unroll.functional._supports import GRAM, Atoms, System, buckets, find_places
 from sklearn_unroll.functional.operators import Dense, Observation
-from sklearn_unroll.functional.prox import _largest
+from sklearn_unroll.functional.problems import gap_from_residual
+from sklearn_unroll.functional.prox import mark_largest
 
-__all__ = ["Finish", "active_set", "lasso_gap"]
+__all__ = ["Finish", "active_set"]
 
 _RIDGE = 10 * torch.finfo(torch.float64).eps  # on the normal equations of unit atoms
 _SLACK = 16 * torch.finfo(torch.float64).eps  # what counts as no change of an objective
@@ -48,58 +49,6 @@ class _Point(NamedTuple):
     gap: Tensor  # (n_samples,), relative to the objective at zero
 
 
-def _relative_gap(
-    value: Tensor, r: Tensor, b: Tensor, peak: Tensor, alpha: Tensor | float, positive: bool
-) -> Tensor:
-    """Return the gap of the dual point ``s r``; peak is ``max |A^T r|``, or ``max A^T r``."""
-    tiny = torch.finfo(r.dtype).tiny
-    c = alpha / peak.clamp_min(tiny)
-    b_r, r_r, energy = (b * r).sum(-1), r.square().sum(-1), b.square().sum(-1)
-    # With x >= 0 only the upper side of the dual constraint is left, A^T u <= alpha.
-    s = torch.minimum(torch.maximum(b_r / r_r.clamp_min(tiny), 0 * c if positive else -c), c)
-    gap = (value - s * b_r + 0.5 * s.square() * r_r).clamp_min(0)
-    return gap / torch.where(energy > 0, 0.5 * energy, 1.0)
-
-
-def lasso_gap(
-    x: Tensor, obs: Observation, alpha: Tensor | float, *, positive: bool = False
-) -> Tensor:
-    """Return the relative duality gap of the lasso, or of the lasso over nonnegative codes.
-
-    That of :func:`duality_gap`; over ``x >= 0`` the dual constraint is ``A^T u <= alpha`` from
-    above only, so ``c = alpha / max(A^T r)`` there and s is not negative.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_components)
-        Codes; nonnegative, where positive is True.
-    obs : Observation
-        Data and operator.
-    alpha : float or Tensor of shape (n_samples,)
-        Weight of the l1 norm, positive.
-    positive : bool, default=False
-        Whether codes are constrained to be nonnegative.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        Gaps over ``0.5 ||b||^2`` (where b = 0 over 1), nonnegative.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation, lasso_gap
-    >>> obs = Observation(torch.tensor([[1.0, -2.0]]), Dense(torch.eye(2)))
-    >>> lasso_gap(torch.tensor([[0.5, 0.0]]), obs, 0.5, positive=True)
-    tensor([0.])
-    """
-    r = obs.A.residual(obs.b, x)
-    g = obs.A.adjoint(r)
-    peak = (g if positive else g.abs()).amax(-1)
-    value = 0.5 * r.square().sum(-1) + alpha * x.abs().sum(-1)
-    return _relative_gap(value, r, obs.b, peak, alpha, positive)
-
-
 class _Problem:
     """A chunk of problems with unit atoms; ``alpha`` and ``threshold`` have one row a sample."""
 
@@ -124,9 +73,8 @@ class _Problem:
         value = self.value(x, r) if value is None else value
         g = self.A.adjoint(r)
         peak = ((g if self.positive else g.abs()) * self.norm).amax(1)
-        return _Point(x, r, g, value, _relative_gap(
-            value, r, self.b, peak, self.alpha, self.positive
-        ))  # fmt: skip
+        gap = gap_from_residual(value, r, self.b, peak, self.alpha, positive=self.positive)
+        return _Point(x, r, g, value, gap)
 
     def supports(self, p: _Point, level: Tensor) -> Tensor:
         """Return the supports of codes and, by excess, so many atoms that violate optimality."""
@@ -144,7 +92,7 @@ class _Problem:
         over = (n_enter > room).nonzero()[:, 0]
         if len(over):
             best = torch.where(enter[over], relative[over], -1.0)
-            enter[over] &= _largest(best, room[over, None]) > 0
+            enter[over] &= mark_largest(best, room[over, None]) > 0
         return support | enter
 
     def steps(self, p: _Point, support: Tensor) -> tuple[Tensor, Tensor]:

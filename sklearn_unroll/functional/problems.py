@@ -63,42 +63,53 @@ def lasso_value(x: Tensor, obs: Observation, alpha: Tensor | float) -> Tensor:
     return least_squares_value(x, obs) + alpha * x.abs().sum(-1)
 
 
-def alpha_max(obs: Observation) -> Tensor:
+def alpha_max(obs: Observation, *, positive: bool = False) -> Tensor:
     """Return ``||A^T b||_inf`` per sample: from there on the lasso solution is zero.
 
     Parameters
     ----------
     obs : Observation
         Data and operator.
+    positive : bool, default=False
+        Whether codes are constrained to be nonnegative; then it is ``max(A^T b, 0)``.
 
     Returns
     -------
     Tensor of shape (n_samples,)
         The smallest alpha whose solution is exactly zero.
     """
-    return obs.A.adjoint(obs.b).abs().amax(-1)
+    return _peak(obs.A.adjoint(obs.b), positive)
 
 
 def duality_gap(
-    x: Tensor, obs: Observation, alpha: Tensor | float, *, relative: bool = True
+    x: Tensor,
+    obs: Observation,
+    alpha: Tensor | float,
+    *,
+    relative: bool = True,
+    positive: bool = False,
 ) -> Tensor:
     """Return the lasso duality gap ``P(x) - D(u)`` per sample; it bounds ``P(x) - min P``.
 
     The dual point is the best multiple of the residual ``r = b - A x`` that is feasible,
     ``u = s r`` with ``s = clip(<b, r> / ||r||^2, -c, c)`` and ``c = alpha / ||A^T r||_inf``;
     the dual value is ``D(u) = <b, u> - 0.5 ||u||^2``. Kim, Koh, Lustig, Boyd and Gorinevsky
-    2007 (their objective is twice ours), with the scaling of Mairal 2010.
+    2007 (their objective is twice ours), with the scaling of Mairal 2010. Over ``x >= 0`` the
+    dual constraint is ``A^T u <= alpha`` from above only, so ``c = alpha / max(A^T r)`` there
+    and s is not negative.
 
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_components)
-        Codes.
+        Codes; nonnegative, where positive is True.
     obs : Observation
         Data and operator.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
     relative : bool, default=True
         Divide by ``P(0) = 0.5 ||b||^2`` (where b = 0 the gap is divided by 1).
+    positive : bool, default=False
+        Whether codes are constrained to be nonnegative.
 
     Returns
     -------
@@ -114,16 +125,35 @@ def duality_gap(
     tensor([0.])
     """
     r = obs.A.residual(obs.b, x)
+    value = 0.5 * r.square().sum(-1) + alpha * x.abs().sum(-1)
+    peak = _peak(obs.A.adjoint(r), positive)
+    return gap_from_residual(value, r, obs.b, peak, alpha, relative=relative, positive=positive)
+
+
+def gap_from_residual(
+    value: Tensor,
+    r: Tensor,
+    b: Tensor,
+    peak: Tensor,
+    alpha: Tensor | float,
+    *,
+    relative: bool = True,
+    positive: bool = False,
+) -> Tensor:
+    """Return :func:`duality_gap` where objective, residual and ``||A^T r||_inf`` are at hand."""
     tiny = torch.finfo(r.dtype).tiny
-    primal = 0.5 * r.square().sum(-1) + alpha * x.abs().sum(-1)
-    c = alpha / obs.A.adjoint(r).abs().amax(-1).clamp_min(tiny)
-    s = ((obs.b * r).sum(-1) / r.square().sum(-1).clamp_min(tiny)).clamp(-c, c)
-    u = s[:, None] * r
-    gap = (primal - (obs.b * u).sum(-1) + 0.5 * u.square().sum(-1)).clamp_min(0)
+    c = alpha / peak.clamp_min(tiny)
+    b_r, r_r = (b * r).sum(-1), r.square().sum(-1)
+    s = torch.minimum(torch.maximum(b_r / r_r.clamp_min(tiny), 0 * c if positive else -c), c)
+    gap = (value - s * b_r + 0.5 * s.square() * r_r).clamp_min(0)
     if not relative:
         return gap
-    at_zero = 0.5 * obs.b.square().sum(-1)
+    at_zero = 0.5 * b.square().sum(-1)
     return gap / torch.where(at_zero > 0, at_zero, torch.ones_like(at_zero))
+
+
+def _peak(g: Tensor, positive: bool) -> Tensor:
+    return (g.clamp_min(0) if positive else g.abs()).amax(-1)
 
 
 def range_basis(A: Dense) -> Tensor:

@@ -87,7 +87,7 @@ def support_select(
         excess = (passes.sum(-1, keepdim=True) > count)[:, 0].nonzero()[:, 0]
         # Only samples with more large entries than may pass need their order.
         if len(excess):
-            passes[excess] *= _largest(
+            passes[excess] *= mark_largest(
                 magnitude[excess], count[excess] if isinstance(count, Tensor) else count
             )
     if not len(excess) and not torch.is_grad_enabled():
@@ -104,7 +104,7 @@ def support_select(
     return shrunk + (slope - slope.detach())  # zero, with the derivatives of the slope
 
 
-def _largest(magnitude: Tensor, count: Tensor | int) -> Tensor:
+def mark_largest(magnitude: Tensor, count: Tensor | int) -> Tensor:
     """Return ones at the count largest entries of every row, zeros elsewhere."""
     marks = torch.zeros_like(magnitude)
     if isinstance(count, int):

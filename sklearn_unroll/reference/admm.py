@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, lasso_gap
+from sklearn_unroll.functional import Dense, Observation, duality_gap, soft
 from sklearn_unroll.reference._checks import check_observation, check_positive
 from sklearn_unroll.reference.first_order import _column, _rows, _zeros
 from sklearn_unroll.reference.solver import Method, Solution, minimize
@@ -16,10 +16,11 @@ __all__ = ["ADMM", "admm"]
 
 
 class Splitting(NamedTuple):
-    """The state: the sparse iterate z, called ``x`` as in every method, and the dual u."""
+    """The sparse iterate z, called ``x`` as in every method, the dual u, and ``A^T b``."""
 
     x: Tensor
     u: Tensor
+    correlations: Tensor
 
 
 class ADMM(Method):
@@ -73,7 +74,8 @@ class ADMM(Method):
         """Return ``x_0``, and the dual that is right if x_0 is."""
         x = _zeros(obs) if self.x0 is None else self.x0
         x = x.relu() if self.positive else x
-        return Splitting(x, obs.A.adjoint(obs.A.residual(obs.b, x)) / self.rho)
+        u = obs.A.adjoint(obs.A.residual(obs.b, x)) / self.rho
+        return Splitting(x, u, obs.A.adjoint(obs.b))
 
     def least_squares(self, q: Tensor, obs: Observation) -> Tensor:
         """Return ``(A^T A + rho I)^{-1} q`` for every row of q.
@@ -102,16 +104,16 @@ class ADMM(Method):
 
     def step(self, state: Splitting, obs: Observation) -> Splitting:
         """Run one iteration."""
-        x, u = state
-        v = self.least_squares(obs.A.adjoint(obs.b) + self.rho * (x - u), obs)
+        x, u, correlations = state
+        v = self.least_squares(correlations + self.rho * (x - u), obs)
         v = self.relaxation * v + (1 - self.relaxation) * x + u
         theta = _column(self.alpha) / self.rho
-        x = (v - theta).relu() if self.positive else (v - theta).relu() - (-v - theta).relu()
-        return Splitting(x, v - x)
+        x = (v - theta).relu() if self.positive else soft(v, theta)
+        return Splitting(x, v - x, correlations)
 
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
         """Return the relative duality gap of the lasso."""
-        return lasso_gap(x, obs, self.alpha, positive=self.positive)
+        return duality_gap(x, obs, self.alpha, positive=self.positive)
 
     def take(self, rows: Tensor | slice) -> ADMM:
         """Return the method for a subset of the samples."""

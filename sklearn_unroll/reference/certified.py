@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense, Observation, alpha_max
 from sklearn_unroll.functional.active_set import finish, prepare
 from sklearn_unroll.reference._checks import check_observation, check_positive
 from sklearn_unroll.reference.first_order import Momentum
@@ -138,8 +138,7 @@ class _Chunk:
         self.stages, self.atoms, self.positive, self.tol = stages, atoms, positive, tol
         n = len(obs.b)
         self.x = obs.b.new_zeros(n, obs.A.n_components)
-        g = self.obs.A.adjoint(obs.b)
-        zero = (g if positive else g.abs()).amax(1) <= 1
+        zero = alpha_max(self.obs, positive=positive) <= 1
         self.gap = torch.where(zero, 0.0, 1.0).to(self.x)
         self.n_iter = torch.zeros(n, dtype=torch.long, device=self.x.device)
         self.rows = (~zero).nonzero()[:, 0]
@@ -187,14 +186,13 @@ class _Chunk:
             state = Momentum(*(part[go] for part in state))
         return Solution(self.x, self.gap, self.n_iter, self.gap <= self.tol)
 
-    def attempt(self, rows: Tensor, x: Tensor, iteration: int, n_rounds: int) -> Tensor:
-        """Finish samples, keep what came of it, and return those that are not done."""
+    def attempt(self, rows: Tensor, x: Tensor, iteration: int, n_rounds: int) -> None:
+        """Finish samples, and keep what came of it."""
         if not len(rows):
-            return rows
+            return
         found = finish(x, self.obs.take(rows), 1.0, self.atoms, self.tol, n_rounds, self.positive)
         self.x[rows], self.gap[rows] = found.x, found.gap
         self.n_iter[rows] = iteration + found.n_rounds
-        return rows[found.gap > self.tol]
 
     def advance(self, rows: Tensor, state: Momentum, n_steps: int) -> Momentum:
         """Run iterations, on rows few enough to stay in the cache."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, lasso_gap
+from sklearn_unroll.functional import Dense, Observation, duality_gap
 from sklearn_unroll.reference._checks import check_observation, check_positive
 from sklearn_unroll.reference.solver import Solution
 
@@ -217,7 +217,7 @@ def coordinate_descent(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation, lasso_gap
+    >>> from sklearn_unroll.functional import Dense, Observation, duality_gap
     >>> from sklearn_unroll.reference import coordinate_descent
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> coordinate_descent(obs, alpha=0.5).x
@@ -251,7 +251,7 @@ def coordinate_descent(
         limits = float(tol), max_passes, positive
         descend(gram, q, energy, codes[rows], passes.numpy()[rows], weight[rows], *limits)
         own = torch.from_numpy(weight[rows])
-        gap[rows] = lasso_gap(x[rows], Observation(some, A), own, positive=positive)
+        gap[rows] = duality_gap(x[rows], Observation(some, A), own, positive=positive)
 
     starts, n_threads = range(0, len(b), _ROWS), torch.get_num_threads()
     if n_threads == 1 or len(starts) == 1:

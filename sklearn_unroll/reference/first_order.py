@@ -62,6 +62,21 @@ def _prox_grad(x: Tensor, obs: Observation, alpha: Tensor | float, step: Tensor 
     return soft(adjoint_step(x, obs, step), step * _column(alpha))
 
 
+def _accelerated(state: Momentum, x: Tensor, restart: bool = True) -> Momentum:
+    """Return the state after a step from ``state.y`` to x: Beck and Teboulle 2009, Eqs. 4.2, 4.3.
+
+    A sample restarts where ``<y_k - x_{k+1}, x_{k+1} - x_k> > 0``.
+    """
+    move = x - state.x
+    t = state.t
+    if restart:
+        uphill = torch.linalg.vecdot(state.y - x, move)[:, None] > 0
+        t = torch.where(uphill, torch.ones_like(t), t)
+    t_next = (1 + torch.sqrt(1 + 4 * t.square())) / 2
+    # With t = 1 the factor is 0: a restarted sample goes on from x without momentum.
+    return Momentum(x, torch.addcmul(x, (t - 1) / t_next, move), t_next)
+
+
 class GradientDescent(Method):
     """``x+ = x + step A^T (b - A x)`` on ``0.5 ||A x - b||^2``.
 
@@ -175,14 +190,7 @@ class FISTA(Method):
     def step(self, state: Momentum, obs: Observation) -> Momentum:
         """Run one iteration."""
         x = _prox_grad(state.y, obs, self.ista.alpha, self.ista.step_size)
-        move = x - state.x
-        t = state.t
-        if self.restart:
-            uphill = ((state.y - x) * move).sum(-1, keepdim=True) > 0
-            t = torch.where(uphill, torch.ones_like(t), t)
-        t_next = (1 + torch.sqrt(1 + 4 * t.square())) / 2
-        # With t = 1 the factor is 0: a restarted sample goes on from x without momentum.
-        return Momentum(x, torch.addcmul(x, (t - 1) / t_next, move), t_next)
+        return _accelerated(state, x, self.restart)
 
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
         """Return the relative duality gap of the lasso."""

@@ -6,8 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softshrink
 
-from sklearn_unroll.functional import Observation, adjoint_step, lasso_gap
-from sklearn_unroll.reference.first_order import Momentum, _column, _rows, _step_size, _zeros
+from sklearn_unroll.functional import Observation, adjoint_step, duality_gap
+from sklearn_unroll.reference.first_order import (
+    Momentum,
+    _accelerated,
+    _column,
+    _rows,
+    _step_size,
+    _zeros,
+)
 from sklearn_unroll.reference.solver import Method
 
 __all__ = ["ProximalGradient"]
@@ -47,7 +54,7 @@ class ProximalGradient(Method):
         self.positive, self.accelerated = positive, accelerated
         self.step_size = _step_size(obs, None)
         # A number is fused into the matrix product.
-        self.fused = None if obs.A.lipschitz().ndim else float(self.step_size)
+        self.fused = None if self.step_size.ndim else float(self.step_size)
 
     def init(self, obs: Observation) -> Momentum:
         """Return ``x_0 = y_0``, ``t_0 = 1``."""
@@ -63,13 +70,7 @@ class ProximalGradient(Method):
         else:
             z = torch.addmm(y, obs.A.residual(obs.b, y), D.T, alpha=self.fused)
         x = self._prox(z)
-        if not self.accelerated:
-            return Momentum(x, x, state.t)
-        move = x - state.x
-        uphill = torch.linalg.vecdot(y - x, move)[:, None] > 0
-        t = torch.where(uphill, torch.ones_like(state.t), state.t)
-        t_next = (1 + torch.sqrt(1 + 4 * t.square())) / 2
-        return Momentum(x, torch.addcmul(x, (t - 1) / t_next, move), t_next)
+        return _accelerated(state, x) if self.accelerated else Momentum(x, x, state.t)
 
     def _prox(self, z: Tensor) -> Tensor:
         per_sample = isinstance(self.alpha, Tensor) and self.alpha.ndim
@@ -83,7 +84,7 @@ class ProximalGradient(Method):
 
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
         """Return the relative duality gap."""
-        return lasso_gap(x, obs, self.alpha, positive=self.positive)
+        return duality_gap(x, obs, self.alpha, positive=self.positive)
 
     def take(self, rows: Tensor | slice) -> ProximalGradient:
         """Return the method for a subset of the samples."""

@@ -8,7 +8,6 @@ from sklearn_unroll.functional import (
     Observation,
     alpha_max,
     duality_gap,
-    lasso_gap,
     lasso_value,
 )
 from sklearn_unroll.reference import (
@@ -132,7 +131,7 @@ def test_tiny_alpha_on_a_coherent_dictionary(dtype):
     solution = certified_lasso(obs, alpha, tol=1e-8)
     assert bool(solution.converged.all())
     double = Observation(obs.b.double(), Dense(D.double()))
-    assert float(lasso_gap(solution.x, double, alpha.double()).max()) <= 1e-8
+    assert float(duality_gap(solution.x, double, alpha.double()).max()) <= 1e-8
 
 
 @pytest.mark.parametrize("kind", ["repeated", "mirrored", "rank"])
@@ -224,7 +223,7 @@ def test_coordinate_descent_agrees(fraction, positive):
     # A few ill-conditioned samples would take a million passes: for those there is the finish.
     assert int(solution.converged.sum()) >= 550
     torch.testing.assert_close(
-        solution.gap, lasso_gap(solution.x, obs, alpha, positive=positive), rtol=1e-6, atol=1e-14
+        solution.gap, duality_gap(solution.x, obs, alpha, positive=positive), rtol=1e-6, atol=1e-14
     )
     expected = certified_lasso(obs, alpha, tol=1e-13, positive=positive)
     excess = lasso_value(solution.x, obs, alpha) - lasso_value(expected.x, obs, alpha)
