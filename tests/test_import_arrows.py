@@ -17,7 +17,7 @@ ALLOWED = {  # room: the rooms it may import, anywhere in a file
     "metrics": {"functional"},
 }
 ALLOWED["plotting"] = ALLOWED["testing"] = set(ALLOWED)
-NO_SKLEARN = {"functional", "nn", "reference", "theory", "__init__"}
+NO_SKLEARN = {"functional", "nn", "reference", "__init__"}
 HEAVY = {"PIL", "celer", "cvxpy", "matplotlib", "numba", "pandas", "skglm", "skimage", "spams"}
 ROOT = Path(__file__).parents[1]
 PACKAGE = {
@@ -89,7 +89,6 @@ reference.solver  | from sklearn_unroll.nn.base import Unrolled
 reference.truth   | class A: import cvxpy
 training.loop     | from sklearn_unroll.nn.lista import lista
 training.loop     | from sklearn_unroll.nn import Unrolled
-theory.rates      | from sklearn.base import BaseEstimator
 estimators.lista  | from sklearn_unroll import LISTARegressor
 datasets.sparse   | from sklearn_unroll.functional import soft
 metrics           | import sklearn_unroll.reference

@@ -35,7 +35,7 @@ def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer
         "max_epochs": min(max(round(n_steps * batch / max(n_samples, 1)), 1), 300),
         "batch_size": batch,
         "max_grad_norm": None,
-        "log_loss": True,
+        "loss": "log",
         "betas": (0.9, 0.99),
         # A few numbers cannot overfit, and rare failures, which decide, must be seen.
         "early_stopping": False,

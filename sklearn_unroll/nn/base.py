@@ -144,6 +144,37 @@ class Unrolled(nn.Module):
             state = layer(state, obs)
             yield layer.readout(state)
 
+    def segments(
+        self, obs: Observation, length: int, depth: int | None = None
+    ) -> Iterator[list[Tensor]]:
+        """Yield the iterates of ``length`` layers at a time, cut from the graph of those before.
+
+        For truncated back-propagation: between two segments parameters may be changed.
+
+        Parameters
+        ----------
+        obs : Observation
+            Data and operator.
+        length : int
+            Number of layers in a segment; the last one may be shorter.
+        depth : int, default=None
+            Number of layers to run, all by default.
+
+        Yields
+        ------
+        list of Tensor of shape (n_samples, n_components)
+            The iterate before the segment, then those after each of its layers.
+        """
+        layers = self.layers[: self._check_depth(depth)]
+        state = self.layers[0].init(obs)
+        for first in range(0, max(len(layers), 1), length):
+            iterates = [self.layers[0].readout(state)]
+            for layer in layers[first : first + length]:
+                state = layer(state, obs)
+                iterates.append(layer.readout(state))
+            yield iterates
+            state = _detached(state)
+
     def iterates(self, obs: Observation, depth: int | None = None) -> list[Tensor]:
         """Return ``x_0 .. x_depth``: for objectives, constraints, plots and theory.
 
@@ -223,3 +254,13 @@ class Unrolled(nn.Module):
         if not 0 <= depth <= self.depth:
             raise ValueError(f"depth must lie in [0, {self.depth}] for this network, got {depth}.")
         return depth
+
+
+def _detached(state: Any) -> Any:
+    """Return a state, whose fields may be tuples themselves, without its graph."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    if isinstance(state, tuple):
+        parts = (_detached(part) for part in state)
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state

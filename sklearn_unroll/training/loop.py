@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -79,12 +79,16 @@ class LoopOptions(NamedTuple):
     learning_rate: float
     decay: str
     max_epochs: int
-    batch_size: int
+    batch_size: int | None
     patience: int | None
     tol: float
     max_grad_norm: float | None
-    log_loss: bool
+    loss: str
+    optimizer: str
+    momentum: float
     betas: tuple[float, float]
+    truncate: int | None
+    penalty: Any
 
 
 def train(
@@ -106,7 +110,7 @@ def train(
             network.continue_(stage.depth)
         optimizer = make_optimizer(stage, options)
         decay = _rate_decay(optimizer, options)
-        best = evaluate(network, monitor, objective, stage.depth)
+        best = evaluate(network, monitor, objective, stage.depth, options.penalty)
         check_finite(best, stage, 0, options)
         # Relative to where the stage begins, so that Adam's eps and the clipping mean the same
         # at -10 and at -70 dB. (A smaller eps instead would blow up rounding errors.)
@@ -123,7 +127,7 @@ def train(
                 network, training, objective, stage, optimizer, options, generator, scale
             )
             check_finite(loss + largest_parameter(network), stage, epoch, options)
-            value = evaluate(network, monitor, objective, stage.depth)
+            value = evaluate(network, monitor, objective, stage.depth, options.penalty)
             check_finite(value, stage, epoch, options)
             seconds = time.perf_counter() - start
             history.epochs.append(Epoch(stage.name, epoch, loss, value, rate, seconds))
@@ -149,26 +153,29 @@ def run_epoch(
     generator: torch.Generator,
     scale: float,
 ) -> float:
-    """Take one step per minibatch and return the mean of ``value / scale`` that they saw."""
+    """Take a step per minibatch, or segment of it, and return the mean loss over scale seen."""
     total = torch.zeros((), dtype=torch.float64, device=training.weight.device)
     moving = [p for group in optimizer.param_groups for p in group["params"]]
     for parameter in network.parameters():
         parameter.requires_grad_(False)  # no graph below the first layer that moves
     for parameter in moving:
         parameter.requires_grad_(True)
+    length = options.truncate or max(stage.depth, 1)
+    n_segments = math.ceil(max(stage.depth, 1) / length)
     for batch in _minibatches(training, options.batch_size, generator):
-        # Mean weight one in every batch on average: the mean over the epoch is the full loss.
-        values = _values(objective, network.iterates(batch.obs, stage.depth), batch)
-        loss = (batch.weight * values).mean() / scale
-        goal = loss.clamp_min(torch.finfo(loss.dtype).tiny).log() if options.log_loss else loss
-        gradients = torch.autograd.grad(goal, moving, allow_unused=True)
-        for parameter, gradient in zip(moving, gradients, strict=True):
-            parameter.grad = gradient
-        if options.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(moving, options.max_grad_norm)
-        optimizer.step()
-        network.project_()
-        total += loss.detach() * len(batch)
+        for iterates in network.segments(batch.obs, length, stage.depth):
+            # Mean weight one in every batch on average: the mean over the epoch is the full loss.
+            loss = (batch.weight * _values(objective, iterates, batch)).mean() / scale
+            if options.penalty is not None:
+                loss = loss + _penalty(options.penalty, network) / scale
+            gradients = torch.autograd.grad(_goal(loss, scale, options), moving, allow_unused=True)
+            for parameter, gradient in zip(moving, gradients, strict=True):
+                parameter.grad = gradient
+            if options.max_grad_norm is not None:
+                nn.utils.clip_grad_norm_(moving, options.max_grad_norm)
+            optimizer.step()
+            network.project_()
+            total += loss.detach() * (len(batch) / n_segments)
     optimizer.zero_grad()
     for parameter in network.parameters():
         parameter.requires_grad_(True)
@@ -176,8 +183,10 @@ def run_epoch(
 
 
 @torch.no_grad()
-def evaluate(network: Unrolled, samples: Samples, objective: Objective, depth: int) -> float:
-    """Return ``sum(w value) / sum(w scale)`` over all samples, in chunks."""
+def evaluate(
+    network: Unrolled, samples: Samples, objective: Objective, depth: int, penalty: Any = None
+) -> float:
+    """Return ``sum(w value) / sum(w scale)`` over all samples, in chunks; with the penalty."""
     value = torch.zeros((), dtype=torch.float64, device=samples.weight.device)
     scale = torch.zeros_like(value)
     for rows, obs in samples.obs.chunks():
@@ -185,6 +194,8 @@ def evaluate(network: Unrolled, samples: Samples, objective: Objective, depth: i
         iterates = network.iterates(obs, depth)
         value += (chunk.weight * _values(objective, iterates, chunk)).sum()
         scale += (chunk.weight * objective.scale(obs, chunk.y)).sum()
+    if penalty is not None:
+        value += _penalty(penalty, network) * len(samples)
     return float(value / scale) if scale > 0 else float(value)
 
 
@@ -200,7 +211,7 @@ def mean_scale(objective: Objective, samples: Samples) -> float:
 
 
 def make_optimizer(stage: Stage, options: LoopOptions) -> torch.optim.Optimizer:
-    """Return Adam on the groups of a stage."""
+    """Return the optimiser of the groups of a stage."""
     groups = []
     for group in stage.groups:
         rate = options.learning_rate * group.rate
@@ -208,7 +219,26 @@ def make_optimizer(stage: Stage, options: LoopOptions) -> torch.optim.Optimizer:
             groups += [{"params": [p], "lr": rate * (_size(p) or 1.0)} for p in group.parameters]
         else:
             groups.append({"params": group.parameters, "lr": rate})
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=options.momentum)
     return torch.optim.Adam(groups, betas=options.betas)
+
+
+def _goal(loss: Tensor, scale: float, options: LoopOptions) -> Tensor:
+    """Return what the gradient is taken of."""
+    if options.loss == "log":
+        return loss.clamp_min(torch.finfo(loss.dtype).tiny).log()
+    return loss if options.loss == "relative" else loss * scale
+
+
+def _penalty(penalty: Any, network: Unrolled) -> Tensor:
+    value = penalty.value(network)
+    if not isinstance(value, Tensor) or value.ndim:
+        raise ValueError(
+            f"{type(penalty).__name__}.value must return one number, a tensor of shape (); got "
+            f"{value!r}."
+        )
+    return value
 
 
 def _values(objective: Objective, iterates: list[Tensor], samples: Samples) -> Tensor:
@@ -238,10 +268,10 @@ def _rate_decay(optimizer: torch.optim.Optimizer, options: LoopOptions) -> Calla
 
 
 def _minibatches(
-    samples: Samples, batch_size: int, generator: torch.Generator
+    samples: Samples, batch_size: int | None, generator: torch.Generator
 ) -> Iterator[Samples]:
     n = len(samples)
-    if batch_size >= n:
+    if batch_size is None or batch_size >= n:
         yield samples
         return
     order = torch.randperm(n, generator=generator, device=samples.weight.device)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
 from sklearn_unroll.functional import Observation
@@ -55,16 +55,31 @@ class Trainer(BaseEstimator):
         all, or by 0.3 when the monitored loss stalls.
     max_epochs : int, default=100
         Passes over the training data in each stage.
-    batch_size : int, default=256
-        Samples in a minibatch.
+    batch_size : int or None, default=256
+        Samples in a minibatch; None takes all of them.
     max_grad_norm : float, default=1.0
-        Clip the gradient of the relative loss to this norm; None does not clip.
-    log_loss : bool, default=False
-        Follow the gradient of the logarithm of every minibatch's loss, so that no minibatch
-        with a signal that fails outweighs the others. For losses that fall by many orders of
-        magnitude.
+        Clip the gradient to this norm; None does not clip.
+    loss : {"relative", "mean", "log"}, default="relative"
+        What the gradient is taken of. ``"relative"``: the loss over what it is when a stage
+        begins, so that clipping and Adam's epsilon mean the same at any scale. ``"mean"``: the
+        mean over the samples of what the objective says, for step sizes that theory gives.
+        ``"log"``: the logarithm of every minibatch's loss, so that no minibatch with a signal
+        that fails outweighs the others; for losses that fall by many orders of magnitude.
+    optimizer : {"adam", "sgd"}, default="adam"
+        Adam, or (stochastic) gradient descent, which with ``loss="mean"``,
+        ``batch_size=None``, ``decay="constant"`` and ``max_grad_norm=None`` is the plain one
+        of the theory.
+    momentum : float, default=0.0
+        Momentum of ``optimizer="sgd"``.
     betas : tuple of (float, float), default=(0.9, 0.999)
         Decay of Adam's averages of the gradient and of its square.
+    truncate : int or None, default=None
+        Back-propagate through that many layers only, and take a step after every such segment,
+        from which the next one goes on: memory for ``truncate`` layers instead of all. The
+        objective sees one segment at a time.
+    penalty : object with ``value(network)``, default=None
+        Added to the mean of the objective over the samples, a number that depends on the
+        parameters.
     early_stopping : bool or "auto", default="auto"
         Hold out ``validation_fraction`` of the samples to choose the best epoch on, and stop
         when it stalls. ``"auto"`` does so from 1000 samples on. Otherwise the best epoch is
@@ -95,10 +110,14 @@ class Trainer(BaseEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "decay": [StrOptions({"cosine", "constant", "plateau"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "log_loss": ["boolean"],
+        "loss": [StrOptions({"relative", "mean", "log"})],
+        "optimizer": [StrOptions({"adam", "sgd"})],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
         "betas": [tuple, list],
+        "truncate": [Interval(Integral, 1, None, closed="left"), None],
+        "penalty": [HasMethods("value"), None],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -113,10 +132,14 @@ class Trainer(BaseEstimator):
         learning_rate: float = 1e-3,
         decay: str = "cosine",
         max_epochs: int = 100,
-        batch_size: int = 256,
+        batch_size: int | None = 256,
         max_grad_norm: float | None = 1.0,
-        log_loss: bool = False,
+        loss: str = "relative",
+        optimizer: str = "adam",
+        momentum: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.999),
+        truncate: int | None = None,
+        penalty: Any = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
@@ -129,8 +152,12 @@ class Trainer(BaseEstimator):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.max_grad_norm = max_grad_norm
-        self.log_loss = log_loss
+        self.loss = loss
+        self.optimizer = optimizer
+        self.momentum = momentum
         self.betas = betas
+        self.truncate = truncate
+        self.penalty = penalty
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -301,9 +328,17 @@ class Trainer(BaseEstimator):
             raise ValueError(
                 f"betas must be two numbers from 0 to 1, 1 excluded; got {self.betas!r}."
             )
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(
+                f"momentum={self.momentum} needs optimizer='sgd'; Adam's is the first of betas."
+            )
         return LoopOptions(
-            log_loss=self.log_loss,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            momentum=self.momentum,
             betas=tuple(self.betas),
+            truncate=self.truncate,
+            penalty=self.penalty,
             learning_rate=self.learning_rate,
             decay=self.decay,
             max_epochs=self.max_epochs,
