@@ -48,7 +48,7 @@ from sklearn_unroll.estimators._validation import (
     to_tensor,
     warn_if_unexplained,
 )
-from sklearn_unroll.functional import Dense, Observation, lasso_value
+from sklearn_unroll.functional import Dense, Observation, Operator, lasso_value
 from sklearn_unroll.nn import Unrolled
 
 __all__ = ["BaseUnrolledRegressor"]
@@ -197,7 +197,7 @@ class BaseUnrolledRegressor(
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
         # An instance that cannot do without pairs says so before it is given any.
-        tags.target_tags.required = self.dictionary is None
+        tags.target_tags.required = not self._knows_operator()
         return tags
 
     def __getstate__(self) -> dict:
@@ -240,21 +240,34 @@ class BaseUnrolledRegressor(
         if y is not None:
             check_numeric(y)
             codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
-        own = keep_dictionary and self.__sklearn_is_fitted__() and self.dictionary_ is not None
-        D = None
-        if dictionaries is None or self.dictionary is not None or own:
-            D = self._resolve_dictionary(b, codes, weight, own)
-        A = Dense(D) if dictionaries is None else check_dictionaries(dictionaries, b, b.shape[1])
+        keep = keep_dictionary and self.__sklearn_is_fitted__()
+        D, A = self._resolve_operator(b, codes, weight, dictionaries, keep)
         obs = Observation(b, A)
-        if not (keep_dictionary and self.__sklearn_is_fitted__()):
+        if not keep:
             self.norm_ = mean_norm(b, weight) if self.normalize else None
         units = self._units(obs)
         if codes is not None:
             check_codes_match(codes, A)
-            if self.dictionary is not None or A.per_sample:
+            if self._knows_operator(dictionaries):
                 warn_if_unexplained(obs, codes, weight)
             codes = units.enter(codes)
         return Given(X, y, D, units.inside(obs), codes, weight)
+
+    def _knows_operator(self, dictionaries: Any = None) -> bool:
+        """Return whether the operator is given, and need not be estimated from pairs."""
+        return self.dictionary is not None or dictionaries is not None
+
+    def _resolve_operator(
+        self, b: Tensor, codes: Tensor | None, weight: Tensor | None, dictionaries: Any, keep: bool
+    ) -> tuple[Tensor | None, Operator]:
+        """Return the dictionary, if there is one for all samples, and the operator to train on."""
+        own = keep and self.dictionary_ is not None
+        D = None
+        if dictionaries is None or self.dictionary is not None or own:
+            D = self._resolve_dictionary(b, codes, weight, own)
+        if dictionaries is None:
+            return D, Dense(D)
+        return D, check_dictionaries(dictionaries, b, b.shape[1])
 
     def _resolve_dictionary(self, b: Tensor, codes, weight, keep: bool) -> Tensor:
         if self.dictionary is not None:
@@ -311,7 +324,8 @@ class BaseUnrolledRegressor(
                 f"n_features), to {method}, or dictionary=... to the constructor."
             )
 
-    def _operator(self, b: Tensor, dictionaries: Any) -> Dense:
+    def _operator(self, b: Tensor, dictionaries: Any) -> Operator:
+        """Return the operator of a fitted estimator for the observations b."""
         if dictionaries is not None:
             return check_dictionaries(dictionaries, b, self.n_features_in_, self._n_features_out)
         return Dense(to_tensor(self.dictionary_, dtype=b.dtype, device=b.device))

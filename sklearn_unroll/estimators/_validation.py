@@ -17,7 +17,7 @@ from sklearn.utils._array_api import (
 )
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense, Observation, Operator
 
 # Share of the observations' energy from which on a residual is no noise.
 UNEXPLAINED = 0.5
@@ -210,14 +210,18 @@ def check_dictionaries(
     return Dense(check_magnitude(D))
 
 
-def check_codes_match(y: Tensor, A: Dense) -> None:
-    """Raise unless codes and dictionary have the same number of components."""
+def check_codes_match(y: Tensor, A: Operator) -> None:
+    """Raise unless codes and operator have the same number of components."""
     if y.shape[1] != A.n_components:
+        known = (
+            f"the dictionary has {A.n_components} atoms (shape {tuple(A.D.shape[-2:])})"
+            if isinstance(A, Dense)
+            else f"the operator {type(A).__name__} has {A.n_components}"
+        )
         raise ValueError(
-            f"y has {y.shape[1]} components per sample, but the dictionary has {A.n_components} "
-            f"atoms (shape {tuple(A.D.shape[-2:])}). y holds the codes, of shape (n_samples, "
-            f"n_components), with X ~ y @ dictionary. If y are labels for a later step of a "
-            f"Pipeline, use trainer=Trainer(objective='lasso'), which ignores them."
+            f"y has {y.shape[1]} components per sample, but {known}. y holds the codes, of shape "
+            f"(n_samples, n_components), with X ~ y @ dictionary. If y are labels for a later "
+            f"step of a Pipeline, use trainer=Trainer(objective='lasso'), which ignores them."
         )
 
 
