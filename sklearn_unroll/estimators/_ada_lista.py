@@ -292,6 +292,25 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         """
         return self._score(X, y, sample_weight, dictionaries)
 
+    def certify(self, X: Any, alpha: Any = None, dictionaries: Any = None) -> Any:
+        """Return how far the codes of ``predict`` are from the lasso's optimum, at most.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        alpha : float or array-like of shape (n_samples,), default=None
+            Weight of the l1 norm; the estimator's own by default.
+        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+            The dictionary of every observation.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Relative duality gaps, evaluated in float64.
+        """
+        return self._certify(X, alpha, dictionaries)
+
     def _build_network(self, given: Given) -> Unrolled:
         A = given.obs.A
         if A.per_sample:

@@ -32,6 +32,8 @@ from sklearn_unroll.estimators._recovery import DEBIAS, choose_debias, debias_co
 from sklearn_unroll.estimators._state import Given, any_tensor
 from sklearn_unroll.estimators._units import Units, atom_norms, mean_norm, relative_norms
 from sklearn_unroll.estimators._validation import (
+    as_kind,
+    check_alpha,
     check_codes,
     check_codes_match,
     check_dictionaries,
@@ -48,7 +50,7 @@ from sklearn_unroll.estimators._validation import (
     to_tensor,
     warn_if_unexplained,
 )
-from sklearn_unroll.functional import Dense, Observation, Operator, lasso_value
+from sklearn_unroll.functional import Dense, Observation, Operator, duality_gap, lasso_value
 from sklearn_unroll.nn import Unrolled
 
 __all__ = ["BaseUnrolledRegressor"]
@@ -186,6 +188,33 @@ class BaseUnrolledRegressor(
             Greater is better.
         """
         return self._score(X, y, sample_weight)
+
+    def certify(self, X: Any, alpha: Any = None) -> Any:
+        """Return how far the codes of ``predict`` are from the lasso's optimum, at most.
+
+        The relative duality gap of every sample: what its objective
+        ``0.5 ||x - z D||^2 + alpha ||z||_1`` exceeds the minimum by is at most that times
+        ``0.5 ||x||^2``. ``LassoCoder(warm_start_from=self)`` closes it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        alpha : float or array-like of shape (n_samples,), default=None
+            Weight of the l1 norm, positive. None takes that which the estimator has been
+            trained for; estimators without an alpha need one.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Relative gaps, evaluated in float64.
+
+        Raises
+        ------
+        ValueError
+            If there is no alpha, or it is not valid.
+        """
+        return self._certify(X, alpha)
 
     def _objective_alpha(self) -> float:
         return 0.0
@@ -381,6 +410,23 @@ class BaseUnrolledRegressor(
         alpha = self._units(obs).alpha(self._objective_alpha())
         value = lasso_value(self._solve(obs), obs, alpha)
         return -float((weight * value).sum() / weight.sum())
+
+    @torch.no_grad()
+    def _certify(self, X: Any, alpha: Any, dictionaries: Any = None) -> Any:
+        X, obs = self._observe(X, "certify", dictionaries)
+        if alpha is None:
+            alpha = self._units(obs).alpha(self._objective_alpha())
+            if not torch.as_tensor(alpha).any():
+                raise ValueError(
+                    f"{type(self).__name__} has no alpha of its own: pass alpha=..., the weight "
+                    f"of the l1 norm of the lasso to compare with."
+                )
+        alpha = check_alpha(alpha, len(obs.b), obs.b.device)
+        codes = self._solve(obs)
+        if isinstance(obs.A, Dense):
+            codes, obs = codes.double(), Observation(obs.b.double(), Dense(obs.A.D.double()))
+        gaps = [duality_gap(codes[rows], chunk, alpha[rows]) for rows, chunk in obs.chunks()]
+        return as_kind(torch.cat(gaps), X)
 
     def _signals(self, X: Any, dictionaries: Any = None) -> Any:
         self._check_ready(X, "inverse_transform", dictionaries)

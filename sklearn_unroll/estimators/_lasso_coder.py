@@ -24,7 +24,6 @@ from sklearn_unroll.estimators._lasso_solvers import (
     SOLVERS,
     LassoCodes,
     LassoPath,
-    check_alpha,
     check_atom_weights,
     solve_chunks,
     warn_if_not_converged,
@@ -33,6 +32,7 @@ from sklearn_unroll.estimators._state import all_or_nothing
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import (
     as_kind,
+    check_alpha,
     check_codes,
     check_codes_match,
     check_dictionary,

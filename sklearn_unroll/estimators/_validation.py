@@ -225,6 +225,28 @@ def check_codes_match(y: Tensor, A: Operator) -> None:
         )
 
 
+def check_alpha(alpha: Any, n_samples: int, device: torch.device) -> Tensor:
+    """Return the weights of samples, of shape (n_samples,); raise for anything else."""
+    if hasattr(alpha, "__len__") and not isinstance(alpha, Tensor):
+        alpha = check_array(
+            alpha, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="alpha"
+        )
+    tensor = torch.as_tensor(alpha, dtype=torch.float64)
+    if tensor.ndim == 2 and tensor.shape == (n_samples, 1):
+        tensor = tensor[:, 0]
+    if tensor.shape not in ((), (1,), (n_samples,)):
+        raise ValueError(
+            f"alpha must be one number, or one per sample of shape ({n_samples},); got shape "
+            f"{tuple(tensor.shape)}."
+        )
+    if not bool(((tensor > 0) & torch.isfinite(tensor)).all()):
+        raise ValueError(
+            f"alpha must be positive and finite; got values from {float(tensor.min())} to "
+            f"{float(tensor.max())}. Use least squares where nothing is to be penalised."
+        )
+    return tensor.to(device).expand(n_samples)
+
+
 def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None) -> None:
     """Warn where the codes of pairs do not explain their observations through the dictionary."""
     weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
