@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -69,6 +69,21 @@ def buckets(sizes: Tensor, n_features: int, n_numbers: int) -> Iterator[tuple[Te
         start = stop
 
 
+def groups(
+    parts: Iterable[tuple[Tensor, int]], n_numbers: int
+) -> Iterator[list[tuple[Tensor, int]]]:
+    """Yield buckets together whose matrices have that many numbers in all."""
+    group, total = [], 0
+    for bucket, size in parts:
+        total += len(bucket) * size * size
+        if group and total > n_numbers:
+            yield group
+            group, total = [], len(bucket) * size * size
+        group.append((bucket, size))
+    if group:
+        yield group
+
+
 class System:
     """The normal equations of a bucket of samples, each on its own atoms."""
 
@@ -82,8 +97,8 @@ class System:
             flat = (short * (n + 1))[:, :, None] + short[:, None, :]
             gram = atoms.gram.index_select(0, flat.flatten()).view(flat.shape)
         else:
-            self.D = atoms.D[rows[:, None], places] if atoms.A.per_sample else atoms.D[places]
-            gram = self.D @ self.D.mT
+            D = atoms.D[rows[:, None], places] if atoms.A.per_sample else atoms.D[places]
+            gram = D @ D.mT
         gram.diagonal(dim1=1, dim2=2).add_((places == n).to(gram.dtype) + ridge)
         self.factor, info = torch.linalg.cholesky_ex(gram)
         failed = info > 0
@@ -98,20 +113,12 @@ class System:
         """Put compressed codes into their places."""
         return x.new_zeros(len(x), self.atoms.n_components + 1).scatter_(1, self.places, x)
 
-    def residual(self, b: Tensor, x: Tensor) -> Tensor:
-        """Return ``b - A x``."""
-        if self.atoms.gram is not None:
-            return self.atoms.A.residual(b, self.full(x))
-        return Dense(self.D).residual(b, x)
-
-    def adjoint(self, r: Tensor) -> Tensor:
-        """Return ``A^T r`` on the atoms of each sample."""
-        if self.atoms.gram is not None:
-            return self.atoms.A.adjoint(r).gather(1, self.places)
-        return Dense(self.D).adjoint(r)
-
     def solve(self, c: Tensor) -> Tensor:
         """Solve the normal equations."""
         # Twice as fast as torch.cholesky_solve.
         half = torch.linalg.solve_triangular(self.factor, c[:, :, None], upper=False)
         return torch.linalg.solve_triangular(self.factor.mT, half, upper=True)[:, :, 0]
+
+    def correct(self, c: Tensor) -> Tensor:
+        """Solve for all entries of c that are on the atoms, in their places."""
+        return self.full(self.solve(c.gather(1, self.places)))

@@ -15,6 +15,7 @@ from sklearn_unroll.functional._supports import (
     System,
     buckets,
     find_places,
+    groups,
     limit,
 )
 from sklearn_unroll.functional.operators import Dense, Observation
@@ -61,29 +62,35 @@ def _judge(x: Tensor, r: Tensor, b: Tensor, noise: Tensor) -> _Fit:
 
 
 def _least_squares(
-    x: Tensor, support: Tensor, b: Tensor, atoms: Atoms, rows: Tensor, ridge: float
-) -> tuple[Tensor, Tensor]:
-    """Minimise ``||b - A x||`` over codes of these supports; x is where to start."""
+    support: Tensor, b: Tensor, correlation: Tensor, atoms: Atoms, rows: Tensor, ridge: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Minimise ``||b - A x||`` on these supports, given ``A^T b``; return x, r and ``A^T r``."""
+    A = atoms.A.take(rows)
     places, sizes = find_places(support, atoms.n_components)
-    solution, residual = torch.zeros_like(x), b.clone()
-    # On the CPU a bucket stays in the cache, if that leaves rows enough for matrix products.
-    n_numbers = 2**18 if x.device.type == "cpu" else 2**26
-    for bucket, size in buckets(sizes, 0 if atoms.gram is not None else b.shape[1], n_numbers):
-        here = places[bucket, :size]
-        system = System(atoms, rows[bucket], here, ridge)
-        y, target = x.index_select(0, bucket).gather(1, here), b.index_select(0, bucket)
-        r = system.residual(target, y)
-        enough = 100 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(target, dim=1)
+    x, r, c = torch.zeros_like(correlation), b.clone(), correlation.clone()
+    rounding = 4 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(b, dim=1)
+    # On the CPU a bucket stays in the cache; products, of all its buckets at once, do not care.
+    cpu = x.device.type == "cpu"
+    n_features = 0 if atoms.gram is not None else b.shape[1]
+    parts = buckets(sizes, n_features, 2**18 if cpu else 2**26)
+    for group in groups(parts, 2**23 if cpu else 2**29):
+        here = torch.cat([bucket for bucket, _ in group])
+        systems = [System(atoms, rows[some], places[some, :k], ridge) for some, k in group]
+        now, target, here_A = c[here], b[here], A.take(here)
+        y = torch.zeros_like(now)
         # Solving for the correction, not for the codes, removes the error that comes with
         # normal equations and with the ridge (Bjorck 1987, corrected seminormal equations).
-        for done in range(_PASSES):
-            c = system.adjoint(r)
-            if done and bool((c.abs().amax(1) <= enough).all()):
+        for _ in range(_PASSES):
+            split = now.split([len(some) for some, _ in group])
+            y += torch.cat([system.correct(c) for system, c in zip(systems, split, strict=True)])
+            left = here_A.residual(target, y)
+            now = here_A.adjoint(left)
+            # As good as the residual deserves: with noise the first solution is.
+            enough = torch.linalg.vector_norm(left, dim=1).mul_(1e-4).clamp_min(rounding[here])
+            if bool(((now * support[here]).abs().amax(1) <= enough).all()):
                 break
-            y = y + system.solve(c)
-            r = system.residual(target, y)
-        solution[bucket], residual[bucket] = system.full(y), r
-    return solution, residual
+        x[here], r[here], c[here] = y, left, now
+    return x, r, c
 
 
 def _debias_units(
@@ -107,13 +114,14 @@ def _debias_units(
     level = torch.where(b.any(1, keepdim=True), level, math.inf)
     # More than half of the directions would leave too little to tell a wrong support by.
     support = limit(score > level, score, max(1, m // 2) if n_rounds and n > m else m)
-    x, r = _least_squares(given, support, b, atoms, rows, ridge)
+    target = atoms.A.adjoint(b)
+    x, r, correlation = _least_squares(support, b, target, atoms, rows, ridge)
     fit = best = _judge(x, r, b, noise)
     level = fit.sigma
     stalled = rows.new_zeros(len(rows))
     for _ in range(n_rounds):
         level = torch.where(level < _REACHED * noise, noise, level)
-        score, correlation = fit.x.abs(), atoms.A.take(rows).adjoint(fit.r).abs()
+        score, correlation = fit.x.abs(), correlation.abs_()
         stay = score > fit.t * level / fit.q.sqrt()
         enter = correlation > fit.t * level * fit.q.sqrt()
         repaired = torch.where(support, stay, enter)
@@ -125,7 +133,8 @@ def _debias_units(
         if not len(go):
             break
         rows, support, b, noise, level = rows[go], repaired[go], b[go], noise[go], level[go]
-        x, r = _least_squares(fit.x[go], support, b, atoms, rows, ridge)
+        target = target[go]
+        x, r, correlation = _least_squares(support, b, target, atoms, rows, ridge)
         fit = _judge(x, r, b, noise)
         level = torch.minimum(fit.sigma, lower * level)
         better = (fit.cost < best.cost[rows])[:, 0]
