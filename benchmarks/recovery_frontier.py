@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from benchmarks.report import RESULTS, print_table, write_csv
 from benchmarks.run import positive
 from benchmarks.timing import cpu_model, installed_versions, limit_threads, measure
-from sklearn_unroll import HyperLISTARegressor, TISTARegressor
+from sklearn_unroll import HyperLISTARegressor, OMPCoder, TISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db, nmse_db_median
@@ -95,6 +95,26 @@ def omp_solver(problem: Problem, dtype: str) -> Callable[[], Any]:
     return partial(code, signals[:n_test], energy[:n_test], best)
 
 
+def omp_coder(problem: Problem) -> Callable[[], Any]:
+    """Return our OMP, told the energy of every signal's noise and a factor that is tuned."""
+    n_test, tune_on = len(problem.X), 100
+    coder = OMPCoder(problem.D, min(problem.D.shape[1], 4 * problem.n_nonzero)).fit(problem.X)
+    rows, factors = slice(n_test, n_test + tune_on), (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    if problem.noise.max() < 1e-6:
+        factors = (0.0,)  # no noise: it sees by itself where rounding begins
+
+    def code(X: np.ndarray, energy: np.ndarray, factor: float) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a factor may be too small
+            return coder.transform(X, factor * energy)
+
+    def error(factor: float) -> float:
+        found = code(problem.X_train[:tune_on], problem.noise[rows], factor)
+        return nmse_db(problem.y_train[:tune_on], found)
+
+    return partial(code, problem.X, problem.noise[:n_test], min(factors, key=error))
+
+
 def lasso_solver(problem: Problem) -> Callable[[], Any]:
     """Return restarted FISTA with the alpha that is best on training signals."""
     A = Dense(torch.from_numpy(problem.D))
@@ -121,6 +141,7 @@ def contenders(
             yield f"spams OMP, {dtype}", omp_solver(problem, dtype)
     except ImportError:
         print("spams is not installed: no OMP (pip install 'sklearn-unroll[benchmarks]')")
+    yield "OMPCoder", omp_coder(problem)
     yield "FISTA, best alpha", lasso_solver(problem)
     pairs = problem.X_train, problem.y_train
     for n_layers in layers:

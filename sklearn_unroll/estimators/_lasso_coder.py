@@ -7,19 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
 from sklearn.metrics import r2_score
-from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils._array_api import check_same_namespace
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from sklearn_unroll.estimators._coder import BaseCoder, weighted_mean
 from sklearn_unroll.estimators._lasso_solvers import (
     SOLVERS,
     LassoCodes,
@@ -28,30 +22,15 @@ from sklearn_unroll.estimators._lasso_solvers import (
     solve_chunks,
     warn_if_not_converged,
 )
-from sklearn_unroll.estimators._state import all_or_nothing
 from sklearn_unroll.estimators._units import Units
-from sklearn_unroll.estimators._validation import (
-    as_kind,
-    check_alpha,
-    check_codes,
-    check_codes_match,
-    check_dictionary,
-    check_magnitude,
-    check_numeric,
-    estimate_dictionary,
-    float_dtypes,
-    from_tensor,
-    refuse_complex,
-    resolve_device,
-    to_tensor,
-)
+from sklearn_unroll.estimators._validation import as_kind, check_alpha, to_tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, lasso_value
 from sklearn_unroll.reference import Solution
 
 __all__ = ["LassoCoder"]
 
 
-class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class LassoCoder(BaseCoder):
     """Sparse codes that solve the lasso, every sample to a certificate.
 
     Minimises ``0.5 ||x - z D||^2 + alpha ||z||_1`` for a whole batch at once, until the duality
@@ -74,9 +53,10 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         then solves for the codes on it and repairs it in float64, see
         :func:`~sklearn_unroll.functional.active_set`. "coordinate_descent" replaces the first part
         by compiled coordinate descent, where numba is installed: the fastest on a CPU, and what
-        "auto" does there from 1000 samples on (fewer do not pay for loading numba). "active_set"
-        does only the second part, from zero, or from the codes of ``warm_start_from``, and "auto"
-        where it fails. "cvxpy" is slow, for checks, and not for ``positive``.
+        "auto" does there from 262144 numbers in the codes on, such as 525 samples of 500 atoms
+        (fewer do not pay for loading numba). "active_set" does only the second part, from zero,
+        or from the codes of ``warm_start_from``, and "auto" where it fails. "cvxpy" is slow, for
+        checks.
     tol : float, default=1e-6
         Tolerance on the duality gap relative to the objective at zero, evaluated in float64.
         Codes in float32 cannot be held below about 1e-7.
@@ -131,7 +111,7 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "dictionary": ["array-like", None],
+        **BaseCoder._parameter_constraints,
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "solver": [StrOptions(set(SOLVERS))],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -140,7 +120,6 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         "positive": ["boolean"],
         "atom_weights": ["array-like", None],
         "warm_start_from": [HasMethods(["fit", "predict"]), None],
-        "device": [str, torch.device],
     }
 
     def __init__(
@@ -167,58 +146,6 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.atom_weights = atom_weights
         self.warm_start_from = warm_start_from
         self.device = device
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> LassoCoder:
-        """Check parameters and store the dictionary.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations: they set the dtype of the dictionary.
-        y : array-like of shape (n_samples, n_components), default=None
-            True codes, to estimate the dictionary from; ignored if there is one, so that y may
-            be the labels of a classifier that follows in a Pipeline.
-
-        Returns
-        -------
-        self : estimator
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If an input or a parameter is not valid.
-        NotFittedError
-            If warm_start_from is not fitted.
-        """
-        if self.positive and self.solver == "cvxpy":
-            raise ValueError(
-                "solver='cvxpy' has no positive=True. Use solver='auto', which certifies what it "
-                "returns."
-            )
-        with all_or_nothing(self):
-            refuse_complex(X, "X")
-            dtypes, given = float_dtypes(X), self._given_dictionary()
-            if given is not None:
-                X = validate_data(self, X, dtype=dtypes)
-            else:
-                check_codes(y)
-                X, y = validate_data(self, X, y, dtype=dtypes, multi_output=True, y_numeric=True)
-                check_numeric(y)
-            device = resolve_device(self.device, X)
-            b = to_tensor(X, dtype=None, device=device)
-            if given is not None:
-                D = check_dictionary(given, b.shape[1], b.dtype, device)
-            else:
-                codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
-                D = check_magnitude(estimate_dictionary(b, codes, None))
-            if self.atom_weights is not None:
-                check_atom_weights(self.atom_weights, len(D), D)
-            self._y_was_1d = given is None and y.ndim == 1
-            self.dictionary_ = from_tensor(D.clone(), X)
-            self.n_iter_ = 1
-        return self
 
     def solve(self, X: Any, alpha: Any = None) -> LassoCodes:
         """Return codes with their certificate, per sample.
@@ -307,7 +234,7 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ConvergenceWarning
             If samples miss the tolerance.
         """
-        X, b, A = self._observe(X, "path")[1:]
+        X, b, A = self._problem(X, "path")
         n_alphas = alphas.numel() if isinstance(alphas, Tensor) else np.size(alphas)
         given = check_alpha(alphas, n_alphas, b.device)
         ordered = given.sort(descending=True).values
@@ -321,30 +248,6 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             start = found.x
         whole = (torch.stack(part) for part in zip(*parts, strict=True))
         return LassoPath(as_kind(ordered, X), *(as_kind(part, X) for part in whole))
-
-    def inverse_transform(self, X: Any) -> Any:
-        """Return the signals of codes, ``X @ dictionary_``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_components) or (n_samples,)
-            Codes.
-
-        Returns
-        -------
-        array of shape (n_samples, n_features)
-            Signals.
-        """
-        check_is_fitted(self)
-        refuse_complex(X, "X")
-        check_same_namespace(X, self, attribute="dictionary_", method="inverse_transform")
-        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
-        device = resolve_device(self.device, codes)
-        z = to_tensor(codes, dtype=None, device=device)
-        A = Dense(to_tensor(self.dictionary_, dtype=z.dtype, device=device))
-        z = z[:, None] if z.ndim == 1 else z
-        check_codes_match(z, A)
-        return from_tensor(A(z), codes)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, alpha: Any = None) -> float:
         """Return R^2 of the codes, or minus the mean objective where there is no y.
@@ -368,31 +271,17 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         (checked, b, A), found = self._certified(X, alpha, "score")
         if y is not None:
             return r2_score(y, self._ravel(found.codes), sample_weight=sample_weight)
-        weight = torch.ones(len(b), dtype=torch.float64, device=b.device)
-        if sample_weight is not None:
-            given = _check_sample_weight(sample_weight, checked, ensure_non_negative=True)
-            weight = to_tensor(given, dtype=torch.float64, device=b.device)
         obs = Observation(b.double(), A)
         alphas = self._alphas(alpha, b)
         alphas = alphas * alpha_max(obs, positive=self.positive) if self.alpha_relative else alphas
         codes = to_tensor(found.codes, dtype=torch.float64, device=b.device)
         value = lasso_value(self._units(A.D).enter(codes), obs, alphas)
-        return -float((weight * value).sum() / weight.sum())
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "dictionary_")
+        return -weighted_mean(value, sample_weight, checked)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.array_api_support = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.target_tags.required = self.dictionary is None and self.warm_start_from is None
-        tags.target_tags.multi_output = True
         return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.dictionary_.shape[0]
 
     def _given_dictionary(self) -> Any:
         if self.warm_start_from is None:
@@ -416,16 +305,17 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             )
         return self.dictionary
 
-    def _observe(self, X: Any, method: str) -> tuple[Any, Any, Tensor, Dense]:
-        """Return X as given and validated, as a tensor, and the operator with weighted atoms."""
-        check_is_fitted(self)
-        refuse_complex(X, "X")
-        check_same_namespace(X, self, attribute="dictionary_", method=method)
-        checked = validate_data(self, X, reset=False, dtype=float_dtypes(X))
-        b = to_tensor(checked, dtype=None, device=resolve_device(self.device, checked))
-        D = to_tensor(self.dictionary_, dtype=torch.float64, device=b.device)
+    def _check_fit(self, D: Tensor) -> None:
+        if self.atom_weights is not None:
+            check_atom_weights(self.atom_weights, len(D), D)
+        self.n_iter_ = 1
+
+    def _problem(self, X: Any, method: str) -> tuple[Any, Tensor, Dense]:
+        """Return X validated, as a tensor, and the operator with weighted atoms."""
+        checked, b = self._observe(X, method)
+        D = self._tensor_dictionary(torch.float64, b.device)
         units = self._units(D)
-        return X, checked, b, Dense(D if units.atoms is None else D / units.atoms[:, None])
+        return checked, b, Dense(D if units.atoms is None else D / units.atoms[:, None])
 
     def _units(self, D: Tensor) -> Units:
         """Return the units in which all atoms have weight one."""
@@ -437,9 +327,9 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return check_alpha(self.alpha if alpha is None else alpha, len(b), b.device)
 
     def _certified(self, X: Any, alpha: Any, method: str) -> tuple[tuple, LassoCodes]:
-        given, checked, b, A = self._observe(X, method)
+        checked, b, A = self._problem(X, method)
         units = self._units(A.D)
-        found = self._run(b, A, self._alphas(alpha, b), lambda rows: self._start(given, rows, A))
+        found = self._run(b, A, self._alphas(alpha, b), lambda rows: self._start(X, rows, A))
         found = found._replace(x=units.leave(found.x))
         return (checked, b, A), LassoCodes(*(as_kind(part, checked) for part in found))
 
@@ -460,6 +350,3 @@ class LassoCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         codes = self.warm_start_from.predict(some)
         z = to_tensor(codes, dtype=torch.float64, device=A.D.device)
         return self._units(A.D).enter(z.reshape(len(z), -1))
-
-    def _ravel(self, codes: Any) -> Any:
-        return codes[:, 0] if self._y_was_1d else codes

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._validation import float_dtypes, to_tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
+from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.reference import (
     ADMM,
     Method,
@@ -23,11 +24,11 @@ from sklearn_unroll.reference import (
     cvxpy_lasso,
     minimize,
 )
-from sklearn_unroll.reference.coordinate import MAX_ATOMS, compiled_available
+from sklearn_unroll.reference.coordinate import MAX_ATOMS
 
 SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy")
 _PASSES = 200  # of coordinate descent, before the active set takes over
-_COMPILED_FROM = 1000  # samples, for which "auto" loads numba
+_COMPILED_FROM = 2**18  # numbers in the codes, for which "auto" loads numba (0.4 s)
 _ROWS = 8192  # samples solved at a time on the CPU: what is in float64 stays small
 
 
@@ -106,8 +107,8 @@ def solve_live(
             first_order=solver == "auto",
         )  # fmt: skip
     if solver == "cvxpy":
-        x = cvxpy_lasso(obs, alpha)
-        gap = duality_gap(x, obs, alpha)
+        x = cvxpy_lasso(obs, alpha, positive=positive)
+        gap = duality_gap(x, obs, alpha, positive=positive)
         return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= tol)
     method: Method
     if solver == "admm":
@@ -119,8 +120,9 @@ def solve_live(
     return minimize(method, obs, tol=tol, max_iter=max_iter)
 
 
-def _can_be_compiled(b: Tensor, A: Dense) -> bool:
-    return b.device.type == "cpu" and A.n_components <= MAX_ATOMS and compiled_available()
+def _should_be_compiled(b: Tensor, A: Dense) -> bool:
+    pays = len(b) * A.n_components >= _COMPILED_FROM and A.n_components <= MAX_ATOMS
+    return pays and b.device.type == "cpu" and compiled_available()
 
 
 def solve_chunks(
@@ -136,7 +138,7 @@ def solve_chunks(
     max_iter: int,
 ) -> Solution:
     """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
-    if solver == "auto" and len(b) >= _COMPILED_FROM and _can_be_compiled(b, A):
+    if solver == "auto" and _should_be_compiled(b, A):
         solver = "coordinate_descent"
     exact = b.dtype == torch.float64
     # Rounding the codes takes some of the tolerance.

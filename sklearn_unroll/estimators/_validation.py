@@ -225,20 +225,26 @@ def check_codes_match(y: Tensor, A: Operator) -> None:
         )
 
 
-def check_alpha(alpha: Any, n_samples: int, device: torch.device) -> Tensor:
-    """Return the weights of samples, of shape (n_samples,); raise for anything else."""
-    if hasattr(alpha, "__len__") and not isinstance(alpha, Tensor):
-        alpha = check_array(
-            alpha, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name="alpha"
+def check_per_sample(name: str, given: Any, n_samples: int) -> Tensor:
+    """Return one number, or one for each sample, as a tensor in float64 that broadcasts."""
+    if hasattr(given, "__len__") and not isinstance(given, Tensor):
+        given = check_array(
+            given, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name
         )
-    tensor = torch.as_tensor(alpha, dtype=torch.float64)
+    tensor = torch.as_tensor(given, dtype=torch.float64)
     if tensor.ndim == 2 and tensor.shape == (n_samples, 1):
         tensor = tensor[:, 0]
     if tensor.shape not in ((), (1,), (n_samples,)):
         raise ValueError(
-            f"alpha must be one number, or one per sample of shape ({n_samples},); got shape "
+            f"{name} must be one number, or one per sample of shape ({n_samples},); got shape "
             f"{tuple(tensor.shape)}."
         )
+    return tensor
+
+
+def check_alpha(alpha: Any, n_samples: int, device: torch.device) -> Tensor:
+    """Return the weights of samples, of shape (n_samples,); raise for anything else."""
+    tensor = check_per_sample("alpha", alpha, n_samples)
     if not bool(((tensor > 0) & torch.isfinite(tensor)).all()):
         raise ValueError(
             f"alpha must be positive and finite; got values from {float(tensor.min())} to "

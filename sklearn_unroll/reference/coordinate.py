@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, duality_gap
+from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.reference._checks import check_observation, check_positive
 from sklearn_unroll.reference.solver import Solution
 
@@ -19,11 +17,6 @@ __all__ = ["coordinate_descent"]
 
 MAX_ATOMS = 2**12  # the Gram matrix is stored, and a working copy of it for each thread
 _ROWS = 512  # rows of a thread at a time
-
-
-def compiled_available() -> bool:
-    """Return whether numba is installed."""
-    return find_spec("numba") is not None
 
 
 def _descend(G, q, energy, X, passes, alpha, tol, max_passes, positive):
@@ -154,18 +147,6 @@ def _descend(G, q, energy, X, passes, alpha, tol, max_passes, positive):
             X[s, members[a]] = x[a]
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> Callable:
-    """Return the loop as machine code, from numba's cache on disk where there is one."""
-    import numba
-
-    options = {"fastmath": True, "nogil": True}
-    try:
-        return numba.njit(cache=True, **options)(_descend)
-    except RuntimeError:  # no place to write to
-        return numba.njit(**options)(_descend)
-
-
 @torch.no_grad()
 def coordinate_descent(
     obs: Observation,
@@ -242,7 +223,7 @@ def coordinate_descent(
     if x0 is not None:
         x.copy_(x0.relu() if positive else x0)
     gap, passes = x.new_empty(len(b)), torch.zeros(len(b), dtype=torch.long)
-    gram, descend, codes = (D @ D.T).numpy(), _compiled(), x.numpy()
+    gram, descend, codes = (D @ D.T).numpy(), compiled(_descend), x.numpy()
 
     def run(first: int) -> None:
         rows = slice(first, first + _ROWS)

@@ -11,7 +11,7 @@ from sklearn_unroll.reference._checks import check_observation, check_positive
 __all__ = ["cvxpy_lasso"]
 
 
-def cvxpy_lasso(obs: Observation, alpha: Tensor | float) -> Tensor:
+def cvxpy_lasso(obs: Observation, alpha: Tensor | float, *, positive: bool = False) -> Tensor:
     """Minimise ``0.5 ||A x - b||^2 + alpha ||x||_1`` per sample with cvxpy.
 
     Shares no code with the other solvers; slow, meant for tests and small problems.
@@ -22,6 +22,8 @@ def cvxpy_lasso(obs: Observation, alpha: Tensor | float) -> Tensor:
         Data ``b`` of shape (n_samples, n_features) and a dense operator.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
+    positive : bool, default=False
+        Constrain codes to be nonnegative.
 
     Returns
     -------
@@ -51,9 +53,10 @@ def cvxpy_lasso(obs: Observation, alpha: Tensor | float) -> Tensor:
     for i, weight in enumerate(alphas):
         one = obs.take(slice(i, i + 1))
         A = one.A.D.reshape(one.A.n_components, one.A.n_features).T.double().cpu().numpy()
-        x = cp.Variable(A.shape[1])
+        x = cp.Variable(A.shape[1], nonneg=positive)
         residual = A @ x - one.b[0].double().cpu().numpy()
-        problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(residual) + weight * cp.norm1(x)))
+        size = cp.sum(x) if positive else cp.norm1(x)
+        problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(residual) + weight * size))
         problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-12, tol_feas=1e-12)
         if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
             raise RuntimeError(f"cvxpy ended with status {problem.status!r} on sample {i}.")

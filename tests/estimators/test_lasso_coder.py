@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from sklearn.base import clone
 from sklearn.decomposition import MiniBatchDictionaryLearning, SparseCoder
@@ -17,6 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Lasso, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_unroll import LassoCoder, LISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
@@ -95,7 +97,7 @@ def test_nonnegative_codes_agree_with_scikit_learn(data):
     A = data.dictionary.T
     lasso = Lasso(0.1 / len(A), fit_intercept=False, positive=True, tol=1e-14, max_iter=100_000)
     expected = np.array([lasso.fit(A, x).coef_ for x in data.X])
-    for solver in SOLVERS[:-1]:
+    for solver in SOLVERS:
         coder = LassoCoder(data.dictionary, 0.1, positive=True, tol=1e-9, solver=solver)
         codes = coder.fit_transform(data.X)
         assert (codes >= 0).all()
@@ -281,6 +283,34 @@ def test_many_samples_in_chunks_equal_few(data, monkeypatch):
         np.testing.assert_allclose(c.transform(list(data.X), alpha), codes, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_and_dtype_do_not_depend_on_jobs(data, dtype):
+    X, alpha = data.X.astype(dtype), np.linspace(0.01, 0.5, 60)
+    coder = LassoCoder(data.dictionary, tol=1e-6).fit(X)
+    blocks = np.array_split(np.arange(60), 4)
+    parts = {
+        n_jobs: Parallel(n_jobs)(delayed(coder.solve)(X[i], alpha[i]) for i in blocks)
+        for n_jobs in (1, 2)
+    }
+    for one, two in zip(parts[1], parts[2], strict=True):
+        assert [a.dtype for a in one] == [a.dtype for a in two]
+        np.testing.assert_allclose(one.codes, two.codes, atol=1e-3)
+    codes = np.vstack([part.codes for part in parts[2]])
+    assert codes.dtype == dtype
+    np.testing.assert_allclose(codes, coder.transform(X, alpha), atol=1e-3)
+
+
+def test_alpha_is_routed_through_a_pipeline(data):
+    alpha, labels = np.linspace(0.01, 0.5, 60), (data.X[:, 0] > 0).astype(int)
+    with sklearn.config_context(enable_metadata_routing=True):
+        coder = LassoCoder(data.dictionary).set_transform_request(alpha=True)
+        pipe = make_pipeline(coder, LogisticRegression()).fit(data.X, labels, alpha=alpha)
+        found = pipe.decision_function(data.X, alpha=alpha)
+    codes = coder.fit(data.X).transform(data.X, alpha)
+    again = LogisticRegression().fit(codes, labels)
+    np.testing.assert_allclose(found, again.decision_function(codes))
+
+
 @pytest.mark.parametrize("numba", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_many_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype):
@@ -293,8 +323,10 @@ def test_many_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, 
         pytest.importorskip("numba")
     else:
         monkeypatch.setattr(module, "compiled_available", lambda: False)
-    many = make_sparse_recovery(1100, 20, 40, sparsity=3, snr_db=20, random_state=1, dtype=dtype)
-    coder = LassoCoder(many.dictionary, 0.01, alpha_relative=True).fit(many.X)
+    many = make_sparse_recovery(6600, 20, 40, sparsity=3, snr_db=20, random_state=1, dtype=dtype)
+    coder = LassoCoder(many.dictionary, 0.1, alpha_relative=True).fit(many.X)
+    assert coder.solve(many.X[:6500]).converged.all()
+    assert not calls
     assert coder.solve(many.X).converged.all()
     assert bool(calls) == numba
 
@@ -377,7 +409,6 @@ def test_a_wrong_alpha_is_told(data, alpha, message):
         ({"max_iter": 0}, "max_iter"),
         ({"atom_weights": np.ones(3)}, r"shape \(40,\)"),
         ({"atom_weights": np.zeros(40)}, "atom_weights must be positive"),
-        ({"solver": "cvxpy", "positive": True}, "auto"),
         ({"dictionary": np.zeros((20, 40))}, "transposed"),
         ({"dictionary": np.zeros((40, 20))}, "zero atom"),
         ({"dictionary": np.full((40, 20), np.nan)}, "NaN"),

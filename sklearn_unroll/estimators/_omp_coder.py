@@ -1,0 +1,254 @@
+"""Greedy codes that end at a residual, as a scikit-learn transformer."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import Interval
+from torch import Tensor
+
+from sklearn_unroll.estimators._coder import BaseCoder, weighted_mean
+from sklearn_unroll.estimators._validation import as_kind, check_per_sample, to_tensor
+from sklearn_unroll.functional import Dense, Observation, Pursuit, orthogonal_matching_pursuit
+
+__all__ = ["OMPCoder", "OMPCodes"]
+
+
+class OMPCodes(NamedTuple):
+    """What :meth:`OMPCoder.solve` found, per sample, as arrays of the kind of X.
+
+    Parameters
+    ----------
+    codes : array of shape (n_samples, n_components)
+        Codes, with the float dtype of X.
+    residual : array of shape (n_samples,)
+        Squared norms of ``X - codes @ dictionary``, with the float dtype of X.
+    n_nonzero : array of shape (n_samples,)
+        Atoms in use.
+    converged : array of shape (n_samples,)
+        Whether the residual is at most the tolerance or, without one, the atoms are as many as
+        asked for; also true where nothing but rounding is left of the residual.
+    """
+
+    codes: Any
+    residual: Any
+    n_nonzero: Any
+    converged: Any
+
+
+class OMPCoder(BaseCoder):
+    """Sparse codes by orthogonal matching pursuit, every sample down to its noise.
+
+    Adds the atom that the residual correlates with most, solves for all codes, and so on, for a
+    whole batch at once, until the residual of a sample is at most its tolerance or the sample
+    has its atoms. Takes the place of :class:`~sklearn.decomposition.SparseCoder` with
+    ``transform_algorithm="omp"``, which knows no tolerance. Where few atoms are active and the
+    energy of the noise is known, it is what a learned network has to beat. Nothing is learned in
+    ``fit``.
+
+    Parameters
+    ----------
+    dictionary : array-like of shape (n_components, n_features), default=None
+        Rows are atoms, of any norm, ``X ~ codes @ dictionary``. None estimates one from the
+        pairs of ``fit``.
+    n_nonzero_coefs : int, default=None
+        Most atoms of a sample. None is a tenth of the number of features (at least one) where
+        tol is None too, else as many as there are features.
+    tol : float, default=None
+        Largest squared norm of a residual, as in
+        :class:`~sklearn.linear_model.OrthogonalMatchingPursuit`: the energy of the noise of a
+        sample, ``n_features`` times its variance, or a little less. One per sample may be given
+        to ``solve``, ``transform``, ``predict`` and ``score``. None is for exactly
+        n_nonzero_coefs atoms.
+    device : str or torch.device, default="auto"
+        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
+
+    Attributes
+    ----------
+    dictionary_ : array of shape (n_components, n_features)
+        The dictionary in use.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where X had names.
+
+    See Also
+    --------
+    LassoCoder : The convex problem, to a certificate.
+    sklearn_unroll.functional.orthogonal_matching_pursuit : The same for tensors.
+
+    Notes
+    -----
+    Both limits hold if both are given; scikit-learn ignores n_nonzero_coefs then. Samples that
+    miss the tolerance, or the number of atoms because no independent one is left, are counted in
+    a ConvergenceWarning, and :meth:`solve` says which they are. The score with codes y is R^2;
+    without y it is minus the mean squared norm of the residuals.
+
+    Examples
+    --------
+    >>> from sklearn_unroll import OMPCoder
+    >>> from sklearn_unroll.datasets import make_sparse_recovery
+    >>> data = make_sparse_recovery(100, 50, 80, sparsity=4, snr_db=30, random_state=0)
+    >>> coder = OMPCoder(data.dictionary).fit(data.X)
+    >>> found = coder.solve(data.X, tol=0.8 * 50 * data.noise_std**2)
+    >>> bool(found.converged.all()), float(found.n_nonzero.mean())
+    (True, 5.33)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseCoder._parameter_constraints,
+        "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        dictionary: Any = None,
+        n_nonzero_coefs: int | None = None,
+        tol: float | None = None,
+        *,
+        device: str | torch.device = "auto",
+    ) -> None:
+        self.dictionary = dictionary
+        self.n_nonzero_coefs = n_nonzero_coefs
+        self.tol = tol
+        self.device = device
+
+    def solve(self, X: Any, tol: Any = None) -> OMPCodes:
+        """Return codes with their residuals, per sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        tol : float or array-like of shape (n_samples,), default=None
+            Largest squared norms of residuals; the estimator's own by default.
+
+        Returns
+        -------
+        OMPCodes
+            Codes, residuals, numbers of atoms and flags.
+
+        Raises
+        ------
+        ValueError
+            If X or tol is not valid.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If samples miss the tolerance, or the number of atoms.
+        """
+        return self._pursue(X, tol, "solve")[1]
+
+    def transform(self, X: Any, tol: Any = None) -> Any:
+        """Return the codes of observations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        tol : float or array-like of shape (n_samples,), default=None
+            As in ``solve``.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components)
+            Codes, with the kind, device and float dtype of X.
+        """
+        return self._pursue(X, tol, "transform")[1].codes
+
+    def predict(self, X: Any, tol: Any = None) -> Any:
+        """Return the codes of observations, as ``transform`` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        tol : float or array-like of shape (n_samples,), default=None
+            As in ``solve``.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components) or (n_samples,)
+            Codes; one-dimensional where the dictionary was estimated from such y.
+        """
+        return self._ravel(self._pursue(X, tol, "predict")[1].codes)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None, tol: Any = None) -> float:
+        """Return R^2 of the codes, or minus the mean squared residual where there is no y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        y : array-like of shape (n_samples, n_components), default=None
+            True codes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        tol : float or array-like of shape (n_samples,), default=None
+            As in ``solve``.
+
+        Returns
+        -------
+        float
+            Greater is better.
+        """
+        (checked, b), found = self._pursue(X, tol, "score")
+        if y is not None:
+            return r2_score(y, self._ravel(found.codes), sample_weight=sample_weight)
+        residual = to_tensor(found.residual, dtype=torch.float64, device=b.device)
+        return -weighted_mean(residual, sample_weight, checked)
+
+    def _pursue(self, X: Any, tol: Any, method: str) -> tuple[tuple, OMPCodes]:
+        checked, b = self._observe(X, method)
+        limit = self.tol if tol is None else check_tol(tol, len(b))
+        most = self.n_nonzero_coefs
+        if most is None:
+            most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
+        obs = Observation(b, Dense(self._tensor_dictionary(b.dtype, b.device)))
+        found = orthogonal_matching_pursuit(obs, most, limit)
+        warn_if_not_reached(found, limit, most)
+        return (checked, b), OMPCodes(
+            *(as_kind(part, checked)
+              for part in (found.x, found.residual, found.n_nonzero, found.converged))
+        )  # fmt: skip
+
+
+def check_tol(tol: Any, n_samples: int) -> Tensor:
+    """Return the tolerances of samples, of shape (n_samples,); raise for anything else."""
+    tensor = check_per_sample("tol", tol, n_samples)
+    if not bool(((tensor >= 0) & torch.isfinite(tensor)).all()):
+        raise ValueError(
+            f"tol must be finite and not negative; got values from {float(tensor.min())} to "
+            f"{float(tensor.max())}. It is the squared norm of a residual."
+        )
+    return tensor.expand(n_samples)
+
+
+def warn_if_not_reached(found: Pursuit, tol: Any, n_nonzero_coefs: int) -> None:
+    """Say how many samples are above the tolerance, or have too few atoms."""
+    missed = ~found.converged
+    left = int(missed.sum())
+    if not left:
+        return
+    dependent = int((missed & (found.n_nonzero < n_nonzero_coefs)).sum())
+    if tol is None:
+        what = f"got n_nonzero_coefs={n_nonzero_coefs} atoms"
+    else:
+        what = (
+            f"reached their tol, the largest squared norm of a residual is "
+            f"{float(found.residual[missed].max()):.2g}, with at most {n_nonzero_coefs} atoms"
+        )
+    warnings.warn(
+        f"{left} of {len(found.x)} samples have not {what}; for {dependent} of them no linearly "
+        f"independent atom was left that the residual correlates with. Their codes are the best "
+        f"found. Raise tol, or check the dictionary.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
