@@ -19,6 +19,7 @@ from benchmarks import (
     plot,
     prediction_floor,
     recovery_frontier,
+    robust_training,
     run,
     training_time,
 )
@@ -205,6 +206,16 @@ def test_bfloat16_says_what_it_costs(tmp_path):
     full, half, mixed = table["nmse_db"]
     assert full < mixed + 3 < half + 6
     assert (table["times_faster"] > 0).all()
+
+
+def test_robust_training_has_every_network_on_both_problems(tmp_path):
+    table = pd.read_csv(robust_training.main(["--quick", "--output", str(tmp_path)]))
+    assert table.groupby("problem").size().to_dict() == {"gaussian 30x60": 13, "tiles 8x8": 13}
+    assert (table["noise_30"] > table["noise_1"]).all()
+    from_ista = table["network"].str.endswith("from ISTA")
+    assert (
+        table[from_ista]["clean"].max() < table[~from_ista].groupby("problem")["clean"].min().max()
+    )
 
 
 def test_training_time_counts_steps(tmp_path):

@@ -214,7 +214,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
                 f"{type(objective).__name__} of its trainer does not use y. Use one that does, "
                 f"such as Trainer('supervised')."
             )
-        if not objective.requires_y and self._knows_operator(dictionaries):
+        if not trainer.requires_y(objective) and self._knows_operator(dictionaries):
             y = None  # labels of a later step of a Pipeline, say: nothing here needs them
         return trainer, self._prepare(
             X, y, sample_weight, dictionaries, reset=reset, keep_dictionary=keep_dictionary

@@ -6,7 +6,7 @@ Classes are abstract or final: a variant is made of other parts, never by subcla
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from sklearn_unroll.functional import Observation
 
-__all__ = ["Unrolled", "UnrolledLayer"]
+__all__ = ["Perturb", "Unrolled", "UnrolledLayer"]
+
+# Maps (number of layers so far, iterate, data and operator) to another iterate.
+Perturb = Callable[[int, Tensor, Observation], Tensor]
 
 
 class UnrolledLayer(nn.Module, ABC):
@@ -71,6 +74,23 @@ class UnrolledLayer(nn.Module, ABC):
             The iterate.
         """
 
+    def with_iterate(self, state: Any, x: Tensor) -> Any:
+        """Return a state with another iterate, for perturbations; by default in its field x.
+
+        Parameters
+        ----------
+        state : NamedTuple of Tensor
+            Any state of this layer.
+        x : Tensor of shape (n_samples, n_components)
+            What ``readout`` is to return.
+
+        Returns
+        -------
+        NamedTuple of Tensor
+            The state, else unchanged.
+        """
+        return state._replace(x=x)
+
     def project_(self) -> None:
         """Move the parameters to the nearest admissible ones, in place; default: none to move.
 
@@ -120,7 +140,13 @@ class Unrolled(nn.Module):
         """Number of layers."""
         return len(self.layers)
 
-    def stream(self, obs: Observation, depth: int | None = None) -> Iterator[Tensor]:
+    def stream(
+        self,
+        obs: Observation,
+        depth: int | None = None,
+        perturb: Perturb | None = None,
+        cut: int | None = None,
+    ) -> Iterator[Tensor]:
         """Yield ``x_0 .. x_depth`` one by one, keeping none.
 
         Without gradients an iterate is valid until the next one is asked for.
@@ -131,21 +157,42 @@ class Unrolled(nn.Module):
             Data and operator.
         depth : int, default=None
             Number of layers to run, from 0 to ``self.depth`` (the default).
+        perturb : callable, default=None
+            Maps (number, iterate, observation) to what the next layer sees in place of the
+            iterate after that number of layers, from 0 on: a new tensor, as layers may
+            overwrite it. Not asked after the last.
+        cut : int, default=None
+            Number of layers after each of which to go on without the graph so far.
 
         Yields
         ------
         Tensor of shape (n_samples, n_components)
-            The iterate before the first layer, then after each.
+            The iterate before the first layer, then after each, as the next layer sees it.
         """
         layers = self.layers[: self._check_depth(depth)]
-        state = self.layers[0].init(obs)
+        state = self._perturbed(self.layers[0].init(obs), 0, obs, perturb if layers else None)
         yield self.layers[0].readout(state)
-        for layer in layers:
+        for number, layer in enumerate(layers, 1):
             state = layer(state, obs)
+            state = self._perturbed(state, number, obs, perturb if number < len(layers) else None)
             yield layer.readout(state)
+            if cut is not None and number % cut == 0:
+                state = _detached(state)
+
+    def _perturbed(
+        self, state: Any, number: int, obs: Observation, perturb: Perturb | None
+    ) -> Any:
+        if perturb is None:
+            return state
+        layer = self.layers[max(number - 1, 0)]
+        return layer.with_iterate(state, perturb(number, layer.readout(state), obs))
 
     def segments(
-        self, obs: Observation, length: int, depth: int | None = None
+        self,
+        obs: Observation,
+        length: int,
+        depth: int | None = None,
+        perturb: Perturb | None = None,
     ) -> Iterator[list[Tensor]]:
         """Yield the iterates of ``length`` layers at a time, cut from the graph of those before.
 
@@ -159,23 +206,26 @@ class Unrolled(nn.Module):
             Number of layers in a segment; the last one may be shorter.
         depth : int, default=None
             Number of layers to run, all by default.
+        perturb : callable, default=None
+            As for ``stream``.
 
         Yields
         ------
         list of Tensor of shape (n_samples, n_components)
             The iterate before the segment, then those after each of its layers.
         """
-        layers = self.layers[: self._check_depth(depth)]
-        state = self.layers[0].init(obs)
-        for first in range(0, max(len(layers), 1), length):
-            iterates = [self.layers[0].readout(state)]
-            for layer in layers[first : first + length]:
-                state = layer(state, obs)
-                iterates.append(layer.readout(state))
+        iterates = []
+        for x in self.stream(obs, depth, perturb, cut=length):
+            iterates.append(x)
+            if len(iterates) > length:
+                yield iterates
+                iterates = [x.detach()]
+        if len(iterates) > 1 or depth == 0:
             yield iterates
-            state = _detached(state)
 
-    def iterates(self, obs: Observation, depth: int | None = None) -> list[Tensor]:
+    def iterates(
+        self, obs: Observation, depth: int | None = None, perturb: Perturb | None = None
+    ) -> list[Tensor]:
         """Return ``x_0 .. x_depth``: for objectives, constraints, plots and theory.
 
         Parameters
@@ -184,6 +234,8 @@ class Unrolled(nn.Module):
             Data and operator.
         depth : int, default=None
             Number of layers to run, all by default.
+        perturb : callable, default=None
+            As for ``stream``.
 
         Returns
         -------
@@ -191,8 +243,8 @@ class Unrolled(nn.Module):
             ``depth + 1`` iterates.
         """
         if torch.is_grad_enabled():
-            return list(self.stream(obs, depth))
-        return [x.clone() for x in self.stream(obs, depth)]
+            return list(self.stream(obs, depth, perturb))
+        return [x.clone() for x in self.stream(obs, depth, perturb)]
 
     def forward(self, obs: Observation, depth: int | None = None) -> Tensor:
         """Return the last iterate only; no other is kept.
@@ -212,6 +264,36 @@ class Unrolled(nn.Module):
         for x in self.stream(obs, depth):
             last = x
         return last
+
+    def over_depth(self, name: str) -> list[nn.Parameter]:
+        """Return a kind of parameter as a function of depth: its values, layer by layer.
+
+        Parameters
+        ----------
+        name : str
+            Name within a layer, ``"rule.tau"``, or the last part of it, ``"tau"``.
+
+        Returns
+        -------
+        list of Parameter
+            One for each layer that has it; a tied one as often as it is used.
+
+        Raises
+        ------
+        ValueError
+            If no parameter has this name, or several have.
+        """
+        layers = [dict(layer.named_parameters()) for layer in self.layers]
+        known = sorted({key for layer in layers for key in layer})
+        found = [key for key in known if key == name] or [
+            key for key in known if key.endswith(f".{name}")
+        ]
+        if len(found) != 1:
+            raise ValueError(
+                f"{name!r} names {len(found)} kinds of parameters of this network's layers; they "
+                f"have {known}."
+            )
+        return [layer[found[0]] for layer in layers if found[0] in layer]
 
     def new_parameters(self, depth: int) -> list[nn.Parameter]:
         """Return the parameters first used by layer ``depth``, for stage-wise training.

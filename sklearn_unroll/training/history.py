@@ -26,6 +26,10 @@ class Epoch(NamedTuple):
         Rate of the epoch.
     seconds : float
         Time since training began.
+    multipliers : tuple of float
+        Of the constraint, one per layer, or of several, one after the other; empty without.
+    excess : tuple of float
+        By how much each layer violated the constraint in the mean, where multipliers moved last.
     """
 
     stage: str
@@ -34,6 +38,8 @@ class Epoch(NamedTuple):
     monitor: float
     learning_rate: float
     seconds: float
+    multipliers: tuple[float, ...] = ()
+    excess: tuple[float, ...] = ()
 
 
 class History:
@@ -83,12 +89,18 @@ class History:
 
         Parameters
         ----------
-        name : {"stage", "epoch", "loss", "monitor", "learning_rate", "seconds"}
+        name : {"stage", "epoch", "loss", "monitor", "learning_rate", "seconds", \
+                "multipliers", "excess"}
             Which field.
 
         Returns
         -------
-        ndarray of shape (n_records,)
-            Its values.
+        ndarray of shape (n_records,) or (n_records, n_layers)
+            Its values; where the first of several layers were trained alone, and before the
+            first epoch, nan stands for layers without a multiplier.
         """
+        if name in ("multipliers", "excess"):
+            width = max((len(getattr(e, name)) for e in self.epochs), default=0)
+            rows = [getattr(e, name) for e in self.epochs]
+            return np.array([[*row, *[np.nan] * (width - len(row))] for row in rows])
         return np.array([getattr(e, name) for e in self.epochs])

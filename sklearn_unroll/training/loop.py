@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -16,9 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_unroll.functional import Observation
-from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.base import Perturb, Unrolled
+from sklearn_unroll.training.constraints import Constraint
+from sklearn_unroll.training.dual import Multipliers
 from sklearn_unroll.training.history import Epoch, History
 from sklearn_unroll.training.objectives import Objective
+from sklearn_unroll.training.perturbations import Perturbation
 from sklearn_unroll.training.schedules import Stage
 
 __all__ = ["DivergenceError", "LoopOptions", "Report", "Samples", "train"]
@@ -89,6 +92,8 @@ class LoopOptions(NamedTuple):
     betas: tuple[float, float]
     truncate: int | None
     penalty: Any
+    constraints: tuple[Constraint, ...]
+    perturbation: Perturbation | None
 
 
 def train(
@@ -110,7 +115,7 @@ def train(
             network.continue_(stage.depth)
         optimizer = make_optimizer(stage, options)
         decay = _rate_decay(optimizer, options)
-        best = evaluate(network, monitor, objective, stage.depth, options.penalty)
+        best = best_loss = evaluate(network, monitor, objective, stage.depth, options.penalty)
         check_finite(best, stage, 0, options)
         # Relative to where the stage begins, so that Adam's eps and the clipping mean the same
         # at -10 and at -70 dB. (A smaller eps instead would blow up rounding errors.)
@@ -118,19 +123,37 @@ def train(
         scale = mean_scale(objective, training) * first
         best_state = _snapshot(network)
         stale = 0
+        factor = 1 / first if options.loss == "relative" else scale / first
+        duals = [
+            Multipliers(constraint, stage.depth, training.weight, factor)
+            for constraint in options.constraints
+        ]
+        best += sum(dual.violation(network, monitor) for dual in duals)
         seconds = time.perf_counter() - start
-        history.epochs.append(Epoch(stage.name, 0, math.nan, best, options.learning_rate, seconds))
+        history.epochs.append(
+            Epoch(stage.name, 0, math.nan, best_loss, options.learning_rate, seconds)
+        )
         for epoch in range(1, options.max_epochs + 1):
             report.epoch_begins()
             rate = max(group["lr"] for group in optimizer.param_groups)
             loss = first * run_epoch(
-                network, training, objective, stage, optimizer, options, generator, scale
+                network, training, objective, stage, optimizer, options, generator, scale, duals
             )
             check_finite(loss + largest_parameter(network), stage, epoch, options)
             value = evaluate(network, monitor, objective, stage.depth, options.penalty)
             check_finite(value, stage, epoch, options)
-            seconds = time.perf_counter() - start
-            history.epochs.append(Epoch(stage.name, epoch, loss, value, rate, seconds))
+            record = Epoch(stage.name, epoch, loss, value, rate, time.perf_counter() - start)
+            for dual in duals:
+                if dual.constraint.update == "epoch":
+                    perturb = perturb_with(options.perturbation, generator)
+                    dual.ascend(dual.mean_excess(network, training, perturb))
+                record = record._replace(
+                    multipliers=(*record.multipliers, *dual.values.tolist()),
+                    excess=(*record.excess, *dual.excess.tolist()),
+                )
+                # Of two states with one loss that is better which violates constraints less.
+                value += dual.violation(network, monitor)
+            history.epochs.append(record)
             decay(value)
             stale = 0 if value < best * (1 - options.tol) else stale + 1
             if value < best:
@@ -152,6 +175,7 @@ def run_epoch(
     options: LoopOptions,
     generator: torch.Generator,
     scale: float,
+    duals: Sequence[Multipliers] = (),
 ) -> float:
     """Take a step per minibatch, or segment of it, and return the mean loss over scale seen."""
     total = torch.zeros((), dtype=torch.float64, device=training.weight.device)
@@ -162,19 +186,26 @@ def run_epoch(
         parameter.requires_grad_(True)
     length = options.truncate or max(stage.depth, 1)
     n_segments = math.ceil(max(stage.depth, 1) / length)
+    perturb = perturb_with(options.perturbation, generator)
     for batch in _minibatches(training, options.batch_size, generator):
-        for iterates in network.segments(batch.obs, length, stage.depth):
+        for iterates in network.segments(batch.obs, length, stage.depth, perturb):
             # Mean weight one in every batch on average: the mean over the epoch is the full loss.
             loss = (batch.weight * _values(objective, iterates, batch)).mean() / scale
             if options.penalty is not None:
                 loss = loss + _penalty(options.penalty, network) / scale
-            gradients = torch.autograd.grad(_goal(loss, scale, options), moving, allow_unused=True)
+            goal = _goal(loss, scale, options)
+            for dual in duals:
+                goal = goal + dual.weigh(iterates, batch)
+            gradients = torch.autograd.grad(goal, moving, allow_unused=True)
             for parameter, gradient in zip(moving, gradients, strict=True):
                 parameter.grad = gradient
             if options.max_grad_norm is not None:
                 nn.utils.clip_grad_norm_(moving, options.max_grad_norm)
             optimizer.step()
             network.project_()
+            for dual in duals:
+                if dual.constraint.update == "batch":
+                    dual.ascend(dual.excess)
             total += loss.detach() * (len(batch) / n_segments)
     optimizer.zero_grad()
     for parameter in network.parameters():
@@ -229,6 +260,13 @@ def _goal(loss: Tensor, scale: float, options: LoopOptions) -> Tensor:
     if options.loss == "log":
         return loss.clamp_min(torch.finfo(loss.dtype).tiny).log()
     return loss if options.loss == "relative" else loss * scale
+
+
+def perturb_with(perturbation: Perturbation | None, generator: torch.Generator) -> Perturb | None:
+    """Return what disturbs iterates, bound to a source of randomness."""
+    if perturbation is None:
+        return None
+    return lambda number, x, obs: perturbation.perturb(number, x, obs, generator)
 
 
 def _penalty(penalty: Any, network: Unrolled) -> Tensor:

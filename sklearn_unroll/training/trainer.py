@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.training.constraints import Constraint
 from sklearn_unroll.training.history import History
 from sklearn_unroll.training.loop import (
     LoopOptions,
@@ -25,6 +27,7 @@ from sklearn_unroll.training.loop import (
     train,
 )
 from sklearn_unroll.training.objectives import OBJECTIVES, Objective
+from sklearn_unroll.training.perturbations import Perturbation
 from sklearn_unroll.training.schedules import SCHEDULES, Schedule
 
 __all__ = ["Trainer"]
@@ -80,6 +83,14 @@ class Trainer(BaseEstimator):
     penalty : object with ``value(network)``, default=None
         Added to the mean of the objective over the samples, a number that depends on the
         parameters.
+    constraint : Constraint, or list of them, default=None
+        What the layers should do on average, see :class:`~sklearn_unroll.training.Descent`. Its
+        multipliers start at zero and weigh against the loss relative to its scale (for pairs:
+        against the NMSE). The best epoch is then the one with the least sum of monitored loss
+        and mean violation over the layers.
+    perturbation : Perturbation, default=None
+        What disturbs the iterates between layers in training, see
+        :class:`~sklearn_unroll.training.LayerNoise`; never in ``predict``.
     early_stopping : bool or "auto", default="auto"
         Hold out ``validation_fraction`` of the samples to choose the best epoch on, and stop
         when it stalls. ``"auto"`` does so from 1000 samples on. Otherwise the best epoch is
@@ -118,6 +129,8 @@ class Trainer(BaseEstimator):
         "betas": [tuple, list],
         "truncate": [Interval(Integral, 1, None, closed="left"), None],
         "penalty": [HasMethods("value"), None],
+        "constraint": [Constraint, list, tuple, None],
+        "perturbation": [Perturbation, None],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -140,6 +153,8 @@ class Trainer(BaseEstimator):
         betas: tuple[float, float] = (0.9, 0.999),
         truncate: int | None = None,
         penalty: Any = None,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        perturbation: Perturbation | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
@@ -158,6 +173,8 @@ class Trainer(BaseEstimator):
         self.betas = betas
         self.truncate = truncate
         self.penalty = penalty
+        self.constraint = constraint
+        self.perturbation = perturbation
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -195,6 +212,21 @@ class Trainer(BaseEstimator):
         if "alpha" in objective.get_params() and objective.alpha is None:
             objective.set_params(alpha=alpha)
         return objective
+
+    def requires_y(self, objective: Objective) -> bool:
+        """Return whether training with an objective takes true codes.
+
+        Parameters
+        ----------
+        objective : Objective
+            What ``resolve_objective`` has returned.
+
+        Returns
+        -------
+        bool
+            Whether objective or constraint need them.
+        """
+        return objective.requires_y or any(part.requires_y for part in self._constraints())
 
     def run(
         self,
@@ -241,7 +273,10 @@ class Trainer(BaseEstimator):
             hold_out = int((samples.weight > 0).sum()) >= EARLY_STOPPING_FROM
         if hold_out:
             training, monitor = self._split(samples, generator)
-        options = self._options(patience=self.n_iter_no_change if hold_out else None)
+        constraints = tuple(
+            self._resolve_constraint(part, y is not None, alpha) for part in self._constraints()
+        )
+        options = self._options(self.n_iter_no_change if hold_out else None, constraints)
         return train(
             network, training, monitor, objective, stages, options, generator, report or Report()
         )
@@ -290,6 +325,10 @@ class Trainer(BaseEstimator):
         objective = self.resolve_objective(y is not None, alpha)
         stage = self._schedule().all_at_once(network)
         samples = _weighted(obs, y, sample_weight)
+        if self._constraints():
+            raise ValueError(
+                "A stream of batches has no multipliers: use fit, or a trainer without constraint."
+            )
         options = self._options(patience=None)
         optimizer = make_optimizer(stage, options)
         if optimizer_state is not None:
@@ -323,7 +362,41 @@ class Trainer(BaseEstimator):
         schedule._validate_params()
         return schedule
 
-    def _options(self, patience: int | None) -> LoopOptions:
+    def _constraints(self) -> list[Constraint]:
+        if self.constraint is None:
+            return []
+        given = (
+            self.constraint if isinstance(self.constraint, (list, tuple)) else [self.constraint]
+        )
+        for part in given:
+            if not isinstance(part, Constraint):
+                raise TypeError(
+                    f"constraint must be a Constraint, such as Descent(), or a list of them; got "
+                    f"{part!r}."
+                )
+        return list(given)
+
+    def _resolve_constraint(self, constraint: Constraint, has_y: bool, alpha: float) -> Constraint:
+        constraint = clone(constraint)
+        constraint._validate_params()
+        if constraint.requires_y and not has_y:
+            raise ValueError(
+                f"The constraint {constraint!r} needs y, the codes that layers are to approach, "
+                f"but the target y is None. Pass y, or use Descent(kind='gradient')."
+            )
+        if self.loss == "log" or self.truncate is not None:
+            raise ValueError(
+                f"A constraint is weighed against the loss itself, over all layers: use "
+                f"loss='relative' or 'mean' and truncate=None; got loss={self.loss!r}, "
+                f"truncate={self.truncate}."
+            )
+        if "alpha" in constraint.get_params() and constraint.alpha is None:
+            constraint.set_params(alpha=alpha)
+        return constraint
+
+    def _options(
+        self, patience: int | None, constraints: tuple[Constraint, ...] = ()
+    ) -> LoopOptions:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(
                 f"betas must be two numbers from 0 to 1, 1 excluded; got {self.betas!r}."
@@ -339,6 +412,8 @@ class Trainer(BaseEstimator):
             betas=tuple(self.betas),
             truncate=self.truncate,
             penalty=self.penalty,
+            constraints=constraints,
+            perturbation=self.perturbation,
             learning_rate=self.learning_rate,
             decay=self.decay,
             max_epochs=self.max_epochs,

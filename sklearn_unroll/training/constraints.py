@@ -1,0 +1,161 @@
+"""Constraints on what the layers do, met on average over the data by multipliers.
+
+The loop minimises ``loss + sum_l nu_l C_l`` in the network's parameters and ascends in the
+multipliers, ``nu_l <- max(0, nu_l + rate C_l)``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from sklearn_unroll.functional import Observation, lasso_value
+
+__all__ = ["Constraint", "Descent"]
+
+# Sizes below this share of the mean are as good as zero, and no size to be divided by.
+FLOOR = 1e-3
+
+
+class Constraint(BaseEstimator, ABC):
+    """What the layers should do on average; a stateless parameter object.
+
+    A subclass has the parameters ``dual_learning_rate`` and ``update``.
+    """
+
+    requires_y: ClassVar[bool] = False
+    dual_learning_rate: float
+    update: str
+    _parameter_constraints: ClassVar[dict] = {
+        "dual_learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "update": [StrOptions({"epoch", "batch"})],
+    }
+
+    @abstractmethod
+    def excess(self, iterates: list[Tensor], obs: Observation, y: Tensor | None) -> Tensor:
+        """Return by how much every layer violates the constraint, for every sample.
+
+        Parameters
+        ----------
+        iterates : list of Tensor of shape (n_samples, n_components)
+            ``x_0 .. x_depth``.
+        obs : Observation
+            Data and operator.
+        y : Tensor of shape (n_samples, n_components) or None
+            True codes, never None where ``requires_y``.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, depth)
+            The mean over the samples is to be at most zero, for every layer.
+        """
+
+
+class Descent(Constraint):
+    """Every layer descends on average: ``E[g(x_l)] <= (1 - epsilon) E[g(x_(l-1))]``.
+
+    Hadou, NaderiAlizadeh and Ribeiro 2024, "Robust stochastically-descending unrolled networks",
+    their constraints C-I (gradient) and C-II (distance).
+
+    Parameters
+    ----------
+    kind : {"distance", "gradient", "objective"}, default="distance"
+        What is to fall. ``"distance"``: ``||x - y||``, which needs pairs. ``"gradient"``: the
+        norm of ``A^T (A x - b)``, the gradient of the smooth part. ``"objective"``:
+        ``0.5 ||A x - b||^2 + alpha ||x||_1``, less its value at y where there are pairs, and
+        less nothing otherwise: then epsilon should be small, as it cannot fall to zero.
+    epsilon : float, default=0.05
+        Share by which a layer is to lower it, between 0 and 1.
+    form : {"ratio", "difference"}, default="ratio"
+        ``"ratio"``: the mean of ``g(x_l) / g(x_(l-1)) - (1 - epsilon)``, which knows no scale.
+        ``"difference"``: the mean of ``g(x_l) - (1 - epsilon) g(x_(l-1))``, as in the paper.
+    alpha : float, default=None
+        Weight of the l1 norm for ``"objective"``; None takes the estimator's.
+    dual_learning_rate : float, default=0.1
+        Step size of the multipliers: what counts is its product with the number of updates.
+    update : {"epoch", "batch"}, default="epoch"
+        Whether multipliers move once an epoch, by the excess over all training data, or after
+        every minibatch by that of the minibatch.
+
+    Examples
+    --------
+    >>> from sklearn_unroll import LISTARegressor, Trainer
+    >>> from sklearn_unroll.training import Descent, LayerNoise
+    >>> trainer = Trainer(constraint=Descent("distance"), perturbation=LayerNoise())
+    >>> model = LISTARegressor(trainer=trainer)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **Constraint._parameter_constraints,
+        "kind": [StrOptions({"distance", "gradient", "objective"})],
+        "epsilon": [Interval(Real, 0, 1, closed="neither")],
+        "form": [StrOptions({"ratio", "difference"})],
+        "alpha": [Interval(Real, 0, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        kind: str = "distance",
+        epsilon: float = 0.05,
+        form: str = "ratio",
+        alpha: float | None = None,
+        dual_learning_rate: float = 0.1,
+        update: str = "epoch",
+    ) -> None:
+        self.kind = kind
+        self.epsilon = epsilon
+        self.form = form
+        self.alpha = alpha
+        self.dual_learning_rate = dual_learning_rate
+        self.update = update
+
+    @property
+    def requires_y(self) -> bool:
+        """Whether true codes are needed."""
+        return self.kind == "distance"
+
+    def excess(self, iterates: list[Tensor], obs: Observation, y: Tensor | None) -> Tensor:
+        """Return ``ratio - (1 - epsilon)``, or the difference, layer by layer."""
+        sizes = torch.stack([self.size(x, obs, y) for x in iterates], 1)
+        before, after = sizes[:, :-1], sizes[:, 1:]
+        if self.form == "difference":
+            return after - (1 - self.epsilon) * before
+        # NOTE[DIFF]: the paper's code divides by any size. A sample whose true code is zero, as
+        # the lasso gives, then makes NaN, and one that has arrived outweighs all others.
+        floor = FLOOR * before.detach().mean(0).clamp_min(torch.finfo(sizes.dtype).tiny)
+        return after / torch.maximum(before, floor) - (1 - self.epsilon)
+
+    def size(self, x: Tensor, obs: Observation, y: Tensor | None) -> Tensor:
+        """Return what is to fall, for every sample.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_components)
+            An iterate.
+        obs : Observation
+            Data and operator.
+        y : Tensor of shape (n_samples, n_components) or None
+            True codes.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            Nonnegative sizes.
+        """
+        if self.kind == "distance":
+            return _norm(x - y)
+        if self.kind == "gradient":
+            return _norm(obs.A.adjoint(obs.A.residual(obs.b, x)))
+        value = lasso_value(x, obs, self.alpha)
+        return value if y is None else (value - lasso_value(y, obs, self.alpha)).clamp_min(0)
+
+
+def _norm(v: Tensor) -> Tensor:
+    """Return the norm of rows, whose gradient at zero is zero and not NaN."""
+    return v.square().sum(-1).clamp_min(torch.finfo(v.dtype).tiny).sqrt()
