@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_unroll.estimators._normal import (
+    SHRINKAGES,
+    draw_weights,
+    normal_generator,
+    normal_trainer,
+    sharpness_of,
+)
 from sklearn_unroll.estimators._start import (
     calibrate_on_pairs,
     check_support_selection,
@@ -16,8 +24,9 @@ from sklearn_unroll.estimators._start import (
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.functional import analytic_weight
-from sklearn_unroll.nn import Unrolled, lista
+from sklearn_unroll.nn import Unrolled, lista, smooth_lista
 from sklearn_unroll.nn.lista import WEIGHTS
+from sklearn_unroll.nn.normal import smooth_shrinkage
 from sklearn_unroll.training import EndToEnd, Trainer
 
 __all__ = ["LISTARegressor"]
@@ -41,7 +50,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         ``A = dictionary.T``). None estimates it from the pairs by ridge regression.
     alpha : float, default=0.1
         Weight of the l1 norm. It is the objective of a fit without y, and sets the first
-        thresholds of a fit with y.
+        thresholds of a fit with y; with ``start="normal"`` it is the threshold of all layers.
     n_layers : int, default=16
         Number of layers, the iterations of the untrained network.
     weights : {"coupled", "free", "adjoint"}, default="coupled"
@@ -57,11 +66,21 @@ class LISTARegressor(TrainedUnrolledRegressor):
         The largest entries pass unshrunk: ``min(first * k, second)`` percent of them in layer
         k; (1.2, 13.0) was published for 10 % support, (2.0, 100.0) has no cap that signals
         with many nonzeros could exceed. None shrinks all.
-    start : {"auto", "ista", "analytic"}, default="auto"
+    shrinkage : {"soft", "smooth"}, default="soft"
+        ``"smooth"`` has derivatives of every order, as optimisation guarantees need, and no
+        codes that are exactly zero; the untrained network is then not ISTA.
+    sharpness : float, default=1.0
+        Of the smooth shrinkage, see :func:`~sklearn_unroll.functional.smooth_soft`.
+    start : {"auto", "ista", "analytic", "random", "normal"}, default="auto"
         Where training starts: from ISTA, or from ALISTA's weight and thresholds that fit the
         pairs, which is a hundred times nearer where signals are truly sparse and the
         dictionary is incoherent. ``"auto"`` is ``"analytic"`` where supports are selected and
-        y is given, else ``"ista"``.
+        y is given, else ``"ista"``. ``"random"``: from weights of standard deviation 0.01, with
+        ISTA's thresholds: the layers then need not descend, see
+        :class:`~sklearn_unroll.training.Descent`. ``"normal"``: from standard normal numbers,
+        for free weights, with scales ``1 / sqrt(n)`` inside and thresholds alpha that are not
+        learned, the network whose training is analysed in [4]_ (there with ``shrinkage="smooth"``,
+        ``alpha=1`` and ``n_layers=6``).
     normalize : bool, default=False
         Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
         so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
@@ -81,8 +100,9 @@ class LISTARegressor(TrainedUnrolledRegressor):
         Where to compute. ``"auto"``: where X is, if it is a tensor; otherwise on the GPU
         where there is one.
     random_state : int, RandomState instance or None, default=None
-        Seed of shuffles and of the validation split. The global generators of torch and
-        numpy do not matter and are not touched, except that None draws the seed from numpy's.
+        Seed of shuffles, of the validation split and of normal weights. The global generators
+        of torch and numpy do not matter and are not touched, except that None draws the seed
+        from numpy's.
 
     Attributes
     ----------
@@ -121,6 +141,9 @@ class LISTARegressor(TrainedUnrolledRegressor):
        unfolded ISTA and its practical weights and thresholds", NeurIPS 2018.
     .. [3] Ablin, P., Moreau, T., Massias, M. and Gramfort, A., "Learning step sizes for
        unfolded sparse coding", NeurIPS 2019.
+    .. [4] Shah, S. B., Pradhan, P., Pu, W., Randhi, R., Rodrigues, M. R. D. and Eldar, Y. C.,
+       "Optimization guarantees of unfolded ISTA and ADMM networks with smooth
+       soft-thresholding", IEEE Transactions on Signal Processing 72, 2024.
 
     Examples
     --------
@@ -146,7 +169,9 @@ class LISTARegressor(TrainedUnrolledRegressor):
         "tied": ["boolean"],
         "learn_step": ["boolean"],
         "support_selection": [tuple, list, None],
-        "start": [StrOptions({"auto", "ista", "analytic"})],
+        "shrinkage": [StrOptions(set(SHRINKAGES))],
+        "sharpness": [Interval(Real, 0, None, closed="neither")],
+        "start": [StrOptions({"auto", "ista", "analytic", "random", "normal"})],
     }
 
     def __init__(
@@ -159,6 +184,8 @@ class LISTARegressor(TrainedUnrolledRegressor):
         tied: bool = False,
         learn_step: bool = False,
         support_selection: tuple[float, float] | None = None,
+        shrinkage: str = "soft",
+        sharpness: float = 1.0,
         start: str = "auto",
         normalize: bool = False,
         debias: bool | str = False,
@@ -174,6 +201,8 @@ class LISTARegressor(TrainedUnrolledRegressor):
         self.tied = tied
         self.learn_step = learn_step
         self.support_selection = support_selection
+        self.shrinkage = shrinkage
+        self.sharpness = sharpness
         self.start = start
         self.normalize = normalize
         self.debias = debias
@@ -183,8 +212,16 @@ class LISTARegressor(TrainedUnrolledRegressor):
         self.random_state = random_state
 
     def _build_network(self, given: Given) -> Unrolled:
-        if self.learn_step and self.weights == "free":
-            raise ValueError("learn_step=True needs weights='coupled': free weights have no step.")
+        self._check_parts()
+        if self.start == "normal":
+            return smooth_lista(
+                given.obs.A,
+                generator=normal_generator(self),
+                n_layers=self.n_layers,
+                theta=float(self.alpha),
+                sharpness=sharpness_of(self.shrinkage, self.sharpness),
+                tied=self.tied,
+            )
         counts = check_support_selection(
             self.support_selection, self.n_layers, given.obs.A.n_components
         )
@@ -209,7 +246,44 @@ class LISTARegressor(TrainedUnrolledRegressor):
         )
         if analytic:
             calibrate_on_pairs(network, given)
+        if self.start == "random":
+            draw_weights(network, normal_generator(self))
+        if self.shrinkage == "smooth":
+            for layer in network.layers:
+                layer.shrinkage = smooth_shrinkage(self.sharpness)
         return network
+
+    def _check_parts(self) -> None:
+        """Raise for parts that do not go together."""
+        if self.learn_step and self.weights == "free":
+            raise ValueError("learn_step=True needs weights='coupled': free weights have no step.")
+        if self.start == "normal" and self.weights != "free":
+            raise ValueError(
+                f"start='normal' needs weights='free', matrices on the data and on the codes; got "
+                f"weights={self.weights!r}, which use the dictionary in every layer."
+            )
+        if self.start == "random" and self.weights == "adjoint":
+            raise ValueError("start='random' needs weights='free' or 'coupled' to be drawn.")
+        if self.start == "normal" and self.support_selection is not None:
+            raise ValueError(
+                "start='normal' has no support selection, which is for layers that approach the "
+                "codes from the first on. Use support_selection=None."
+            )
+        if self.shrinkage == "smooth" and self.support_selection is not None:
+            raise ValueError(
+                "shrinkage='smooth' leaves no entry unshrunk: it goes with "
+                "support_selection=None only."
+            )
+        if self.shrinkage == "smooth" and self.start == "analytic":
+            raise ValueError(
+                "start='analytic' fits thresholds of the soft threshold to the pairs. Use "
+                "shrinkage='soft', or another start."
+            )
+        if self.shrinkage == "smooth" and self.debias:
+            raise ValueError(
+                "debias needs codes with zeros, and those of shrinkage='smooth' have none. Use "
+                "debias=False."
+            )
 
     def _starts_analytic(self, sparse_codes: bool) -> bool:
         if self.start == "auto":
@@ -218,6 +292,8 @@ class LISTARegressor(TrainedUnrolledRegressor):
         return self.start == "analytic"
 
     def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        if self.start == "normal":
+            return normal_trainer(n_samples)
         if self._starts_analytic(has_y):
             return quick_trainer(n_samples, schedule=EndToEnd(matrix_rate=MATRIX_RATE))
         return Trainer()

@@ -1,0 +1,38 @@
+"""What estimators of networks with standard normal weights share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.training import Trainer
+
+SHRINKAGES = ("soft", "smooth")
+
+
+def sharpness_of(shrinkage: str, sharpness: float) -> float:
+    """Return the sharpness of a shrinkage by name; the soft threshold's is infinite."""
+    return float(sharpness) if shrinkage == "smooth" else math.inf
+
+
+def normal_generator(estimator: Any) -> torch.Generator:
+    """Return the source of first weights: on the CPU, so that they are the same everywhere."""
+    return torch.Generator().manual_seed(estimator._seed())
+
+
+@torch.no_grad()
+def draw_weights(network: Unrolled, generator: torch.Generator, std: float = 0.01) -> None:
+    """Overwrite the weights of every layer by normal numbers; tied ones more than once."""
+    for layer in network.layers:
+        for weight in layer.weights.parameters():
+            xi = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            weight.copy_(std * xi)
+
+
+def normal_trainer(n_samples: int, n_steps: int = 2000) -> Trainer:
+    """Return how to train from normal weights, which is farther to go than from an algorithm."""
+    steps_per_epoch = math.ceil(max(n_samples, 1) / 256)
+    return Trainer(learning_rate=5e-3, max_epochs=max(round(n_steps / steps_per_epoch), 20))
