@@ -15,14 +15,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._krylov import conjugate_gradients, largest_eigenvalue
+
 __all__ = ["Dense", "Observation", "Operator"]
 
 
 class Operator(ABC):
-    """A linear map ``x -> A x`` applied to rows, with its adjoint ``r -> A^T r``."""
+    """A linear map ``x -> A x`` applied to rows, with its adjoint ``r -> A^T r``.
+
+    A subclass sets ``n_components`` and ``n_features``, and has at least ``__call__`` and
+    ``adjoint``; :func:`sklearn_unroll.testing.check_operator` says whether they fit together.
+    """
 
     n_components: int
     n_features: int
+    per_sample: bool = False  # whether every sample has its own
+    orthogonal: bool = False  # whether A^T A = A A^T = I
 
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
@@ -54,7 +62,6 @@ class Operator(ABC):
             Correlations with the atoms.
         """
 
-    @abstractmethod
     def residual(self, b: Tensor, x: Tensor) -> Tensor:
         """Return ``b - A x`` for every row, in one fused product where that is possible.
 
@@ -70,18 +77,24 @@ class Operator(ABC):
         Tensor of shape (n_samples, n_features)
             Residuals.
         """
+        return b - self(x)
 
-    @abstractmethod
+    @property
+    def like(self) -> Tensor:
+        """A tensor with a dtype and device that the operator can compute in."""
+        return torch.empty(0, dtype=torch.float64)
+
     def lipschitz(self) -> Tensor:
         """Return ``L = ||A||_2^2``, the Lipschitz constant of ``A^T (A x - b)``.
 
         Returns
         -------
         Tensor of shape () or (n_samples, 1)
-            One constant, or one per sample where each sample has its own operator.
+            One constant, or one per sample where each sample has its own operator. By default
+            of a shared operator, by Lanczos' method.
         """
+        return largest_eigenvalue(lambda x: self.adjoint(self(x)), self.n_components, self.like)
 
-    @abstractmethod
     def take(self, rows: Tensor | slice) -> Operator:
         """Return the operator of a subset of samples; a shared operator returns itself.
 
@@ -95,6 +108,73 @@ class Operator(ABC):
         Operator
             The operator of those samples.
         """
+        return self
+
+    def to(self, like: Tensor) -> Operator:
+        """Return the operator with the dtype and device of a tensor, where it holds any.
+
+        Parameters
+        ----------
+        like : Tensor
+            Any tensor.
+
+        Returns
+        -------
+        Operator
+            The operator; itself by default.
+        """
+        return self
+
+    def solve_normal(self, r: Tensor, rho: Tensor | float) -> Tensor:
+        """Return ``(A^T A + rho I)^{-1} r`` for every row, in closed form where there is one.
+
+        By default by conjugate gradients, with derivatives in r and rho by the same means.
+
+        Parameters
+        ----------
+        r : Tensor of shape (n_samples, n_components)
+            Right-hand sides.
+        rho : float or Tensor of shape ()
+            Positive number.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            Solutions.
+
+        Raises
+        ------
+        ValueError
+            If rho is not positive.
+        FloatingPointError
+            If conjugate gradients do not converge.
+        """
+        return conjugate_gradients(lambda x: self.adjoint(self(x)), r, check_rho(rho, r))
+
+    def consistent(self, b: Tensor, x: Tensor) -> Tensor:
+        """Return the point next to x of those with the least ``||A x - b||``.
+
+        Parameters
+        ----------
+        b : Tensor of shape (n_samples, n_features)
+            Observations.
+        x : Tensor of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            ``x + A^+ (b - A x)``.
+
+        Raises
+        ------
+        NotImplementedError
+            If the operator has no pseudo-inverse in closed form.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no pseudo-inverse in closed form, so that data "
+            f"consistency cannot be imposed: use a structured or Dense operator, or do without."
+        )
 
 
 class Dense(Operator):
@@ -120,6 +200,7 @@ class Dense(Operator):
         self.D = D
         self.per_sample = D.ndim == 3
         self.n_components, self.n_features = D.shape[-2:]
+        self._factors: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.per_sample:
@@ -143,6 +224,58 @@ class Dense(Operator):
 
     def take(self, rows: Tensor | slice) -> Dense:
         return Dense(self.D[rows]) if self.per_sample else self
+
+    @property
+    def like(self) -> Tensor:
+        """The dictionary."""
+        return self.D
+
+    def to(self, like: Tensor) -> Dense:
+        D = self.D.to(like)
+        return self if D is self.D else Dense(D)
+
+    def solve_normal(self, r: Tensor, rho: Tensor | float) -> Tensor:
+        # One factorisation serves every rho, and its derivative; D itself is taken as a constant.
+        rho = check_rho(rho, r)
+        s2, V = self._spectral()
+        c, rest = _split(r, V)
+        return _combine(c / (s2 + rho), V) + rest / rho
+
+    def consistent(self, b: Tensor, x: Tensor) -> Tensor:
+        s2, V = self._spectral()
+        c, _ = _split(self.adjoint(self.residual(b, x)), V)
+        eps = torch.finfo(s2.dtype).eps
+        tolerance = (max(self.n_components, self.n_features) * eps) ** 2 * s2[..., :1]
+        return x + _combine(torch.where(s2 > tolerance, c / s2.clamp_min(eps**2), 0 * c), V)
+
+    @torch.no_grad()
+    def _spectral(self) -> tuple[Tensor, Tensor]:
+        """Return the squared singular values and, as columns, the right singular vectors of A."""
+        if self._factors is None:
+            V, s, _ = torch.linalg.svd(self.D.detach(), full_matrices=False)
+            self._factors = s.square(), V
+        return self._factors
+
+
+def check_rho(rho: Tensor | float, like: Tensor) -> Tensor:
+    """Return rho as a tensor; raise unless it is positive."""
+    rho = torch.as_tensor(rho, dtype=like.dtype, device=like.device)
+    if not bool((rho.detach() > 0).all()):
+        raise ValueError(f"rho must be positive, got {rho.detach().min():g}.")
+    return rho
+
+
+def _combine(c: Tensor, V: Tensor) -> Tensor:
+    return (V @ c[..., None])[..., 0] if V.ndim == 3 else c @ V.T
+
+
+def _split(r: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the coordinates of r along V, and what is orthogonal to V."""
+    c = (V.mT @ r[..., None])[..., 0] if V.ndim == 3 else r @ V
+    rest = r - _combine(c, V)
+    # Twice: rounding errors along V would come out 1 / rho times as large.
+    again = (V.mT @ rest[..., None])[..., 0] if V.ndim == 3 else rest @ V
+    return c + again, rest - _combine(again, V)
 
 
 class Observation(NamedTuple):
@@ -183,7 +316,8 @@ class Observation(NamedTuple):
         ----------
         n_rows : int, default=None
             Rows in a chunk; by default 512 on the CPU (where larger batches run at memory
-            speed, up to three times slower) and 65,536 elsewhere (which bounds the memory).
+            speed, up to three times slower) and 65,536 elsewhere, and fewer of more than 2,048
+            entries each, such as pictures (which bounds the memory).
 
         Yields
         ------
@@ -192,6 +326,7 @@ class Observation(NamedTuple):
         """
         if n_rows is None:
             n_rows = 512 if self.b.device.type == "cpu" else 65_536
+            n_rows = max(1, min(n_rows, n_rows * 2048 // self.A.n_components))
         for start in range(0, len(self.b), n_rows):
             rows = slice(start, start + n_rows)
             yield rows, self.take(rows)
