@@ -54,6 +54,9 @@ class ProxGradLayer(UnrolledLayer):
         :class:`~sklearn_unroll.nn.LearnedRule`.
     shrinkage : callable, default=shrink_soft
         Maps (point, :class:`~sklearn_unroll.nn.Shrink`) to codes.
+    start : callable, default=None
+        Maps an Observation to the first iterate; zero by default. Only that of a network's
+        first layer is asked.
     """
 
     def __init__(
@@ -61,15 +64,23 @@ class ProxGradLayer(UnrolledLayer):
         weights: nn.Module,
         rule: Rule,
         shrinkage: Callable[[Tensor, Shrink], Tensor] = shrink_soft,
+        start: Callable[[Observation], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.weights = weights
         self.rule = rule
         self.shrinkage = shrinkage
+        self.start = start
 
     def init(self, obs: Observation) -> ProxGradState:
-        """Return ``x_0 = 0``."""
-        return ProxGradState(obs.b.new_zeros(len(obs.b), obs.A.n_components))
+        """Return ``x_0``, zero without a start."""
+        shape = (len(obs.b), obs.A.n_components)
+        if self.start is None:
+            return ProxGradState(obs.b.new_zeros(shape))
+        x = self.start(obs)
+        if x.shape != shape:
+            raise ValueError(f"The first iterate must have shape {shape}, got {tuple(x.shape)}.")
+        return ProxGradState(x.clone())  # layers may overwrite it
 
     def forward(self, state: ProxGradState, obs: Observation) -> ProxGradState:
         """Run one iteration."""

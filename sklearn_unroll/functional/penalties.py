@@ -1,0 +1,360 @@
+"""Convex penalties ``R`` as objects: a value per sample, and a proximal operator.
+
+Whatever has ``value(x)`` and ``prox(x, step)`` as described in :class:`Penalty` may stand where a
+penalty is expected; it need not be one of these.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional.prox import soft
+
+__all__ = [
+    "L1",
+    "PENALTIES",
+    "Box",
+    "ElasticNet",
+    "GroupL1",
+    "NonnegativeL1",
+    "Penalty",
+    "Quadratic",
+    "Zero",
+]
+
+
+class Penalty(ABC):
+    """A convex function ``R`` of a code, and ``prox(x, s) = argmin_u 0.5 ||u - x||^2 + s R(u)``.
+
+    A parameter object: constructors assign what they are given, so that scikit-learn clones
+    penalties and searches over their parameters. Tensors and arrays among these are brought to
+    the dtype and device of the codes when they are used.
+    """
+
+    @abstractmethod
+    def value(self, x: Tensor) -> Tensor:
+        """Return ``R(x)`` of every row; infinity outside the domain.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            Values.
+        """
+
+    @abstractmethod
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return ``argmin_u 0.5 ||u - x||^2 + step R(u)`` for every row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_components)
+            Points; not overwritten.
+        step : float or Tensor of shape () or (n_samples, 1)
+            Nonnegative.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            The points after the proximal step.
+        """
+
+    def take(self, rows: Tensor | slice) -> Penalty:
+        """Return the penalty of a subset of samples.
+
+        Parameters
+        ----------
+        rows : Tensor or slice
+            Which samples to keep.
+
+        Returns
+        -------
+        Penalty
+            Two-dimensional parameters, one row a sample, lose the other rows.
+        """
+        params = self.get_params()
+        sliced = {
+            name: torch.as_tensor(value)[rows]
+            for name, value in params.items()
+            if getattr(value, "ndim", 0) == 2
+        }
+        return type(self)(**(params | sliced)) if sliced else self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's parameters, as scikit-learn's estimators do.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            No difference here.
+
+        Returns
+        -------
+        dict
+            Names and values.
+        """
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Penalty:
+        """Set parameters, checked as in the constructor.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        Penalty
+            This one.
+        """
+        known = self.get_params()
+        for name in params:
+            if name not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}; it has "
+                    f"{sorted(known) or 'none'}."
+                )
+        self.__init__(**(known | params))
+        return self
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({given})"
+
+
+def _nonnegative(name: str, value: Any) -> Any:
+    """Return a weight as it is, and raise if it is negative or not finite."""
+    as_tensor = torch.as_tensor(value)
+    if not bool((torch.isfinite(as_tensor) & (as_tensor >= 0)).all()):
+        raise ValueError(f"{name} must be nonnegative and finite, got {value!r}.")
+    return value
+
+
+def _like(x: Tensor, value: Any) -> Any:
+    """Return a parameter that combines with x: numbers stay, arrays get its dtype and device."""
+    if isinstance(value, (int, float)):
+        return value
+    return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+
+
+class L1(Penalty):
+    """``R(x) = weight ||x||_1``; its prox is the soft threshold.
+
+    Parameters
+    ----------
+    weight : float or array of shape (n_samples, 1) or (n_components,), default=1.0
+        Nonnegative.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_unroll.functional import L1
+    >>> L1(weight=2.0).prox(torch.tensor([[-3.0, 0.5, 2.0]]), step=0.5)
+    tensor([[-2., 0., 1.]])
+    """
+
+    def __init__(self, weight: Any = 1.0) -> None:
+        self.weight = _nonnegative("weight", weight)
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return ``weight ||x||_1``."""
+        return (_like(x, self.weight) * x.abs()).sum(-1)
+
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return the soft threshold at ``step weight``."""
+        return soft(x, step * _like(x, self.weight))
+
+
+class NonnegativeL1(Penalty):
+    """``R(x) = weight ||x||_1`` for ``x >= 0``, else infinity.
+
+    Parameters
+    ----------
+    weight : float or array of shape (n_samples, 1) or (n_components,), default=1.0
+        Nonnegative.
+    """
+
+    def __init__(self, weight: Any = 1.0) -> None:
+        self.weight = _nonnegative("weight", weight)
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return ``weight sum(x)``, infinity where an entry is negative."""
+        value = (_like(x, self.weight) * x).sum(-1)
+        return value.masked_fill((x < 0).any(-1), torch.inf)
+
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return ``max(x - step weight, 0)``."""
+        return (x - step * _like(x, self.weight)).relu()
+
+
+class GroupL1(Penalty):
+    """``R(x) = weight sum_g ||x_g||_2`` over disjoint groups of entries: the group lasso.
+
+    Yuan and Lin 2006, "Model selection and estimation in regression with grouped variables",
+    without their factor ``sqrt(size of the group)``; it may be part of the weight.
+
+    Parameters
+    ----------
+    groups : int or array of int of shape (n_components,)
+        Size of groups of consecutive entries, or the number of each entry's group, from 0.
+    weight : float or array of shape (n_samples, 1) or (n_groups,), default=1.0
+        Nonnegative.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_unroll.functional import GroupL1
+    >>> GroupL1(groups=2).prox(torch.tensor([[3.0, 4.0, 0.6, 0.8]]), step=2.5)
+    tensor([[1.5000, 2.0000, 0.0000, 0.0000]])
+    """
+
+    def __init__(self, groups: Any, weight: Any = 1.0) -> None:
+        labels = torch.as_tensor(groups)
+        if (
+            labels.is_floating_point()
+            or labels.ndim > 1
+            or bool((labels < (labels.ndim == 0)).any())
+        ):
+            raise ValueError(
+                f"groups must be the size of consecutive groups, at least 1, or the number of "
+                f"each entry's group, from 0; got {groups!r}."
+            )
+        self.groups = groups
+        self.weight = _nonnegative("weight", weight)
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return the weighted sum of the groups' norms."""
+        return (_like(x, self.weight) * self._norms(x)[0]).sum(-1)
+
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return the groups, shortened by ``step weight``, zero where shorter than that."""
+        norms, labels = self._norms(x)
+        scale = (norms - step * _like(x, self.weight)).relu() / norms
+        return x * scale[:, labels]
+
+    def _norms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the norm of every group, of shape (n_samples, n_groups), and entries' groups."""
+        labels = torch.as_tensor(self.groups, device=x.device)
+        if labels.ndim == 0:
+            labels = torch.arange(x.shape[1], device=x.device) // self.groups
+        if len(labels) != x.shape[1]:
+            raise ValueError(
+                f"groups has {len(labels)} entries, but the codes have {x.shape[1]} components."
+            )
+        squares = x.new_zeros(len(x), int(labels.max()) + 1).index_add(1, labels, x.square())
+        # The norm has no derivative at zero; this one is zero there, and nothing is divided by 0.
+        return squares.clamp_min(torch.finfo(x.dtype).tiny).sqrt(), labels
+
+
+class ElasticNet(Penalty):
+    """``R(x) = weight (l1_ratio ||x||_1 + (1 - l1_ratio) / 2 ||x||_2^2)``.
+
+    Zou and Hastie 2005, "Regularization and variable selection via the elastic net", with
+    scikit-learn's parameters.
+
+    Parameters
+    ----------
+    weight : float or array of shape (n_samples, 1) or (n_components,), default=1.0
+        Nonnegative.
+    l1_ratio : float, default=0.5
+        Share of the l1 norm, from 0 to 1.
+    """
+
+    def __init__(self, weight: Any = 1.0, l1_ratio: float = 0.5) -> None:
+        if not 0 <= l1_ratio <= 1:
+            raise ValueError(f"l1_ratio must lie in [0, 1], got {l1_ratio!r}.")
+        self.weight = _nonnegative("weight", weight)
+        self.l1_ratio = l1_ratio
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return the value of every row."""
+        each = self.l1_ratio * x.abs() + 0.5 * (1 - self.l1_ratio) * x.square()
+        return (_like(x, self.weight) * each).sum(-1)
+
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return the soft threshold, then a shrinkage by a factor."""
+        s = step * _like(x, self.weight)
+        return soft(x, self.l1_ratio * s) / (1 + (1 - self.l1_ratio) * s)
+
+
+class Box(Penalty):
+    """``R(x) = 0`` for ``lower <= x <= upper``, else infinity; its prox is the projection.
+
+    Parameters
+    ----------
+    lower : float or array, default=0.0
+        Smallest entries, of a shape that broadcasts against the codes; may be -inf.
+    upper : float or array, default=1.0
+        Largest entries; may be inf.
+    """
+
+    def __init__(self, lower: Any = 0.0, upper: Any = 1.0) -> None:
+        if not bool((torch.as_tensor(lower) <= torch.as_tensor(upper)).all()):
+            raise ValueError(f"lower must not exceed upper, got {lower!r} and {upper!r}.")
+        self.lower, self.upper = lower, upper
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return zero inside the box, infinity outside."""
+        outside = ((x < _like(x, self.lower)) | (x > _like(x, self.upper))).any(-1)
+        return torch.zeros_like(x[:, 0]).masked_fill(outside, torch.inf)
+
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return the nearest point in the box, whatever the step."""
+        lower, upper = _like(x, self.lower), _like(x, self.upper)
+        if isinstance(lower, Tensor) or isinstance(upper, Tensor):
+            lower, upper = torch.as_tensor(lower).to(x), torch.as_tensor(upper).to(x)
+        return x.clamp(lower, upper)
+
+
+class Quadratic(Penalty):
+    """``R(x) = weight / 2 ||x||_2^2``: ridge, or Tikhonov, regularisation.
+
+    Parameters
+    ----------
+    weight : float or array of shape (n_samples, 1) or (n_components,), default=1.0
+        Nonnegative.
+    """
+
+    def __init__(self, weight: Any = 1.0) -> None:
+        self.weight = _nonnegative("weight", weight)
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return the value of every row."""
+        return 0.5 * (_like(x, self.weight) * x.square()).sum(-1)
+
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return ``x / (1 + step weight)``."""
+        return x / (1 + step * _like(x, self.weight))
+
+
+class Zero(Penalty):
+    """``R(x) = 0``: what remains of a proximal gradient method is gradient descent."""
+
+    def value(self, x: Tensor) -> Tensor:
+        """Return zeros."""
+        return torch.zeros_like(x[:, 0])
+
+    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
+        """Return x."""
+        return x
+
+
+# Those that need no parameters, by name.
+PENALTIES: dict[str, type[Penalty]] = {
+    "l1": L1,
+    "nonnegative_l1": NonnegativeL1,
+    "elastic_net": ElasticNet,
+    "box": Box,
+    "quadratic": Quadratic,
+    "zero": Zero,
+}
