@@ -1,0 +1,116 @@
+"""Pictures in rows, and which of their pixels are missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.random import RandomState
+from torch import Tensor
+
+MASKS = ("random", "square")
+
+
+def resolve_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
+    """Return height, width and perhaps channels of pictures in rows of that many features."""
+    if image_shape is None:
+        side = math.isqrt(n_features)
+        if side * side != n_features:
+            raise ValueError(
+                f"X has {n_features} features, which are no square picture in grey: give "
+                f"image_shape=(height, width), or (height, width, n_channels)."
+            )
+        return side, side
+    shape = tuple(image_shape)
+    fits = len(shape) in (2, 3) and all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+    if not fits or math.prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape={shape} does not fit X with {n_features} features: it must be "
+            f"(height, width) or (height, width, n_channels), with that product. Rows are "
+            f"pictures.reshape(n_pictures, -1)."
+        )
+    return tuple(int(n) for n in shape)
+
+
+def check_range(pixels: Tensor) -> None:
+    """Raise for pixels outside [0, 1]; NaN is none."""
+    known = pixels[~pixels.isnan()]
+    if len(known) and not bool(((known >= 0) & (known <= 1)).all()):
+        lowest, highest = float(known.min()), float(known.max())
+        hint = " Divide bytes by 255." if lowest >= 0 and 2 < highest <= 255 else ""
+        raise ValueError(
+            f"X has values from {lowest:.4g} to {highest:.4g}, but pixels are expected in unit "
+            f"scale, from 0 (black) to 1 (white).{hint}"
+        )
+
+
+def check_seen(missing: Tensor) -> None:
+    """Raise for pictures of which no pixel is seen."""
+    blank = missing.all(1).nonzero().flatten().tolist()
+    if blank:
+        raise ValueError(
+            f"{len(blank)} picture(s) have no visible pixel, at rows {blank[:5]}"
+            f"{'...' if len(blank) > 5 else ''}: there is nothing to complete them from. Leave "
+            f"them out."
+        )
+
+
+def draw_missing(
+    how: str | Callable,
+    fraction: float,
+    n_pictures: int,
+    image_shape: tuple[int, ...],
+    rng: RandomState,
+) -> np.ndarray:
+    """Return what is missing, of shape (n_pictures, n_features); True where it is."""
+    height, width = image_shape[:2]
+    if how == "random":
+        rank = rng.random_sample((n_pictures, height * width)).argsort(1).argsort(1)
+        count = min(max(round(fraction * height * width), 1), height * width - 1)
+        missing = (rank < count).reshape(n_pictures, height, width)
+    elif how == "square":
+        tall, wide = (max(round(math.sqrt(fraction) * side), 1) for side in (height, width))
+        top, left = (height - tall) // 2, (width - wide) // 2
+        missing = np.zeros((n_pictures, height, width), dtype=bool)
+        missing[:, top : top + tall, left : left + wide] = True
+    else:
+        missing = np.array([_drawn(how, image_shape, rng) for _ in range(n_pictures)])
+    return _all_channels(missing, image_shape)
+
+
+def given_missing(mask: Any, n_pictures: int, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Return a user's masks as rows, of shape (n_pictures, n_features)."""
+    mask = np.asarray(mask)
+    shapes = [
+        (n_pictures, math.prod(image_shape)),
+        (n_pictures, *image_shape[:2]),
+        (n_pictures, *image_shape),
+    ]
+    if mask.shape not in shapes or not np.isin(mask, (0, 1)).all():
+        raise ValueError(
+            f"mask must be boolean, True where a pixel is missing, and have one of the shapes "
+            f"{sorted(set(shapes))}; got {mask.dtype} of shape {mask.shape}."
+        )
+    if mask.shape == shapes[0]:
+        return mask.astype(bool)
+    return _all_channels(mask.astype(bool), image_shape)
+
+
+def _drawn(how: Callable, image_shape: tuple[int, ...], rng: RandomState) -> np.ndarray:
+    mask = np.asarray(how(image_shape, rng))
+    if mask.shape not in (image_shape, image_shape[:2]) or not np.isin(mask, (0, 1)).all():
+        raise ValueError(
+            f"A callable mask must return a boolean array of shape {image_shape[:2]} or "
+            f"{image_shape}, True where a pixel is missing; got {mask.dtype} of shape "
+            f"{mask.shape}."
+        )
+    return mask.astype(bool)
+
+
+def _all_channels(missing: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+    """Return masks of pixels, or of their channels, as rows."""
+    if missing.ndim == 3 and len(image_shape) == 3:
+        missing = np.repeat(missing[..., None], image_shape[2], axis=3)
+    return missing.reshape(len(missing), -1)
