@@ -7,32 +7,50 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sklearn_unroll.estimators import (
         AdaLISTARegressor,
+        ADMMCSNetRegressor,
         ALISTARegressor,
+        FBSNetRegressor,
+        FeedForwardRegressor,
+        GlowProxInpainter,
         HyperLISTARegressor,
         LassoCoder,
         LISTARegressor,
+        MathL2OSolver,
+        OMPCoder,
         TISTARegressor,
     )
     from sklearn_unroll.training import Trainer
 
 __version__ = version("sklearn-unroll")
 __all__ = [
+    "ADMMCSNetRegressor",
     "ALISTARegressor",
     "AdaLISTARegressor",
+    "FBSNetRegressor",
+    "FeedForwardRegressor",
+    "GlowProxInpainter",
     "HyperLISTARegressor",
     "LISTARegressor",
     "LassoCoder",
+    "MathL2OSolver",
+    "OMPCoder",
     "TISTARegressor",
     "Trainer",
 ]
 
 # Loaded on first use: torch takes longer to import than everything else together.
 _HOMES = {
+    "ADMMCSNetRegressor": "estimators",
     "ALISTARegressor": "estimators",
     "AdaLISTARegressor": "estimators",
+    "FBSNetRegressor": "estimators",
+    "FeedForwardRegressor": "estimators",
+    "GlowProxInpainter": "estimators",
     "HyperLISTARegressor": "estimators",
     "LISTARegressor": "estimators",
     "LassoCoder": "estimators",
+    "MathL2OSolver": "estimators",
+    "OMPCoder": "estimators",
     "TISTARegressor": "estimators",
     "Trainer": "training",
 }

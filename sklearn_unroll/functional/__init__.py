@@ -1,8 +1,37 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
 from sklearn_unroll.functional.active_set import Finish, active_set
+from sklearn_unroll.functional.composite import (
+    Composite,
+    LeastSquares,
+    Logistic,
+    NoData,
+    Smooth,
+)
+from sklearn_unroll.functional.composite_gap import composite_gap
 from sklearn_unroll.functional.debias import debias
+from sklearn_unroll.functional.filters import (
+    dct_filters,
+    filter_adjoint,
+    filter_pictures,
+    filter_spectrum,
+)
+from sklearn_unroll.functional.greedy import Pursuit, orthogonal_matching_pursuit
+from sklearn_unroll.functional.mask import Mask, smooth_fill
+from sklearn_unroll.functional.matrix_free import Composed, MatrixFree
+from sklearn_unroll.functional.noise import layer_noise
 from sklearn_unroll.functional.operators import Dense, Observation, Operator
+from sklearn_unroll.functional.penalties import (
+    L1,
+    Box,
+    ElasticNet,
+    GroupL1,
+    NonnegativeL1,
+    Penalty,
+    Quadratic,
+    Zero,
+)
+from sklearn_unroll.functional.piecewise import piecewise_linear
 from sklearn_unroll.functional.problems import (
     alpha_max,
     duality_gap,
@@ -12,7 +41,14 @@ from sklearn_unroll.functional.problems import (
     range_basis,
 )
 from sklearn_unroll.functional.prox import bernoulli_gauss_mean, soft, support_select
+from sklearn_unroll.functional.smooth import (
+    SmoothSoftConstants,
+    smooth_soft,
+    smooth_soft_constants,
+)
 from sklearn_unroll.functional.steps import adapted_step, adjoint_step, coupled_step, free_step
+from sklearn_unroll.functional.structured import MaskedFourier, pack_complex, unpack_complex
+from sklearn_unroll.functional.transforms import PartialDCT, PartialHadamard, dct, hadamard, idct
 from sklearn_unroll.functional.weights import (
     SymmetricWeight,
     analytic_weight,
@@ -23,29 +59,66 @@ from sklearn_unroll.functional.weights import (
 )
 
 __all__ = [
+    "L1",
+    "Box",
+    "Composed",
+    "Composite",
     "Dense",
+    "ElasticNet",
     "Finish",
+    "GroupL1",
+    "LeastSquares",
+    "Logistic",
+    "Mask",
+    "MaskedFourier",
+    "MatrixFree",
+    "NoData",
+    "NonnegativeL1",
     "Observation",
     "Operator",
+    "PartialDCT",
+    "PartialHadamard",
+    "Penalty",
+    "Pursuit",
+    "Quadratic",
+    "Smooth",
+    "SmoothSoftConstants",
     "SymmetricWeight",
+    "Zero",
     "active_set",
     "adapted_step",
     "adjoint_step",
     "alpha_max",
     "analytic_weight",
     "bernoulli_gauss_mean",
+    "composite_gap",
     "coupled_step",
+    "dct",
+    "dct_filters",
     "debias",
     "duality_gap",
+    "filter_adjoint",
+    "filter_pictures",
+    "filter_spectrum",
     "free_step",
+    "hadamard",
+    "idct",
     "lasso_value",
+    "layer_noise",
     "least_squares_gap",
     "least_squares_value",
     "minimax_weight",
     "mutual_coherence",
+    "orthogonal_matching_pursuit",
+    "pack_complex",
+    "piecewise_linear",
     "pseudo_inverse",
     "range_basis",
+    "smooth_fill",
+    "smooth_soft",
+    "smooth_soft_constants",
     "soft",
     "support_select",
     "symmetric_weight",
+    "unpack_complex",
 ]

@@ -4,7 +4,70 @@ Functions take an *estimator*: anything with the attributes ``network_`` and ``d
 such as a fitted estimator of this package, or ``types.SimpleNamespace(network_=..., ...)``.
 """
 
+from sklearn_unroll.theory._depth_limit import DepthLimit, depth_distance, depth_limit
+from sklearn_unroll.theory._descent import ConvergenceReport, convergence_report
+from sklearn_unroll.theory._gradient_descent import (
+    DescentPath,
+    gradient_descent_path,
+    gradient_descent_step,
+    untrained,
+)
+from sklearn_unroll.theory._hessian import gradient_norm, hessian_spectral_norm
+from sklearn_unroll.theory._kernel_spectrum import (
+    KernelSpectrum,
+    kernel_spectrum,
+    tangent_kernel_operator,
+)
+from sklearn_unroll.theory._l2o import (
+    ExpansionBounds,
+    L2OConstants,
+    expansion_bounds,
+    l2o_constants,
+    training_control,
+    training_rate,
+)
+from sklearn_unroll.theory._limit_system import limit_system
 from sklearn_unroll.theory._phase_transition import l1_phase_transition
+from sklearn_unroll.theory._pl_star import PLStarPath, PLStarReport, pl_star_report
+from sklearn_unroll.theory._robustness import Robustness, robustness
+from sklearn_unroll.theory._stability import PerturbationStability, perturbation_stability
+from sklearn_unroll.theory._tangent_kernel import tangent_kernel
 from sklearn_unroll.theory._weights import coherence, weight_coupling
+from sklearn_unroll.theory._width import WidthScaling, width_scaling
 
-__all__ = ["coherence", "l1_phase_transition", "weight_coupling"]
+__all__ = [
+    "ConvergenceReport",
+    "DepthLimit",
+    "DescentPath",
+    "ExpansionBounds",
+    "KernelSpectrum",
+    "L2OConstants",
+    "PLStarPath",
+    "PLStarReport",
+    "PerturbationStability",
+    "Robustness",
+    "WidthScaling",
+    "coherence",
+    "convergence_report",
+    "depth_distance",
+    "depth_limit",
+    "expansion_bounds",
+    "gradient_descent_path",
+    "gradient_descent_step",
+    "gradient_norm",
+    "hessian_spectral_norm",
+    "kernel_spectrum",
+    "l1_phase_transition",
+    "l2o_constants",
+    "limit_system",
+    "perturbation_stability",
+    "pl_star_report",
+    "robustness",
+    "tangent_kernel",
+    "tangent_kernel_operator",
+    "training_control",
+    "training_rate",
+    "untrained",
+    "weight_coupling",
+    "width_scaling",
+]

@@ -13,10 +13,15 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from sklearn_unroll import (
     AdaLISTARegressor,
+    ADMMCSNetRegressor,
     ALISTARegressor,
+    FBSNetRegressor,
+    FeedForwardRegressor,
     HyperLISTARegressor,
     LassoCoder,
     LISTARegressor,
+    MathL2OSolver,
+    OMPCoder,
     TISTARegressor,
     Trainer,
 )
@@ -35,11 +40,33 @@ ESTIMATORS = [
     LISTARegressor(weights="adjoint", normalize=True, n_layers=1, trainer=Trainer(max_epochs=20)),
     ALISTARegressor(rule="recurrent", n_layers=2, hidden_size=8, trainer=Trainer(max_epochs=20)),
     TISTARegressor(n_layers=2, trainer=Trainer(max_epochs=20)),
+    ADMMCSNetRegressor(n_layers=2, trainer=Trainer(max_epochs=20)),
+    ADMMCSNetRegressor(parametrization="dense", n_layers=2, trainer=Trainer(max_epochs=20)),
     AdaLISTARegressor(n_layers=4, trainer=Trainer(max_epochs=20)),
     HyperLISTARegressor(n_layers=8, debias=True),
     LISTARegressor(n_layers=4, debias=True, trainer=Trainer(max_epochs=20)),
     LassoCoder(),
     LassoCoder(solver="fista", positive=True, alpha_relative=True),
+    MathL2OSolver(n_layers=4, hidden_size=4, n_iter=30, trainer=Trainer(max_epochs=2)),
+    OMPCoder(),
+    OMPCoder(tol=30.0),
+    FBSNetRegressor(n_layers=4).set_params(trainer__max_epochs=20),
+    FBSNetRegressor(
+        n_layers=4,
+        penalty="elastic_net",
+        horizon=4.0,
+        x0="learned",
+        trainer=Trainer(max_epochs=20),
+    ),
+    FeedForwardRegressor(n_layers=2, trainer=Trainer(learning_rate=0.2, max_epochs=30)),
+    LISTARegressor(
+        n_layers=2,
+        alpha=1.0,
+        weights="free",
+        shrinkage="smooth",
+        start="normal",
+        trainer=Trainer(learning_rate=0.2, max_epochs=30),
+    ),
 ]
 
 

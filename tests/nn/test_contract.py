@@ -11,6 +11,7 @@ from sklearn_unroll.nn import (
     Unrolled,
     ada_lista,
     alista,
+    fbs,
     hyperlista,
     lista,
     na_alista,
@@ -35,6 +36,7 @@ RECIPES = {
         AdaptiveRule(pseudo_inverse(A.D), 0.4, 0.05, 0.02, 4.0),
         n_layers=4,
     ),
+    "FBSNet": lambda A: fbs(A, n_layers=4, alpha=0.01),
     "TISTA": lambda A: tista(A, sparsity=0.2, variance=1.0, noise_variance=1e-3, n_layers=4),
 }
 
