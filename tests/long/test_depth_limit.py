@@ -84,4 +84,4 @@ def test_sixteen_layers_recover_as_well_as_lista_cp(seed):
     }
     print({name: round(float(value), 2) for name, value in found.items()})
     assert found["FBSNet, same trainer"] < found["LISTA-CP"]
-    assert found["FBSNet, its recipe"] < found["LISTA-CP"] + 1
+    assert found["FBSNet, its recipe"] < found["LISTA-CP"]
