@@ -68,7 +68,7 @@ def _least_squares(
     A = atoms.A.take(rows)
     places, sizes = find_places(support, atoms.n_components)
     x, r, c = torch.zeros_like(correlation), b.clone(), correlation.clone()
-    rounding = 4 * torch.finfo(x.dtype).eps * torch.linalg.vector_norm(b, dim=1)
+    rounding = torch.finfo(x.dtype).eps * torch.linalg.vector_norm(b, dim=1)
     # On the CPU a bucket stays in the cache; products, of all its buckets at once, do not care.
     cpu = x.device.type == "cpu"
     n_features = 0 if atoms.gram is not None else b.shape[1]

@@ -22,7 +22,7 @@ from sklearn_unroll.nn.feed_forward import FeedForwardLayer, equivalent_depth, f
 from sklearn_unroll.nn.glow_prox import GlowProxLayer, GlowProxState, calibrate_flows, glow_prox
 from sklearn_unroll.nn.l2o_baselines import FreeUpdateLayer, FreeUpdateState, l2o_dm, rnnprop
 from sklearn_unroll.nn.lista import ada_lista, lista, support_counts
-from sklearn_unroll.nn.math_l2o import VARIANTS, L2OLayer, MathL2OLayer, MathL2OState, math_l2o
+from sklearn_unroll.nn.math_l2o import L2OLayer, MathL2OLayer, MathL2OState, math_l2o
 from sklearn_unroll.nn.monotone import Monotone, MonotoneState
 from sklearn_unroll.nn.normal import FixedRule, ScaledWeights, smooth_lista
 from sklearn_unroll.nn.parts import (
@@ -45,7 +45,6 @@ from sklearn_unroll.nn.rules import (
 from sklearn_unroll.nn.tista import ErrorVarianceRule, tista
 
 __all__ = [
-    "VARIANTS",
     "ADMMLayer",
     "ADMMState",
     "AdaptedWeights",
