@@ -20,7 +20,6 @@ from sklearn_unroll.functional import (
     Zero,
 )
 from sklearn_unroll.nn import (
-    VARIANTS,
     CoordinateLSTM,
     L2OLayer,
     MathL2OLayer,
@@ -29,6 +28,7 @@ from sklearn_unroll.nn import (
     math_l2o,
 )
 from sklearn_unroll.nn.l2o_features import FEATURES
+from sklearn_unroll.nn.math_l2o import VARIANTS
 from sklearn_unroll.reference import FISTA, ISTA, CompositeDescent, NesterovDescent, iterates
 from tests.conftest import make_problem
 
