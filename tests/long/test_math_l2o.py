@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks/ is not installed
 
 from benchmarks.l2o_problems import lasso_family, shifted, solved
-from benchmarks.math_l2o import hits, learned, train
+from benchmarks.math_l2o import errors, hits, learned, train
 from sklearn_unroll.functional import Composite, Dense, LeastSquares, Zero
 from sklearn_unroll.nn import provable_l2o
 from sklearn_unroll.reference import CompositeDescent, NesterovDescent, best_step, iterates
@@ -25,9 +25,16 @@ def solver():
 
 
 def test_iterations_on_new_problems(solver):
-    curve, _ = learned(solver, solved(lasso_family(64, seed=777)), 1000)
-    assert all(k <= most for k, most in zip(hits(curve), (14, 27, 38, 54), strict=True))
-    assert float(curve[-1]) <= 1e-10
+    """One hard problem of 64 can decide the mean at 1e-6, so one set of three may miss it."""
+    within = []
+    for seed in (777, 778, 779):
+        problem = solved(lasso_family(64, seed=seed))
+        curve, _ = learned(solver, problem, 1000)
+        assert float(curve[-1]) <= 1e-10
+        classical = hits(errors(problem, iterates(NesterovDescent(), problem, 400)))
+        assert all(k <= most for k, most in zip(hits(curve), classical, strict=True))
+        within.append(all(k <= k0 for k, k0 in zip(hits(curve), (14, 27, 38, 54), strict=True)))
+    assert sum(within) >= 2
 
 
 def test_iterations_on_larger_problems(solver):
