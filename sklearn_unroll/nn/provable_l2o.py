@@ -19,7 +19,7 @@ __all__ = ["ProvableL2OLayer", "StepNetwork", "provable_l2o"]
 
 
 class StepNetwork(nn.Module):
-    """``P = 2 sigmoid(W_L relu(W_{L-1} ... relu(W_1 z)))`` for every coordinate, no biases.
+    """``P = 2 sigmoid(W_L h_{L-1})`` with ``h_l = relu(W_l h_{l-1})``, by coordinate, no biases.
 
     The layers below the last start as ``e |Q|`` with Q from the QR factors of Gaussian matrices,
     the last one at zero, so that P = 1.
