@@ -44,6 +44,8 @@ __all__ = ["GlowProxInpainter"]
 N_CALIBRATION = 256
 # Of the recipe: entries in a minibatch, and minibatches in a training.
 ENTRIES, UPDATES = 16_384, 1000
+# Kinds of descent towards the data.
+OF_DATA = ("gradient", "objective")
 
 
 class GlowProxInpainter(
@@ -328,14 +330,14 @@ class GlowProxInpainter(
                 f"{type(objective).__name__} of its trainer does not use them. Use one that does, "
                 f"such as Trainer('supervised')."
             )
-        constraint = trainer.constraint
-        of_data = isinstance(constraint, Descent) and constraint.kind != "distance"
-        if of_data and self.start != "flat":
-            raise ValueError(
-                f"start={self.start!r} agrees with the visible pixels, so that no layer can lower "
-                f"the {constraint.kind} of ||A x - b||^2 any further. Use start='flat', or "
-                f"Descent('distance')."
-            )
+        for constraint in trainer.resolve_constraints():
+            of_data = isinstance(constraint, Descent) and constraint.kind in OF_DATA
+            if of_data and self.start != "flat":
+                raise ValueError(
+                    f"start={self.start!r} agrees with the visible pixels, so that no layer can "
+                    f"lower the {constraint.kind} of ||A x - b||^2 any further. Use "
+                    f"start='flat', or Descent('distance')."
+                )
         return trainer
 
     def _build_network(self, obs: Observation, generator: torch.Generator) -> Unrolled:

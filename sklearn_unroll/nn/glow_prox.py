@@ -126,6 +126,22 @@ class GlowProxLayer(UnrolledLayer):
         pictures, _ = self.flow.inverse(latents)
         return pictures.movedim(1, -1).reshape(x.shape)
 
+    def latent(self, x: Tensor) -> Tensor:
+        """Return the coarsest latents z_K of pictures, the gradient of ``||z_K||^2 / 2``.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_components)
+            Flattened pictures.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_latents)
+            Flattened latents.
+        """
+        latents, _ = self.flow(to_pictures(x, self.image_shape))
+        return latents[-1].flatten(1)
+
     def readout(self, state: GlowProxState) -> Tensor:
         """Return the iterate."""
         return state.x

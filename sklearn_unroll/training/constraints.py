@@ -6,6 +6,7 @@ multipliers, ``nu_l <- max(0, nu_l + rate C_l)``.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from numbers import Real
 from typing import ClassVar
@@ -16,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from sklearn_unroll.functional import Observation, lasso_value
+from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 
 __all__ = ["Constraint", "Descent"]
 
@@ -38,7 +40,9 @@ class Constraint(BaseEstimator, ABC):
     }
 
     @abstractmethod
-    def excess(self, iterates: list[Tensor], obs: Observation, y: Tensor | None) -> Tensor:
+    def excess(
+        self, iterates: list[Tensor], obs: Observation, y: Tensor | None, network: Unrolled
+    ) -> Tensor:
         """Return by how much every layer violates the constraint, for every sample.
 
         Parameters
@@ -49,6 +53,8 @@ class Constraint(BaseEstimator, ABC):
             Data and operator.
         y : Tensor of shape (n_samples, n_components) or None
             True codes, never None where ``requires_y``.
+        network : Unrolled
+            The network, whose first ``depth`` layers made the iterates.
 
         Returns
         -------
@@ -65,11 +71,14 @@ class Descent(Constraint):
 
     Parameters
     ----------
-    kind : {"distance", "gradient", "objective"}, default="distance"
+    kind : {"distance", "gradient", "objective", "latent"}, default="distance"
         What is to fall. ``"distance"``: ``||x - y||``, which needs pairs. ``"gradient"``: the
         norm of ``A^T (A x - b)``, the gradient of the smooth part. ``"objective"``:
         ``0.5 ||A x - b||^2 + alpha ||x||_1``, less its value at y where there are pairs, and
         less nothing otherwise: then epsilon should be small, as it cannot fall to zero.
+        ``"latent"``: the norm of a layer's latent of x, which is the gradient of the penalty in
+        latent space; for layers that have latents,
+        :class:`~sklearn_unroll.nn.glow_prox.GlowProxLayer`.
     epsilon : float, default=0.05
         Share by which a layer is to lower it, between 0 and 1.
     form : {"ratio", "difference"}, default="ratio"
@@ -93,7 +102,7 @@ class Descent(Constraint):
 
     _parameter_constraints: ClassVar[dict] = {
         **Constraint._parameter_constraints,
-        "kind": [StrOptions({"distance", "gradient", "objective"})],
+        "kind": [StrOptions({"distance", "gradient", "objective", "latent"})],
         "epsilon": [Interval(Real, 0, 1, closed="neither")],
         "form": [StrOptions({"ratio", "difference"})],
         "alpha": [Interval(Real, 0, None, closed="left"), None],
@@ -120,40 +129,70 @@ class Descent(Constraint):
         """Whether true codes are needed."""
         return self.kind == "distance"
 
-    def excess(self, iterates: list[Tensor], obs: Observation, y: Tensor | None) -> Tensor:
+    def excess(
+        self, iterates: list[Tensor], obs: Observation, y: Tensor | None, network: Unrolled
+    ) -> Tensor:
         """Return ``ratio - (1 - epsilon)``, or the difference, layer by layer."""
-        sizes = torch.stack([self.size(x, obs, y) for x in iterates], 1)
-        before, after = sizes[:, :-1], sizes[:, 1:]
+        before, after = self.sizes(iterates, obs, y, network)
         if self.form == "difference":
             return after - (1 - self.epsilon) * before
         # NOTE[DIFF]: the paper's code divides by any size. A sample whose true code is zero, as
         # the lasso gives, then makes NaN, and one that has arrived outweighs all others.
-        floor = FLOOR * before.detach().mean(0).clamp_min(torch.finfo(sizes.dtype).tiny)
+        floor = FLOOR * before.detach().mean(0).clamp_min(torch.finfo(before.dtype).tiny)
         return after / torch.maximum(before, floor) - (1 - self.epsilon)
 
-    def size(self, x: Tensor, obs: Observation, y: Tensor | None) -> Tensor:
-        """Return what is to fall, for every sample.
+    def sizes(
+        self, iterates: list[Tensor], obs: Observation, y: Tensor | None, network: Unrolled
+    ) -> tuple[Tensor, Tensor]:
+        """Return what is to fall, for every sample, before and after every layer.
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_components)
-            An iterate.
+        iterates : list of Tensor of shape (n_samples, n_components)
+            ``x_0 .. x_depth``.
         obs : Observation
             Data and operator.
         y : Tensor of shape (n_samples, n_components) or None
             True codes.
+        network : Unrolled
+            The network, whose first ``depth`` layers made the iterates.
 
         Returns
         -------
-        Tensor of shape (n_samples,)
+        tuple of (Tensor, Tensor) of shape (n_samples, depth)
             Nonnegative sizes.
+
+        Raises
+        ------
+        ValueError
+            If the layers have no latents where these are to fall.
         """
+        if self.kind == "latent":
+            # NOTE[DIFF]: the paper compares latents of different layers, each in the coordinates
+            # of its own flow; here both pictures are seen in those of the layer between them.
+            pairs = list(zip(network.layers, itertools.pairwise(iterates), strict=False))
+            before = [_norm(_latent(layer, x)) for layer, (x, _) in pairs]
+            after = [_norm(_latent(layer, x)) for layer, (_, x) in pairs]
+            return torch.stack(before, 1), torch.stack(after, 1)
+        sizes = torch.stack([self._size(x, obs, y) for x in iterates], 1)
+        return sizes[:, :-1], sizes[:, 1:]
+
+    def _size(self, x: Tensor, obs: Observation, y: Tensor | None) -> Tensor:
         if self.kind == "distance":
             return _norm(x - y)
         if self.kind == "gradient":
             return _norm(obs.A.adjoint(obs.A.residual(obs.b, x)))
         value = lasso_value(x, obs, self.alpha)
         return value if y is None else (value - lasso_value(y, obs, self.alpha)).clamp_min(0)
+
+
+def _latent(layer: UnrolledLayer, x: Tensor) -> Tensor:
+    if not hasattr(layer, "latent"):
+        raise ValueError(
+            f"Descent(kind='latent') needs layers with latents, such as those of GLOW-Prox; "
+            f"{type(layer).__name__} has none. Use kind='gradient' or 'distance'."
+        )
+    return layer.latent(x)
 
 
 def _norm(v: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ class Multipliers:
         self.excess = torch.zeros_like(self.values)  # where they moved last
         self.factor = factor
 
-    def weigh(self, iterates: list[Tensor], samples: Any) -> Tensor:
+    def weigh(self, iterates: list[Tensor], samples: Any, network: Unrolled) -> Tensor:
         """Return what the violation of a batch adds to the loss."""
-        mean = self._sum(iterates, samples) / len(samples)
+        mean = self._sum(iterates, samples, network) / len(samples)
         self.excess = mean.detach()
         return self.factor * (self.values @ mean)
 
@@ -43,15 +43,15 @@ class Multipliers:
         total = torch.zeros_like(self.values)
         for rows, obs in samples.obs.chunks():
             iterates = network.iterates(obs, len(self.values), perturb)
-            total += self._sum(iterates, samples.take(rows))
+            total += self._sum(iterates, samples.take(rows), network)
         return total / samples.weight.sum()
 
     def violation(self, network: Unrolled, samples: Any) -> float:
         """Return the mean over the layers of the excess above zero, without perturbation."""
         return float(self.mean_excess(network, samples).clamp_min(0).mean())
 
-    def _sum(self, iterates: list[Tensor], samples: Any) -> Tensor:
-        excess = self.constraint.excess(iterates, samples.obs, samples.y)
+    def _sum(self, iterates: list[Tensor], samples: Any, network: Unrolled) -> Tensor:
+        excess = self.constraint.excess(iterates, samples.obs, samples.y, network)
         expected = (len(samples), len(self.values))
         if excess.shape != expected:
             raise ValueError(

@@ -195,7 +195,7 @@ def run_epoch(
                 loss = loss + _penalty(options.penalty, network) / scale
             goal = _goal(loss, scale, options)
             for dual in duals:
-                goal = goal + dual.weigh(iterates, batch)
+                goal = goal + dual.weigh(iterates, batch, network)
             gradients = torch.autograd.grad(goal, moving, allow_unused=True)
             for parameter, gradient in zip(moving, gradients, strict=True):
                 parameter.grad = gradient

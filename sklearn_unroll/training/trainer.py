@@ -226,7 +226,7 @@ class Trainer(BaseEstimator):
         bool
             Whether objective or constraint need them.
         """
-        return objective.requires_y or any(part.requires_y for part in self._constraints())
+        return objective.requires_y or any(part.requires_y for part in self.resolve_constraints())
 
     def run(
         self,
@@ -274,7 +274,7 @@ class Trainer(BaseEstimator):
         if hold_out:
             training, monitor = self._split(samples, generator)
         constraints = tuple(
-            self._resolve_constraint(part, y is not None, alpha) for part in self._constraints()
+            self._resolve_constraint(part, y is not None, alpha) for part in self.resolve_constraints()
         )
         options = self._options(self.n_iter_no_change if hold_out else None, constraints)
         return train(
@@ -325,7 +325,7 @@ class Trainer(BaseEstimator):
         objective = self.resolve_objective(y is not None, alpha)
         stage = self._schedule().all_at_once(network)
         samples = _weighted(obs, y, sample_weight)
-        if self._constraints():
+        if self.resolve_constraints():
             raise ValueError(
                 "A stream of batches has no multipliers: use fit, or a trainer without constraint."
             )
@@ -362,7 +362,19 @@ class Trainer(BaseEstimator):
         schedule._validate_params()
         return schedule
 
-    def _constraints(self) -> list[Constraint]:
+    def resolve_constraints(self) -> list[Constraint]:
+        """Return the constraints, as they were given.
+
+        Returns
+        -------
+        list of Constraint
+            Empty where there are none.
+
+        Raises
+        ------
+        TypeError
+            If something given is no constraint.
+        """
         if self.constraint is None:
             return []
         given = (

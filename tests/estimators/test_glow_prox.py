@@ -161,13 +161,16 @@ def test_colour(tiles):
     [
         {"perturbation": LayerNoise("unit_norm", 0.1), "constraint": Descent("distance")},
         {"constraint": Descent("gradient", epsilon=0.2)},
+        {"constraint": [Descent("gradient"), Descent("latent", update="batch")]},
     ],
 )
 def test_training_with_constraint_and_noise(tiles, holes, model, options):
     model.set_params(start="flat", trainer=Trainer(max_epochs=3, batch_size=20, **options))
     filled = model.fit(tiles).transform(holes)
     assert np.isfinite(filled).all()
-    assert len(model.history_[-1].multipliers) == 2
+    given = options["constraint"]
+    n_constraints = len(given) if isinstance(given, list) else 1
+    assert len(model.history_[-1].multipliers) == 2 * n_constraints
     assert np.array_equal(filled, model.transform(holes))  # no noise in transform
 
 
@@ -224,6 +227,7 @@ def test_bad_pictures(tiles, model, change, message):
         ({"mask": lambda shape, rng: np.ones(shape)}, "60 picture.s. have no visible pixel"),
         ({"trainer": Trainer("lasso")}, "learns from complete pictures, but the objective Lasso"),
         ({"trainer": Trainer(constraint=Descent("gradient"))}, "Use start='flat', or Descent"),
+        ({"trainer": Trainer(constraint=[Descent("latent"), Descent("objective")])}, "lower the ob"),
     ],
 )
 def test_bad_options(tiles, model, options, message):

@@ -123,6 +123,32 @@ def test_the_untrained_prox_shrinks_the_details_of_haars_transform(shape, n_step
         np.testing.assert_allclose(layer.prox(x), expected.reshape(3, -1), atol=1e-12)
 
 
+def test_the_latents_fall_by_what_the_prox_shrinks():
+    obs, x = observed()
+    net = network(obs, step=0.0, shrink=0.25, consistent=False)
+    inside = 0.25 + 0.5 * x  # so that nothing is clipped
+    with torch.no_grad():
+        layer = net.layers[0]
+        iterates = [inside, layer.prox(inside)]
+        torch.testing.assert_close(layer.latent(iterates[1]), layer.latent(inside) / 1.25)
+        excess = Descent("latent", epsilon=0.1).excess(iterates, obs, None, net)
+    torch.testing.assert_close(excess, torch.full_like(excess, 1 / 1.25 - 0.9))
+
+
+def test_a_constraint_on_latents_makes_them_fall():
+    obs, x = observed(24)
+    met = []
+    for constraint in (None, Descent("latent", epsilon=0.3, dual_learning_rate=1.0)):
+        net = network(obs, shrink=0.0, n_layers=1)
+        calibrate_flows(net, obs)
+        trainer = quick(constraint=constraint).set_params(max_epochs=20, max_grad_norm=None)
+        train(net, obs, x, trainer)
+        with torch.no_grad():
+            excess = Descent("latent", epsilon=0.3).excess(net.iterates(obs), obs, x, net)
+        met.append(float(excess.mean()))
+    assert met[0] > 0.1 > met[1]
+
+
 def test_without_shrinkage_it_is_projected_gradient_descent():
     obs, _ = observed()
     obs = obs._replace(b=1.5 * obs.b)  # beyond what is allowed

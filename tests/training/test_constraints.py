@@ -64,8 +64,10 @@ def sizes_by_hand(kind, iterates, obs, y):
 @pytest.mark.parametrize("form", ["ratio", "difference"])
 def test_the_excess_is_that_of_the_equation(problem, kind, form):
     obs, y = problem
-    iterates = wild(obs).iterates(obs)
-    excess = Descent(kind, epsilon=0.2, form=form, alpha=ALPHA).excess(iterates, obs, y)
+    network = wild(obs)
+    iterates = network.iterates(obs)
+    descent = Descent(kind, epsilon=0.2, form=form, alpha=ALPHA)
+    excess = descent.excess(iterates, obs, y, network)
     sizes = sizes_by_hand(kind, iterates, obs, y)
     kept = torch.stack(sizes).amin(0) > 1e-2  # away from sizes that count as zero
     assert kept.sum() > 10
@@ -79,7 +81,7 @@ def test_a_sample_whose_code_is_zero_gives_no_nan(problem, form):
     obs, y = problem
     assert not y[0].any()
     network = wild(obs)
-    excess = Descent(form=form).excess(network.iterates(obs), obs, y)
+    excess = Descent(form=form).excess(network.iterates(obs), obs, y, network)
     assert excess.isfinite().all()
     gradients = torch.autograd.grad(excess.mean(), list(network.parameters()))
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -87,8 +89,9 @@ def test_a_sample_whose_code_is_zero_gives_no_nan(problem, form):
 
 def test_without_y_the_objective_itself_must_fall(problem):
     obs, _ = problem
-    iterates = wild(obs).iterates(obs)
-    excess = Descent("objective", 0.1, alpha=ALPHA).excess(iterates, obs, None)
+    network = wild(obs)
+    iterates = network.iterates(obs)
+    excess = Descent("objective", 0.1, alpha=ALPHA).excess(iterates, obs, None, network)
     before, after = (lasso_value(x, obs, ALPHA) for x in iterates[:2])
     kept = before > 1e-2 * before.mean()  # one signal is zero
     torch.testing.assert_close(excess[kept, 0], (after / before - 0.9)[kept])
@@ -99,7 +102,7 @@ def test_multipliers_ascend_from_zero_by_the_mean_excess(problem):
     network = wild(obs)
     constraint = Descent(dual_learning_rate=0.5)
     history = train(network, obs, y, constraint=constraint, learning_rate=1e-9, max_epochs=3)
-    excess = constraint.excess(network.iterates(obs), obs, y).mean(0).detach().numpy()
+    excess = constraint.excess(network.iterates(obs), obs, y, network).mean(0).detach().numpy()
     assert excess.max() > 0
     expected, found = np.zeros(3), history.column("multipliers")[1:]
     for row in found:
@@ -130,7 +133,7 @@ def test_the_step_is_against_the_gradient_of_the_lagrangian(problem):
     for nu in (torch.zeros(3, dtype=torch.float64), multipliers):
         iterates = twin.iterates(obs)
         goal = objective.value(iterates, obs, y).mean()
-        goal = goal + scale * nu @ constraint.excess(iterates, obs, y).mean(0)
+        goal = goal + scale * nu @ constraint.excess(iterates, obs, y, twin).mean(0)
         parameters = list(twin.parameters())
         for p, gradient in zip(parameters, torch.autograd.grad(goal, parameters), strict=True):
             p.data -= 1e-3 * gradient
@@ -172,7 +175,7 @@ def test_the_best_state_counts_violations(problem):
     obs, y = problem
 
     class Growing(Descent):
-        def excess(self, iterates, obs, y):
+        def excess(self, iterates, obs, y, network):
             moved = (iterates[-1] - first).square().sum(1, keepdim=True)
             return 1e6 * moved.expand(-1, len(iterates) - 1)
 
@@ -215,6 +218,12 @@ def test_what_a_constraint_cannot_be_weighed_against_is_refused(problem, changes
         train(wild(obs), obs, y, constraint=Descent(), **changes)
 
 
+def test_latents_fall_only_where_there_are_some(problem):
+    obs, y = problem
+    with pytest.raises(ValueError, match="needs layers with latents, .* has none. Use"):
+        train(wild(obs), obs, y, constraint=Descent("latent"))
+
+
 def test_a_stream_has_no_multipliers(problem):
     obs, y = problem
     model = LISTARegressor(obs.A.D.numpy(), trainer=Trainer(constraint=Descent()))
@@ -226,8 +235,8 @@ def test_the_shape_of_an_excess_is_checked(problem):
     obs, y = problem
 
     class Total(Descent):
-        def excess(self, iterates, obs, y):
-            return super().excess(iterates, obs, y).sum(1)
+        def excess(self, iterates, obs, y, network):
+            return super().excess(iterates, obs, y, network).sum(1)
 
     with pytest.raises(ValueError, match=r"Total.excess must have one number per sample and lay"):
         train(wild(obs), obs, y, constraint=Total())
