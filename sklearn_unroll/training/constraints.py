@@ -78,7 +78,7 @@ class Descent(Constraint):
         less nothing otherwise: then epsilon should be small, as it cannot fall to zero.
         ``"latent"``: the norm of a layer's latent of x, which is the gradient of the penalty in
         latent space; for layers that have latents,
-        :class:`~sklearn_unroll.nn.glow_prox.GlowProxLayer`.
+        :class:`~sklearn_unroll.nn.GlowProxLayer`.
     epsilon : float, default=0.05
         Share by which a layer is to lower it, between 0 and 1.
     form : {"ratio", "difference"}, default="ratio"
