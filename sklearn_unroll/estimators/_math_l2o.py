@@ -11,7 +11,6 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
-from torch import Tensor
 
 from sklearn_unroll.estimators._l2o_base import BaseL2OSolver
 from sklearn_unroll.estimators._l2o_problem import LOSSES, PENALTIES, check_operators
@@ -27,7 +26,7 @@ from sklearn_unroll.estimators._validation import (
 from sklearn_unroll.functional import Composite, Dense, Operator, Penalty, Smooth
 from sklearn_unroll.nn import Monotone, Unrolled, math_l2o
 from sklearn_unroll.nn.math_l2o import VARIANTS
-from sklearn_unroll.reference import optimal_values
+from sklearn_unroll.reference import iteration_counts, optimal_values
 from sklearn_unroll.training import ProblemObjective, Trainer
 
 __all__ = ["MathL2OSolver"]
@@ -86,6 +85,10 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         Whether an iteration that would raise the objective takes the classical step instead.
     n_layers : int, default=60
         Iterations unrolled in training.
+    emphasis : float, default=2.0
+        An instance weighs in training like this power of the number of iterations that FISTA
+        with restarts takes for it: of some problems a few hard ones decide the mean error. 0
+        weighs all the same, as do objectives that need no optimal values.
     trainer : Trainer, default=None
         How to train. None takes minibatches of 16 instances and truncated back-propagation
         through 20 iterations on the logarithm of the error, whose optima are computed first.
@@ -157,6 +160,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         "start": [StrOptions({"classical", "random"})],
         "safeguard": [StrOptions({"monotone"}), None],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "emphasis": [Interval(Real, 0, None, closed="left")],
         "trainer": [Trainer, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -181,6 +185,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         start: str = "classical",
         safeguard: str | None = "monotone",
         n_layers: int = 60,
+        emphasis: float = 2.0,
         trainer: Trainer | None = None,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -201,6 +206,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         self.start = start
         self.safeguard = safeguard
         self.n_layers = n_layers
+        self.emphasis = emphasis
         self.trainer = trainer
         self.device = device
         self.random_state = random_state
@@ -253,7 +259,12 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
                 weight = to_tensor(weight, dtype=b.dtype, device=device)
             trainer = self._trainer(len(b))
             if isinstance(trainer.objective, ProblemObjective):
-                problem = problem._replace(least=_optima(problem).to(b.dtype))
+                solved = _solved(problem)
+                problem = problem._replace(least=solved.least.to(b.dtype))
+                if self.emphasis > 0:
+                    counts = iteration_counts(solved).to(b.dtype) ** self.emphasis
+                    counts /= counts.mean()
+                    weight = counts if weight is None else weight * counts
             seed = int(check_random_state(self.random_state).randint(2**31))
             generator = torch.Generator(device).manual_seed(seed)
             network = self._build(device, generator)
@@ -352,11 +363,11 @@ def default_trainer(n_samples: int) -> Trainer:
     )
 
 
-def _optima(problem: Composite) -> Tensor:
-    """Return the optimal values, in float64."""
+def _solved(problem: Composite) -> Composite:
+    """Return the problem with its optimal values, in float64."""
     A = problem.A
     if problem.b.dtype != torch.float64:
         b = problem.b.double()
         A = Dense(A.D.double()) if isinstance(A, Dense) else A.to(b)
         problem = Composite.of(b, A, problem.f, problem.R)
-    return optimal_values(problem)
+    return problem._replace(least=optimal_values(problem))

@@ -8,6 +8,7 @@ from sklearn_unroll.reference.composite import (
     CompositeDescent,
     NesterovDescent,
     best_step,
+    iteration_counts,
     optimal_values,
 )
 from sklearn_unroll.reference.coordinate import coordinate_descent
@@ -44,6 +45,7 @@ __all__ = [
     "gradient_descent",
     "ista",
     "iterates",
+    "iteration_counts",
     "minimize",
     "optimal_values",
 ]
