@@ -1,10 +1,10 @@
 """MathL2OSolver beside other trained solvers, and its own parametrisations.
 
 ``python -m benchmarks.l2o_rivals`` trains, on the lasso problems of ``benchmarks.math_l2o``: all
-parametrisations with the default recipe; the published network with its own features, memory and
-start; L2O-DM and RNNprop, which have no structure; and Ada-LISTA. It prints the mean relative error
-of the objective on new problems after 16, 40, 100 and 400 iterations, next to FISTA with restarts
-and Adam with its best rate. A second table has one dictionary for all problems, where LISTA-CPSS
+parametrisations with one recipe; the published network with its own features, memory and start;
+L2O-DM and RNNprop, which have no structure; and Ada-LISTA. It prints the mean relative error of
+the objective on new problems after 16, 40, 100 and 400 iterations, next to FISTA with restarts and
+Adam with its best rate. A second table has one dictionary for all problems, where LISTA-CPSS
 applies. Ada-LISTA and LISTA-CPSS are as deep as they are: 16 layers.
 """
 

@@ -1,11 +1,11 @@
 """GLOW-Prox under descent constraints and noise: what each buys on photographs.
 
 ``python -m benchmarks.robust_inpainting`` trains inpainters of half of the pixels from a grey
-start, plain and with noise between the layers, without and with descent of the gradient in x (C-I),
-of the latents, of both (the constraints of Hadou, NaderiAlizadeh and Ribeiro 2024), or of the
-distance (C-II). It prints the PSNR of the missing pixels, also under noise between the layers and
-on the visible pixels, and how many layers descend, in each of the three senses. Training tiles
-are from one photograph, test tiles from another.
+start, plain and with noise between the layers, without and with descent of the gradient in x
+(C-I), of the latents, of both (the constraints of Hadou, NaderiAlizadeh and Ribeiro 2024), or of
+the distance (C-II). It prints the PSNR of the missing pixels, also under noise between the layers
+and on the visible pixels, and how many layers descend, in each of the three senses. Training
+tiles are from one photograph, test tiles from another.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
+from torch import Tensor
 
 from sklearn_unroll.estimators._l2o_base import BaseL2OSolver
 from sklearn_unroll.estimators._l2o_problem import LOSSES, PENALTIES, check_operators
@@ -26,7 +27,7 @@ from sklearn_unroll.estimators._validation import (
 from sklearn_unroll.functional import Composite, Dense, Operator, Penalty, Smooth
 from sklearn_unroll.nn import Monotone, Unrolled, math_l2o
 from sklearn_unroll.nn.math_l2o import VARIANTS
-from sklearn_unroll.reference import iteration_counts, optimal_values
+from sklearn_unroll.reference import optimal_values
 from sklearn_unroll.training import ProblemObjective, Trainer
 
 __all__ = ["MathL2OSolver"]
@@ -85,10 +86,6 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         Whether an iteration that would raise the objective takes the classical step instead.
     n_layers : int, default=60
         Iterations unrolled in training.
-    emphasis : float, default=2.0
-        An instance weighs in training like this power of the number of iterations that FISTA
-        with restarts takes for it: of some problems a few hard ones decide the mean error. 0
-        weighs all the same, as do objectives that need no optimal values.
     trainer : Trainer, default=None
         How to train. None takes minibatches of 16 instances and truncated back-propagation
         through 20 iterations on the logarithm of the error, whose optima are computed first.
@@ -160,7 +157,6 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         "start": [StrOptions({"classical", "random"})],
         "safeguard": [StrOptions({"monotone"}), None],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "emphasis": [Interval(Real, 0, None, closed="left")],
         "trainer": [Trainer, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -185,7 +181,6 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         start: str = "classical",
         safeguard: str | None = "monotone",
         n_layers: int = 60,
-        emphasis: float = 2.0,
         trainer: Trainer | None = None,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -206,7 +201,6 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         self.start = start
         self.safeguard = safeguard
         self.n_layers = n_layers
-        self.emphasis = emphasis
         self.trainer = trainer
         self.device = device
         self.random_state = random_state
@@ -259,12 +253,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
                 weight = to_tensor(weight, dtype=b.dtype, device=device)
             trainer = self._trainer(len(b))
             if isinstance(trainer.objective, ProblemObjective):
-                solved = _solved(problem)
-                problem = problem._replace(least=solved.least.to(b.dtype))
-                if self.emphasis > 0:
-                    counts = iteration_counts(solved).to(b.dtype) ** self.emphasis
-                    counts /= counts.mean()
-                    weight = counts if weight is None else weight * counts
+                problem = problem._replace(least=_optima(problem).to(b.dtype))
             seed = int(check_random_state(self.random_state).randint(2**31))
             generator = torch.Generator(device).manual_seed(seed)
             network = self._build(device, generator)
@@ -351,23 +340,23 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
 
 
 def default_trainer(n_samples: int) -> Trainer:
-    """Return the recipe: about 1300 steps, through 20 of 60 iterations each."""
+    """Return the recipe: about 1900 steps, through 20 of 60 iterations each."""
     batch = 16
     return Trainer(
         ProblemObjective("log"),
         learning_rate=5e-3,
-        max_epochs=min(max(round(450 * batch / max(n_samples, 1)), 1), 60),
+        max_epochs=min(max(round(640 * batch / max(n_samples, 1)), 1), 60),
         batch_size=batch,
         truncate=20,
         early_stopping=False,
     )
 
 
-def _solved(problem: Composite) -> Composite:
-    """Return the problem with its optimal values, in float64."""
+def _optima(problem: Composite) -> Tensor:
+    """Return the optimal values, in float64."""
     A = problem.A
     if problem.b.dtype != torch.float64:
         b = problem.b.double()
         A = Dense(A.D.double()) if isinstance(A, Dense) else A.to(b)
         problem = Composite.of(b, A, problem.f, problem.R)
-    return problem._replace(least=optimal_values(problem))
+    return optimal_values(problem)

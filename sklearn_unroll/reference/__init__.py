@@ -8,7 +8,6 @@ from sklearn_unroll.reference.composite import (
     CompositeDescent,
     NesterovDescent,
     best_step,
-    iteration_counts,
     optimal_values,
 )
 from sklearn_unroll.reference.coordinate import coordinate_descent
@@ -45,7 +44,6 @@ __all__ = [
     "gradient_descent",
     "ista",
     "iterates",
-    "iteration_counts",
     "minimize",
     "optimal_values",
 ]

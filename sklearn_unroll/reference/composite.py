@@ -11,14 +11,7 @@ from sklearn_unroll.functional import Composite, composite_gap
 from sklearn_unroll.reference.first_order import Iterate, Momentum, _accelerated
 from sklearn_unroll.reference.solver import Method
 
-__all__ = [
-    "AdamDescent",
-    "CompositeDescent",
-    "NesterovDescent",
-    "best_step",
-    "iteration_counts",
-    "optimal_values",
-]
+__all__ = ["AdamDescent", "CompositeDescent", "NesterovDescent", "best_step", "optimal_values"]
 
 _WINDOW = 50  # iterations between two looks at the objective
 _STALLED = 4.0  # units in the last place: less progress in a window is none
@@ -202,54 +195,4 @@ def optimal_values(problem: Composite, *, max_iter: int = 5000) -> Tensor:
             if not bool(fallen.any()):
                 break
         parts.append(least)
-    return torch.cat(parts)
-
-
-@torch.no_grad()
-def iteration_counts(problem: Composite, *, tol: float = 1e-8, max_iter: int = 400) -> Tensor:
-    """Return how many iterations the restarted accelerated method takes, per instance.
-
-    Parameters
-    ----------
-    problem : Composite
-        Instances with their optimal values.
-    tol : float, default=1e-8
-        Error of the objective at which to stop, relative to that of the start.
-    max_iter : int, default=400
-        Largest number of iterations, returned also where it does not suffice.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,)
-        Numbers of iterations, at least 1.
-
-    Raises
-    ------
-    ValueError
-        If the optimal values are not known.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_unroll.functional import Composite, Dense, L1, LeastSquares
-    >>> from sklearn_unroll.reference import iteration_counts, optimal_values
-    >>> b = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
-    >>> problem = Composite.of(b, Dense(torch.eye(2).double()), LeastSquares(), L1(0.5))
-    >>> iteration_counts(problem._replace(least=optimal_values(problem)))
-    tensor([1])
-    """
-    if problem.least is None:
-        raise ValueError("iteration_counts needs the optimal values: give problems with least=...")
-    parts = []
-    for _, part in problem.chunks(64):
-        method, state = NesterovDescent(), NesterovDescent().init(part)
-        wanted = part.least + tol * (part.value(state.x) - part.least)
-        counts = torch.full((len(part.b),), max_iter, device=part.b.device)
-        for number in range(1, max_iter + 1):
-            state = method.step(state, part)
-            there = part.value(state.x) <= wanted
-            counts = torch.where(there, counts.clamp_max(number), counts)
-            if bool((counts <= number).all()):
-                break
-        parts.append(counts)
     return torch.cat(parts)

@@ -274,7 +274,8 @@ class Trainer(BaseEstimator):
         if hold_out:
             training, monitor = self._split(samples, generator)
         constraints = tuple(
-            self._resolve_constraint(part, y is not None, alpha) for part in self.resolve_constraints()
+            self._resolve_constraint(part, y is not None, alpha)
+            for part in self.resolve_constraints()
         )
         options = self._options(self.n_iter_no_change if hold_out else None, constraints)
         return train(

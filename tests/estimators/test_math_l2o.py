@@ -11,8 +11,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 
 from sklearn_unroll import MathL2OSolver, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.functional import L1, Box, Composite, Dense, GroupL1, LeastSquares, Smooth
-from sklearn_unroll.reference import iteration_counts, optimal_values
+from sklearn_unroll.functional import Box, Dense, GroupL1, Smooth
 from sklearn_unroll.training import ProblemObjective
 
 
@@ -59,22 +58,6 @@ def test_it_learns_to_be_faster_on_new_instances():
     assert digits[1] < digits[0] - 0.3
     monitor = model.history_.column("monitor")
     assert monitor.min() < monitor[0] - 0.5
-
-
-def test_hard_instances_weigh_more(data):
-    X, operators = data
-    problem = Composite.of(
-        torch.from_numpy(X), Dense(torch.from_numpy(operators)), LeastSquares(), L1(0.1)
-    )
-    counts = iteration_counts(problem._replace(least=optimal_values(problem))).double()
-    given = np.arange(1.0, 1 + len(X))
-    weight = given * (counts**1.5 / (counts**1.5).mean()).numpy()
-    ours = solver(emphasis=1.5).fit(X, operators=operators, sample_weight=given)
-    theirs = solver(emphasis=0.0).fit(X, operators=operators, sample_weight=weight)
-    plain = solver(emphasis=0.0).fit(X, operators=operators, sample_weight=given)
-    found = [model.predict(X, 5, operators) for model in (ours, theirs, plain)]
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
-    assert np.abs(found[0] - found[2]).max() > 1e-6
 
 
 def test_solutions_are_certified_and_trajectories_fall(data, fitted):

@@ -70,18 +70,22 @@ def total(method, problem):
     return float(problem.value(x).sum())
 
 
-@pytest.mark.parametrize("learning_rate", [1e-5, 1e-6])
-def test_published_training_improves_on_gradient_descent(learning_rate):
-    """T = 20, 32 instances of 20 x 32, width 1024, e = 50; the best constant step is better."""
-    train, test = quadratics(20, 1), quadratics(20, 2)
-    net = provable_l2o(train.b, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("learning_rate, epochs", [(1e-4, 20), (1e-5, 40), (1e-6, 150)])
+@pytest.mark.parametrize("n_features, wanted", [(20, 0.5), (25, 0.4)])
+def test_published_training_improves_on_gradient_descent(
+    n_features, wanted, learning_rate, epochs, seed
+):
+    """T = 20, 32 instances of 32 unknowns, width 1024, e = 50; a tuned step is still better."""
+    train, test = quadratics(n_features, seed), quadratics(n_features, 100 + seed)
+    net = provable_l2o(train.b, generator=torch.Generator().manual_seed(seed))
     Trainer(
         ProblemObjective("last", relative=False), loss="mean", optimizer="sgd", batch_size=None,
         decay="constant", max_grad_norm=None, early_stopping=False,
-        learning_rate=32 * learning_rate, max_epochs=100,
+        learning_rate=32 * learning_rate, max_epochs=epochs,
     ).run(net, train, alpha=1.0, generator=torch.Generator())  # fmt: skip
     classical = total(CompositeDescent(), test)
     improvement = 1 - float(test.value(net(test)).sum().detach()) / classical
-    assert improvement > 0.3
+    assert improvement > wanted
     factor = best_step(test, 20, np.arange(1.0, 2.0, 0.1))
     assert 1 - total(CompositeDescent(factor), test) / classical > improvement

@@ -44,6 +44,10 @@ def test_first_layers_are_nonnegative_and_as_large_as_e(seed):
         assert bool((W >= 0).all())
         # The columns are those of an orthonormal matrix but for signs.
         torch.testing.assert_close(W.norm(dim=0), torch.full((2,), 50.0, dtype=W.dtype))
+    for W in below[:-1]:  # square, nonnegative and orthonormal: a permutation
+        torch.testing.assert_close(W.T @ W, 2500 * torch.eye(2, dtype=W.dtype))
+    *_, wide, _ = steps.weights
+    assert int((wide > 0).sum()) == wide.numel()
 
 
 def test_scaling_e_scales_the_penultimate_outputs_by_its_power():

@@ -22,7 +22,6 @@ from sklearn_unroll.reference import (
     best_step,
     certified_lasso,
     iterates,
-    iteration_counts,
     minimize,
     optimal_values,
 )
@@ -111,18 +110,3 @@ def test_the_best_step_is_longer_than_the_safe_one():
     assert best_step(problem, 20, [0.5, 1.0, 1.5, 2.5]) == 1.5
     # One that diverges is never best.
     assert best_step(problem, 2000, [1.0, 3.0]) == 1.0
-
-
-@pytest.mark.parametrize("per_sample", [False, True])
-def test_iterations_are_counted_per_instance(per_sample):
-    problem, _ = lasso(per_sample)
-    with pytest.raises(ValueError, match="needs the optimal values"):
-        iteration_counts(problem)
-    problem = problem._replace(least=optimal_values(problem))
-    values = torch.stack([problem.value(x) for x in iterates(NesterovDescent(), problem, 200)])
-    error = (values - problem.least) / (values[0] - problem.least)
-    counts = iteration_counts(problem, tol=1e-6)
-    assert len(set(counts.tolist())) > 2
-    for k, curve in zip(counts, error.T, strict=True):
-        assert bool((curve[:k] > 1e-6).all()) and float(curve[k]) <= 1e-6
-    assert (iteration_counts(problem, tol=1e-6, max_iter=3) == 3).all()
