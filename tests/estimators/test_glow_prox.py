@@ -227,7 +227,7 @@ def test_bad_pictures(tiles, model, change, message):
         ({"mask": lambda shape, rng: np.ones(shape)}, "60 picture.s. have no visible pixel"),
         ({"trainer": Trainer("lasso")}, "learns from complete pictures, but the objective Lasso"),
         ({"trainer": Trainer(constraint=Descent("gradient"))}, "Use start='flat', or Descent"),
-        ({"trainer": Trainer(constraint=[Descent(), Descent("objective")])}, "lower the objective"),
+        ({"trainer": Trainer(constraint=[Descent(), Descent("objective")])}, "lower the obj"),
     ],
 )
 def test_bad_options(tiles, model, options, message):
