@@ -107,7 +107,10 @@ def to_cpu(nested: Any) -> Any:
 def refuse_complex(array: Any, name: str) -> None:
     """Raise for complex arrays of any namespace; scikit-learn sees only numpy's."""
     if "complex" in str(getattr(array, "dtype", "")):
-        raise ValueError(f"Complex data not supported: {name} is complex.")
+        raise ValueError(
+            f"Complex data not supported: {name} is complex. Give real numbers, such as rows "
+            f"[Re | Im] made by sklearn_unroll.functional.pack_complex."
+        )
 
 
 def check_codes(y: Any) -> None:
