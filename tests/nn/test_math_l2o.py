@@ -210,9 +210,17 @@ class Runaway(L2OLayer):
         return state.x
 
 
-def test_the_safeguard_makes_ista_of_whatever_runs_away():
+class NoNumber(Runaway):
+    """Is lost at once."""
+
+    def forward(self, state, obs):
+        return state._replace(x=torch.full_like(state.x, torch.nan))
+
+
+@pytest.mark.parametrize("runaway", [Runaway, NoNumber])
+def test_the_safeguard_makes_ista_of_whatever_runs_away(runaway):
     problem = lasso()
-    layer = Monotone(Runaway())
+    layer = Monotone(runaway())
     state = layer.init(problem)
     expected = list(iterates(CompositeDescent(), problem, 30))
     for k in range(30):
@@ -239,6 +247,51 @@ def test_with_the_safeguard_no_objective_rises(variant, f, scale):
             new = problem.value(layer.readout(state))
             assert bool((new <= value * (1 + 1e-14)).all())
             value = new
+
+
+def test_where_even_the_classical_step_fails_the_sample_stays():
+    class Promising(LeastSquares):
+        def lipschitz(self, obs):
+            return super().lipschitz(obs) / 100
+
+    problem = lasso()
+    problem = Composite.of(problem.b, problem.A, Promising(), problem.R)
+    layer = Monotone(NoNumber())
+    state = layer.init(problem)
+    for _ in range(3):
+        state = layer(state, problem)
+    assert torch.equal(layer.readout(state), problem.first())
+    assert torch.equal(state.value, problem.value(problem.first()))
+    assert state.n_fallbacks.tolist() == [3] * 7
+
+
+def test_trust_in_the_network_is_lost_by_a_fallback_and_regained():
+    problem, layer = lasso(), network(spread=1.0).layers[0]
+    with torch.no_grad():
+        state = layer(layer.init(problem), problem)
+        wrong = (torch.arange(7) % 2 == 0)[:, None]
+        lost = (torch.arange(7) % 4 == 0)[:, None]
+        state = layer.resume(state, state.x, wrong, lost)
+        expected = torch.tensor([0.25, 1.0, 0.8, 1.0, 0.25, 1.0, 0.8]).double()[:, None]
+        torch.testing.assert_close(state.trust, expected)
+        after = layer(state, problem)
+    torch.testing.assert_close(after.trust, (1.02 * expected).clamp_max(1))
+    # Without trust the step is the classical one.
+    with torch.no_grad():
+        x = layer(state._replace(trust=torch.zeros_like(expected)), problem).x
+        classical = problem.R.prox(
+            state.y - problem.step * problem.gradient(state.y), problem.step
+        )
+    torch.testing.assert_close(x, classical)
+
+
+def test_features_are_relative_to_the_gradient_at_zero_wherever_it_starts():
+    problem = lasso()
+    zero = torch.zeros(7, 20, dtype=torch.float64)
+    scale = problem.gradient(zero).abs().amax(1, keepdim=True)
+    for start in (None, torch.full_like(zero, 10.0)):
+        progress = network().layers[0].init(problem._replace(start=start)).progress
+        torch.testing.assert_close(progress.scale, scale)
 
 
 def test_rows_that_go_wrong_leave_the_others_alone():
