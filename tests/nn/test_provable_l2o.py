@@ -96,3 +96,19 @@ def test_bad_sizes(given):
     sizes = {"n_layers": 3, "width": 8, "expansion": 1.0, **given}
     with pytest.raises(ValueError, match="n_layers and width must be at least 2"):
         StepNetwork(like=torch.empty(0), generator=torch.Generator(), **sizes)
+
+
+def test_a_fallback_halves_the_trust_in_learned_steps():
+    problem = quadratics()
+    layer = network(problem).layers[0]
+    with torch.no_grad():
+        layer.steps.weights[-1].fill_(0.1)
+        state = layer.init(problem)
+        wrong = (torch.arange(8) % 2 == 0)[:, None]
+        state = layer.resume(state, state.x, wrong, wrong)
+        torch.testing.assert_close(state.trust, 1 - 0.5 * wrong.double())
+        g = problem.gradient(state.x)
+        P = layer.steps(layer.features(state.x, g)).view_as(g)
+        assert (P - 1).abs().max() > 0.1
+        expected = state.x - problem.step * (1 + state.trust * (P - 1)) * g
+        torch.testing.assert_close(layer(state, problem).x, expected)
