@@ -87,6 +87,18 @@ def test_a_sample_whose_code_is_zero_gives_no_nan(problem, form):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+def test_a_sample_that_has_arrived_does_not_outweigh_the_others(problem):
+    obs, y = problem
+    before, after = y + 1, y + 0.5
+    before[1] = y[1] + 1e-9
+    size = (before - y).norm(dim=1)
+    excess = Descent(epsilon=0.5).excess([before, after], obs, y, None)[:, 0]
+    assert size[1] < 1e-3 * size.mean()
+    torch.testing.assert_close(excess[1], (after - y).norm(dim=1)[1] / (1e-3 * size.mean()) - 0.5)
+    others = torch.arange(len(y)) != 1
+    torch.testing.assert_close(excess[others], torch.zeros_like(excess[others]))
+
+
 def test_without_y_the_objective_itself_must_fall(problem):
     obs, _ = problem
     network = wild(obs)
