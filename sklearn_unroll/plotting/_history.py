@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_unroll.plotting._axes import get_axes
@@ -94,7 +95,10 @@ class HistoryDisplay:
             *self.ax_.plot(seconds, self.history.column("loss"), label="minibatches", **line_kw),
             *self.ax_.plot(seconds, self.history.column("monitor"), label=monitored, **line_kw),
         ]
-        self.ax_.set(xlabel="seconds of training", ylabel="relative loss", yscale="log")
+        # Losses that are logarithms already, as of ProblemObjective("log"), are negative.
+        losses = np.concatenate([self.history.column(name) for name in ("loss", "monitor")])
+        scale = "log" if np.nanmin(losses) > 0 else "linear"
+        self.ax_.set(xlabel="seconds of training", ylabel="relative loss", yscale=scale)
         self.ax_.grid(alpha=0.3)
         self.ax_.legend()
         return self

@@ -12,6 +12,7 @@ from sklearn_unroll.plotting import (
     PhaseTransitionDisplay,
     WeightDisplay,
 )
+from sklearn_unroll.training import Epoch, History
 
 MAKE = {
     "convergence": lambda model, data, **kw: ConvergenceDisplay.from_estimator(
@@ -28,6 +29,18 @@ def test_history_display(model):
     np.testing.assert_array_equal(losses, model.history_.column("loss"))
     np.testing.assert_array_equal(monitored, model.history_.column("monitor"))
     assert display.lines_[1].get_label() == "training samples"
+    assert display.ax_.get_yscale() == "log"
+
+
+def test_history_of_logarithms_is_drawn_as_it_is():
+    history = History(held_out=False)
+    for epoch, loss in enumerate((-1.0, -4.0, -6.0)):
+        history.epochs.append(Epoch("end to end", epoch, loss, loss, 1e-3, epoch))
+    display = HistoryDisplay(history=history).plot()
+    assert display.ax_.get_yscale() == "linear"
+    display.figure_.canvas.draw()
+    low, high = display.ax_.get_ylim()
+    assert low < -6 and high > -1
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
