@@ -52,9 +52,7 @@ def after(method: Any, problem: Composite) -> float:
 
 def published(train: Composite, rate: float, expansion: float, epochs: int, seed: int) -> Any:
     """Return a network trained by gradient descent on the sum of the final objectives."""
-    net = provable_l2o(
-        train.b, expansion=expansion, generator=torch.Generator().manual_seed(seed)
-    )
+    net = provable_l2o(train.b, expansion=expansion, generator=torch.Generator().manual_seed(seed))
     trainer = Trainer(
         ProblemObjective("last", relative=False), loss="mean", optimizer="sgd", batch_size=None,
         decay="constant", max_grad_norm=None, early_stopping=False,
