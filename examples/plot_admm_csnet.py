@@ -153,7 +153,9 @@ def classical(A, b, truth, weights, shape, to_picture, to_rows):
 # The networks
 # ------------
 # One network for each kind of mask at 30 %. Those for 20 and 40 % start from it, with half the
-# training: what layers have learned does not depend on the mask that they get.
+# training: what layers have learned does not depend on the mask that they get. The samples have no
+# noise, so that the last layer ends with the nearest picture that agrees with them. Training is
+# short here; ``python -m benchmarks.compressive_imaging`` takes six minutes for each network.
 FRACTIONS = (0.3, 0.2, 0.4)
 MASKS = {
     "pseudo-radial": lambda fraction: radial_mask(SHAPE, fraction),
@@ -176,7 +178,9 @@ def flat(picture):
 truth = flat(brain)
 results, training = {}, {}
 for kind, make_mask in MASKS.items():
-    model = ADMMCSNetRegressor(image_shape=SHAPE, n_layers=8, warm_start=True, random_state=0)
+    model = ADMMCSNetRegressor(
+        image_shape=SHAPE, n_layers=8, consistent=True, warm_start=True, random_state=0
+    )
     for fraction in FRACTIONS:
         A = MaskedFourier(make_mask(fraction))
         passes = max(1, round(EFFORT * (2 if fraction == 0.3 else 1)))
