@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from sklearn_unroll.functional import Observation, lasso_value
+from sklearn_unroll.functional.descent import DESCENT_KINDS, descent_size
 from sklearn_unroll.theory._subject import examine
 
 __all__ = ["ConvergenceReport", "convergence_report"]
@@ -141,39 +140,29 @@ def convergence_report(
         if not 0 < value < 1:
             raise ValueError(f"{name} must lie between 0 and 1, got {value}.")
     alpha = getattr(estimator, "alpha", 0.0) if alpha is None else alpha
+    if kind not in DESCENT_KINDS:
+        raise ValueError(f"kind must be 'distance', 'gradient' or 'objective', got {kind!r}.")
+    if kind == "distance" and y is None:
+        raise ValueError("kind='distance' needs y, the codes that the layers should approach.")
     network, obs, codes = examine(estimator, X, y)
-    g = torch.stack([_size(x, obs, codes, kind, alpha) for x in network.stream(obs)], 1).numpy(
-        force=True
-    )
+    sizes = [descent_size(kind, x, obs, codes, alpha) for x in network.stream(obs)]
+    g = torch.stack(sizes, 1).numpy(force=True)
     each = g[:, 1:] - (1 - epsilon) * g[:, :-1]
     n, n_layers = each.shape
     margin = np.ptp(each, 0) * math.sqrt(math.log(n_layers / (1 - confidence)) / (2 * n))
-    slack, sizes = max(float((each.mean(0) + margin).max()), 0.0), g.mean(0)
+    slack, mean = max(float((each.mean(0) + margin).max()), 0.0), g.mean(0)
     decay = (1 - epsilon) ** np.arange(n_layers + 1)
     radius = slack / epsilon
     return ConvergenceReport(
         kind=kind,
-        sizes=sizes,
+        sizes=mean,
         descending=(g[:, 1:] < g[:, :-1]).mean(0),
         excess=each.mean(0),
         epsilon=epsilon,
         slack=slack,
         rate=1 - epsilon,
         radius=radius,
-        bound=decay * sizes[0] + radius * (1 - decay),
+        bound=decay * mean[0] + radius * (1 - decay),
         n_samples=n,
         confidence=confidence,
     )
-
-
-def _size(x: Tensor, obs: Observation, y: Tensor | None, kind: str, alpha: float) -> Tensor:
-    if kind == "gradient":
-        return obs.A.adjoint(obs.A.residual(obs.b, x)).norm(dim=1)
-    if kind == "objective":
-        value = lasso_value(x, obs, alpha)
-        return value if y is None else (value - lasso_value(y, obs, alpha)).clamp_min(0)
-    if kind != "distance":
-        raise ValueError(f"kind must be 'distance', 'gradient' or 'objective', got {kind!r}.")
-    if y is None:
-        raise ValueError("kind='distance' needs y, the codes that the layers should approach.")
-    return (x - y).norm(dim=1)

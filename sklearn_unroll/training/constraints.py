@@ -16,7 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from sklearn_unroll.functional import Observation, lasso_value
+from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional.descent import DESCENT_KINDS, descent_size
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 
 __all__ = ["Constraint", "Descent"]
@@ -102,7 +103,7 @@ class Descent(Constraint):
 
     _parameter_constraints: ClassVar[dict] = {
         **Constraint._parameter_constraints,
-        "kind": [StrOptions({"distance", "gradient", "objective", "latent"})],
+        "kind": [StrOptions({*DESCENT_KINDS, "latent"})],
         "epsilon": [Interval(Real, 0, 1, closed="neither")],
         "form": [StrOptions({"ratio", "difference"})],
         "alpha": [Interval(Real, 0, None, closed="left"), None],
@@ -171,19 +172,13 @@ class Descent(Constraint):
             # NOTE[DIFF]: the paper compares latents of different layers, each in the coordinates
             # of its own flow; here both pictures are seen in those of the layer between them.
             pairs = list(zip(network.layers, itertools.pairwise(iterates), strict=False))
-            before = [_norm(_latent(layer, x)) for layer, (x, _) in pairs]
-            after = [_norm(_latent(layer, x)) for layer, (_, x) in pairs]
-            return torch.stack(before, 1), torch.stack(after, 1)
-        sizes = torch.stack([self._size(x, obs, y) for x in iterates], 1)
+            before = [_latent(layer, x).norm(dim=-1) for layer, (x, _) in pairs]
+            after = [_latent(layer, x).norm(dim=-1) for layer, (_, x) in pairs]
+            return _above_zero(torch.stack(before, 1)), _above_zero(torch.stack(after, 1))
+        parts = [descent_size(self.kind, x, obs, y, self.alpha) for x in iterates]
+        sizes = torch.stack(parts, 1)
+        sizes = sizes if self.kind == "objective" else _above_zero(sizes)
         return sizes[:, :-1], sizes[:, 1:]
-
-    def _size(self, x: Tensor, obs: Observation, y: Tensor | None) -> Tensor:
-        if self.kind == "distance":
-            return _norm(x - y)
-        if self.kind == "gradient":
-            return _norm(obs.A.adjoint(obs.A.residual(obs.b, x)))
-        value = lasso_value(x, obs, self.alpha)
-        return value if y is None else (value - lasso_value(y, obs, self.alpha)).clamp_min(0)
 
 
 def _latent(layer: UnrolledLayer, x: Tensor) -> Tensor:
@@ -195,6 +190,6 @@ def _latent(layer: UnrolledLayer, x: Tensor) -> Tensor:
     return layer.latent(x)
 
 
-def _norm(v: Tensor) -> Tensor:
-    """Return the norm of rows, whose gradient at zero is zero and not NaN."""
-    return v.square().sum(-1).clamp_min(torch.finfo(v.dtype).tiny).sqrt()
+def _above_zero(norms: Tensor) -> Tensor:
+    """Return norms that can be divided by."""
+    return norms.clamp_min(torch.finfo(norms.dtype).tiny ** 0.5)
