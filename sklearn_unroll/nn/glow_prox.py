@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sklearn_unroll.functional import Mask, Observation, smooth_fill
+from sklearn_unroll.functional import Mask, Observation, adjoint_step, smooth_fill
 from sklearn_unroll.nn._glow import Glow
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 
@@ -104,7 +104,7 @@ class GlowProxLayer(UnrolledLayer):
             For ``0 < mu < 2 / ||A||^2`` nearer to the data.
         """
         # NOTE[DIFF]: the paper's code subtracts this, and leaves A out in training.
-        return x + self.step * obs.A.adjoint(obs.A.residual(obs.b, x))
+        return adjoint_step(x, obs, self.step)
 
     def prox(self, x: Tensor) -> Tensor:
         """Return the pictures of the latents with the coarsest one shrunk.
@@ -254,9 +254,9 @@ def glow_prox(
         "flat": _flat,
     }[start]
     layers = []
-    # normflows draws from the global generator.
+    # normflows draws from the global generator of the CPU; no other is seeded.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_draw_seed(generator))
+        torch.default_generator.manual_seed(_draw_seed(generator))
         for number in range(1, n_layers + 1):
             flow = Glow(n_channels, n_levels, n_steps, n_hidden).to(like)
             numbers = like.new_tensor(step), like.new_tensor(shrink)
