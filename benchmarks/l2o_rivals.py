@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.l2o_problems import as_lasso, lasso_family, solved, sparse_codes
-from benchmarks.math_l2o import errors
+from benchmarks.math_l2o import curve_of, errors
 from benchmarks.report import RESULTS, print_table, write_csv
 from benchmarks.timing import cpu_model, installed_versions, limit_threads
-from sklearn_unroll import AdaLISTARegressor, LISTARegressor, MathL2OSolver, Trainer
+from sklearn_unroll import AdaLISTARegressor, LISTARegressor, MathL2OSolver
 from sklearn_unroll.functional import Composite, Dense
 from sklearn_unroll.nn import Unrolled, l2o_dm, rnnprop
 from sklearn_unroll.nn.math_l2o import VARIANTS
@@ -60,64 +60,48 @@ def structured(train: Composite, epochs: int, seed: int) -> Iterator[tuple[str, 
     options["PA, published, safeguard"] = PUBLISHED | {"safeguard": "monotone"}
     X, operators = train.b.numpy(), train.A.D.numpy()
     for name, given in options.items():
-        solver = MathL2OSolver(trainer=_trainer("log", epochs), random_state=seed, **given)
-        solver.fit(X, operators=operators)
-        yield name, partial(curve_of, solver.network_)
+        solver = MathL2OSolver(random_state=seed, **given)
+        solver.set_params(trainer__max_epochs=epochs).fit(X, operators=operators)
+        yield name, partial(_curve, solver.network_)
 
 
 def unstructured(train: Composite, epochs: int, seed: int) -> Iterator[tuple[str, Curve]]:
     """Yield learned optimisers whose update is the output of a network."""
+    trainer = MathL2OSolver().set_params(trainer__max_epochs=epochs).trainer
+    trainer.set_params(objective=ProblemObjective("mean"), learning_rate=1e-3)
     for name, make in {"L2O-DM": l2o_dm, "RNNprop": rnnprop}.items():
         net = make(torch.empty(0), generator=torch.Generator().manual_seed(seed))
-        generator = torch.Generator().manual_seed(seed)
-        _trainer("mean", epochs).run(net, train, alpha=1.0, generator=generator)
-        yield name, partial(curve_of, net)
+        trainer.run(net, train, alpha=1.0, generator=torch.Generator().manual_seed(seed))
+        yield name, partial(_curve, net)
 
 
-@torch.no_grad()
-def curve_of(network: Unrolled, problem: Composite) -> Tensor:
-    """Return the error curve of a network whose one layer is repeated."""
-    layer = network.layers[0]
-
-    def points() -> Iterator[Tensor]:
-        state = layer.init(problem)
-        yield layer.readout(state)
-        for _ in range(AFTER[-1]):
-            state = layer(state, problem)
-            yield layer.readout(state)
-
-    return errors(problem, points())
+def _curve(network: Unrolled, problem: Composite) -> Tensor:
+    return curve_of(network, problem, AFTER[-1])[0]
 
 
-def unrolled(train: Composite, seed: int, shared: bool) -> Iterator[tuple[str, Curve]]:
-    """Yield networks of the LISTA family, trained to predict the solutions."""
-    X, D, alpha = train.b.numpy(), train.A.D.numpy(), float(train.R.weight[0])
-    *_, x = iterates(NesterovDescent(), train, 1000)
+def unrolled(train: Composite, seed: int) -> Iterator[tuple[str, Curve]]:
+    """Yield the network of the LISTA family that applies, trained to predict the solutions."""
+    alpha = float(train.R.weight[0])
     model: Any
-    if shared:
-        model = LISTARegressor(
-            D, alpha=alpha, learn_step=True, support_selection=(2.0, 100.0), random_state=seed
-        )
-        name, told = "LISTA-CPSS", {}
-        model.fit(X, x.numpy())
+    if train.A.per_sample:
+        name, model = "Ada-LISTA", AdaLISTARegressor(alpha=alpha, random_state=seed)
     else:
-        model = AdaLISTARegressor(alpha=alpha, random_state=seed)
-        name, told = "Ada-LISTA", {"dictionaries": D}
-        model.fit(X, x.numpy(), dictionaries=D)
+        name = "LISTA-CPSS"
+        model = LISTARegressor(
+            train.A.D.numpy(), alpha=alpha, learn_step=True, support_selection=(2.0, 100.0),
+            random_state=seed,
+        )  # fmt: skip
+
+    def told(p: Composite) -> dict[str, Any]:
+        return {"dictionaries": p.A.D.numpy()} if p.A.per_sample else {}
 
     def curve(p: Composite) -> Tensor:
-        told_now = {"dictionaries": p.A.D.numpy()} if told else {}
-        staged = model.staged_predict(p.b.numpy(), **told_now)
+        staged = model.staged_predict(p.b.numpy(), **told(p))
         return errors(p, [p.first(), *(torch.from_numpy(codes) for codes in staged)])
 
+    *_, x = iterates(NesterovDescent(), train, 1000)
+    model.fit(train.b.numpy(), x.numpy(), **told(train))
     yield name, curve
-
-
-def _trainer(layers: str, epochs: int) -> Trainer:
-    return Trainer(
-        ProblemObjective(layers), learning_rate=5e-3 if layers == "log" else 1e-3,
-        max_epochs=epochs, batch_size=16, truncate=20, early_stopping=False,
-    )  # fmt: skip
 
 
 def shared_family(n: int, seed: int) -> Composite:
@@ -153,18 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     seed, found = options.seed, []
     with limit_threads(1) as threads:
         print(f"{threads}; {n} problems to train on, {epochs} epochs", flush=True)
-        for problems, make in {
-            "a dictionary each": lasso_family,
-            "one dictionary": shared_family,
-        }.items():
+        families = {"a dictionary each": lasso_family, "one dictionary": shared_family}
+        for problems, make in families.items():
             train, test = solved(make(n, seed=seed)), solved(make(64, seed=seed + 10_000))
             found += rows(problems, classical(train), test)
-            if problems == "one dictionary":
-                found += rows(problems, unrolled(train, seed, shared=True), test)
-                continue
-            found += rows(problems, structured(train, epochs, seed), test)
-            found += rows(problems, unstructured(train, epochs, seed), test)
-            found += rows(problems, unrolled(train, seed, shared=False), test)
+            if train.A.per_sample:
+                found += rows(problems, structured(train, epochs, seed), test)
+                found += rows(problems, unstructured(train, epochs, seed), test)
+            found += rows(problems, unrolled(train, seed), test)
     print_table(found, COLUMNS, "Mean relative error of the objective, new problems")
     told = {"versions": installed_versions(), "cpu": cpu_model()}
     return write_csv([row | told for row in found], options.output / "l2o_rivals.csv")

@@ -28,6 +28,7 @@ from benchmarks.report import RESULTS, print_table, write_csv
 from benchmarks.timing import cpu_model, installed_versions, limit_threads, measure
 from sklearn_unroll import MathL2OSolver
 from sklearn_unroll.functional import Composite
+from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.reference import CompositeDescent, NesterovDescent, iterates
 
 LEVELS = (1e-2, 1e-4, 1e-6, 1e-8)
@@ -60,10 +61,16 @@ def train(n: int, seed: int, **given: Any) -> tuple[MathL2OSolver, float]:
     return solver, time.perf_counter() - start
 
 
-@torch.no_grad()
 def learned(solver: MathL2OSolver, problem: Composite, n_iter: int) -> tuple[Tensor, float]:
     """Return the error curve of a solver, and its fallbacks per instance."""
-    layer = solver.network_.layers[0]
+    curve, state = curve_of(solver.network_, problem, n_iter)
+    return curve, float(state.n_fallbacks.double().mean())
+
+
+@torch.no_grad()
+def curve_of(network: Unrolled, problem: Composite, n_iter: int) -> tuple[Tensor, Any]:
+    """Return the error curve of a network whose one layer is repeated, and its last state."""
+    layer = network.layers[0]
     state = layer.init(problem)
 
     def points() -> Iterator[Tensor]:
@@ -73,8 +80,7 @@ def learned(solver: MathL2OSolver, problem: Composite, n_iter: int) -> tuple[Ten
             state = layer(state, problem)
             yield layer.readout(state)
 
-    curve = errors(problem, points())
-    return curve, float(state.n_fallbacks.double().mean())
+    return errors(problem, points()), state
 
 
 def compare(

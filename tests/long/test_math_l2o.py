@@ -11,10 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks/ is not install
 
 from benchmarks.l2o_problems import lasso_family, shifted, solved
 from benchmarks.math_l2o import errors, hits, learned, train
-from sklearn_unroll.functional import Composite, Dense, LeastSquares, Zero
-from sklearn_unroll.nn import provable_l2o
+from benchmarks.provable_l2o import after, published, quadratics
 from sklearn_unroll.reference import CompositeDescent, NesterovDescent, best_step, iterates
-from sklearn_unroll.training import ProblemObjective, Trainer
 
 pytestmark = pytest.mark.long
 
@@ -56,20 +54,6 @@ def test_nothing_diverges_elsewhere_and_most_is_no_slower_than_restarted_fista(s
     assert np.mean(cells) >= 2 / 3
 
 
-def quadratics(n_features, seed):
-    generator = torch.Generator().manual_seed(seed)
-    M = torch.randn(32, n_features, 32, generator=generator)
-    M /= M.norm(dim=1, keepdim=True)
-    x = torch.randn(32, 32, generator=generator)
-    D = M.mT.contiguous()
-    return Composite.of(torch.einsum("in,inm->im", x, D), Dense(D), LeastSquares(), Zero())
-
-
-def total(method, problem):
-    *_, x = iterates(method, problem, 20)
-    return float(problem.value(x).sum())
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("learning_rate, epochs", [(1e-4, 20), (1e-5, 40), (1e-6, 150)])
 @pytest.mark.parametrize("n_features, wanted", [(20, 0.5), (25, 0.4)])
@@ -77,15 +61,10 @@ def test_published_training_improves_on_gradient_descent(
     n_features, wanted, learning_rate, epochs, seed
 ):
     """T = 20, 32 instances of 32 unknowns, width 1024, e = 50; a tuned step is still better."""
-    train, test = quadratics(n_features, seed), quadratics(n_features, 100 + seed)
-    net = provable_l2o(train.b, generator=torch.Generator().manual_seed(seed))
-    Trainer(
-        ProblemObjective("last", relative=False), loss="mean", optimizer="sgd", batch_size=None,
-        decay="constant", max_grad_norm=None, early_stopping=False,
-        learning_rate=32 * learning_rate, max_epochs=epochs,
-    ).run(net, train, alpha=1.0, generator=torch.Generator())  # fmt: skip
-    classical = total(CompositeDescent(), test)
+    train, test = (quadratics(32, n_features, s) for s in (seed, 100 + seed))
+    net = published(train, learning_rate, 50.0, epochs, seed)
+    classical = after(CompositeDescent(), test)
     improvement = 1 - float(test.value(net(test)).sum().detach()) / classical
     assert improvement > wanted
     factor = best_step(test, 20, np.arange(1.0, 2.0, 0.1))
-    assert 1 - total(CompositeDescent(factor), test) / classical > improvement
+    assert 1 - after(CompositeDescent(factor), test) / classical > improvement
