@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import L1, Composite, Dense, LeastSquares, Observation
-from sklearn_unroll.reference import certified_lasso
+from sklearn_unroll.solvers import certified_lasso
 
 
 def lasso_family(

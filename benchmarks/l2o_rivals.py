@@ -28,7 +28,7 @@ from sklearn_unroll import AdaLISTARegressor, LISTARegressor, MathL2OSolver
 from sklearn_unroll.functional import Composite, Dense
 from sklearn_unroll.nn import Unrolled, l2o_dm, rnnprop
 from sklearn_unroll.nn.math_l2o import VARIANTS
-from sklearn_unroll.reference import AdamDescent, NesterovDescent, iterates
+from sklearn_unroll.solvers import AdamDescent, NesterovDescent, iterates
 from sklearn_unroll.training import ProblemObjective
 
 AFTER = (16, 40, 100, 400)

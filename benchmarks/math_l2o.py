@@ -29,7 +29,7 @@ from benchmarks.timing import cpu_model, installed_versions, limit_threads, meas
 from sklearn_unroll import MathL2OSolver
 from sklearn_unroll.functional import Composite
 from sklearn_unroll.nn import Unrolled
-from sklearn_unroll.reference import CompositeDescent, NesterovDescent, iterates
+from sklearn_unroll.solvers import CompositeDescent, NesterovDescent, iterates
 
 LEVELS = (1e-2, 1e-4, 1e-6, 1e-8)
 CLASSICAL = {

@@ -11,7 +11,7 @@ from scipy.sparse import issparse
 from benchmarks.base import Dataset
 from sklearn_unroll.functional import Dense, Observation, lasso_value
 from sklearn_unroll.metrics import duality_gap, nmse_db, support_f1
-from sklearn_unroll.reference import fista
+from sklearn_unroll.solvers import fista
 
 OPTIMUM_GAP = 1e-9  # relative duality gap of the codes whose objective counts as the optimum
 

@@ -25,7 +25,7 @@ from sklearn_unroll import MathL2OSolver, Trainer
 from sklearn_unroll.functional import Composite, Dense, LeastSquares, Zero
 from sklearn_unroll.nn import provable_l2o
 from sklearn_unroll.plotting import ExpansionDisplay
-from sklearn_unroll.reference import CompositeDescent, NesterovDescent, best_step, iterates
+from sklearn_unroll.solvers import CompositeDescent, NesterovDescent, best_step, iterates
 from sklearn_unroll.theory import training_control
 from sklearn_unroll.training import DivergenceError, ProblemObjective
 

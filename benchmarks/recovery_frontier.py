@@ -29,7 +29,7 @@ from sklearn_unroll import HyperLISTARegressor, OMPCoder, TISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db, nmse_db_median
-from sklearn_unroll.reference import fista
+from sklearn_unroll.solvers import fista
 
 SIZES = ((250, 500), (1000, 2000), (500, 2000))  # n_features, n_components
 SPARSITIES = (0.05, 0.1, 0.2)

@@ -10,7 +10,7 @@ import sklearn_unroll
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "sklearn_unroll"
-ROOMS = ("functional", "nn", "reference", "training", "theory", "datasets", "metrics", "plotting")
+ROOMS = ("functional", "nn", "solvers", "training", "theory", "datasets", "metrics", "plotting")
 
 project = "sklearn_unroll"
 author = "The sklearn_unroll developers"

@@ -48,7 +48,7 @@ from sklearn_unroll.functional import (
     hadamard,
 )
 from sklearn_unroll.metrics import nmse_db, psnr
-from sklearn_unroll.reference import fista
+from sklearn_unroll.solvers import fista
 from sklearn_unroll.testing import check_operator
 
 torch.set_num_threads(1)

@@ -37,7 +37,7 @@ from sklearn_unroll import ALISTARegressor, HyperLISTARegressor, LISTARegressor,
 from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import Dense, Observation, analytic_weight, mutual_coherence
 from sklearn_unroll.metrics import psnr
-from sklearn_unroll.reference import FISTA, fista, iterates
+from sklearn_unroll.solvers import FISTA, fista, iterates
 from sklearn_unroll.training import Objective, StageWise
 
 torch.set_num_threads(1)

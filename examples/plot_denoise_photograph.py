@@ -39,7 +39,7 @@ from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import Dense, Observation, duality_gap, lasso_value
 from sklearn_unroll.metrics import psnr
 from sklearn_unroll.plotting import ConvergenceDisplay
-from sklearn_unroll.reference import FISTA, ISTA, fista, iterates
+from sklearn_unroll.solvers import FISTA, ISTA, fista, iterates
 
 # One thread throughout: matrices of this size gain little from a second one, and lose much where
 # another process has it.

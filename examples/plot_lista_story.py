@@ -21,7 +21,7 @@ from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.nn import lista
 from sklearn_unroll.plotting import ConvergenceDisplay, WeightDisplay
-from sklearn_unroll.reference import FISTA, iterates
+from sklearn_unroll.solvers import FISTA, iterates
 from sklearn_unroll.training import EndToEnd
 
 N_LAYERS = 12

@@ -29,7 +29,7 @@ from sklearn.preprocessing import scale
 from sklearn_unroll import MathL2OSolver
 from sklearn_unroll.datasets import load_image_patches, make_sparse_recovery
 from sklearn_unroll.functional import L1, Composite, Dense, LeastSquares, Logistic
-from sklearn_unroll.reference import NesterovDescent, iterates, optimal_values
+from sklearn_unroll.solvers import NesterovDescent, iterates, optimal_values
 
 torch.set_num_threads(1)
 ALPHA, N_ITER = 0.1, 80

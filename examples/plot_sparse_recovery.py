@@ -24,7 +24,7 @@ from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db, support_f1
 from sklearn_unroll.plotting import ConvergenceDisplay, HistoryDisplay
-from sklearn_unroll.reference import FISTA, ISTA, iterates
+from sklearn_unroll.solvers import FISTA, ISTA, iterates
 
 train = make_sparse_recovery(40_000, 250, 500, sparsity=0.1, dtype=np.float32, random_state=0)
 test = make_sparse_recovery(

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     "functional",
     "nn",
-    "reference",
+    "solvers",
     "training",
     "theory",
     "estimators",

@@ -9,15 +9,15 @@ import pytest
 ALLOWED = {  # room: the rooms it may import, anywhere in a file
     "functional": set(),
     "nn": {"functional"},
-    "reference": {"functional"},
+    "solvers": {"functional"},
     "training": {"functional", "nn.base"},  # the contract of a network, no family of them
-    "theory": {"functional", "nn", "reference"},
-    "estimators": {"functional", "nn", "reference", "training", "theory"},
+    "theory": {"functional", "nn", "solvers"},
+    "estimators": {"functional", "nn", "solvers", "training", "theory"},
     "datasets": set(),
     "metrics": {"functional"},
 }
 ALLOWED["plotting"] = ALLOWED["testing"] = set(ALLOWED)
-NO_SKLEARN = {"functional", "nn", "reference", "__init__"}
+NO_SKLEARN = {"functional", "nn", "solvers", "__init__"}
 HEAVY = {"PIL", "celer", "cvxpy", "matplotlib", "normflows", "numba", "pandas", "skglm", "skimage"}
 HEAVY |= {"spams"}
 ROOT = Path(__file__).parents[1]
@@ -81,18 +81,18 @@ def test_every_module_keeps_to_the_arrows():
 WRONG = """
 functional.prox   | from sklearn_unroll.nn import lista
 functional.prox   | from sklearn.utils import check_array
-nn.lista          | from sklearn_unroll import reference
-nn.lista          | from ..reference.solver import minimize
+nn.lista          | from sklearn_unroll import solvers
+nn.lista          | from ..solvers.solver import minimize
 nn.lista          | def f(): import sklearn_unroll.training
 nn.__init__       | from .. import metrics
 nn.base           | net.cuda()
-reference.solver  | from sklearn_unroll.nn.base import Unrolled
-reference.truth   | class A: import cvxpy
+solvers.solver  | from sklearn_unroll.nn.base import Unrolled
+solvers.truth   | class A: import cvxpy
 training.loop     | from sklearn_unroll.nn.lista import lista
 training.loop     | from sklearn_unroll.nn import Unrolled
 estimators.lista  | from sklearn_unroll import LISTARegressor
 datasets.sparse   | from sklearn_unroll.functional import soft
-metrics           | import sklearn_unroll.reference
+metrics           | import sklearn_unroll.solvers
 plotting          | import matplotlib.pyplot as plt
 utils.misc        | x = 1
 """
@@ -101,7 +101,7 @@ __init__          | from sklearn_unroll.estimators import LISTARegressor
 functional.steps  | from .operators import Dense
 training.loop     | from sklearn_unroll.nn.base import Unrolled
 training.loop     | from sklearn.base import BaseEstimator
-reference.truth   | def f(): import cvxpy
+solvers.truth   | def f(): import cvxpy
 estimators.lista  | if TYPE_CHECKING: import pandas
 nn.base           | torch.cuda.is_available()
 """

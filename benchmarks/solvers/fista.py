@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.base import Dataset, Solver
 from sklearn_unroll.functional import Dense, Observation
-from sklearn_unroll.reference import fista
+from sklearn_unroll.solvers import fista
 
 
 class FISTA(Solver):

@@ -118,7 +118,7 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
     See Also
     --------
     sklearn_unroll.datasets.radial_mask : Which entries of Fourier space to sample.
-    sklearn_unroll.reference.analysis_admm : The classical algorithm of basic stages.
+    sklearn_unroll.solvers.analysis_admm : The classical algorithm of basic stages.
 
     Notes
     -----

@@ -25,7 +25,7 @@ from sklearn_unroll.estimators._lasso_solvers import (
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import as_kind, check_alpha, to_tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, lasso_value
-from sklearn_unroll.reference import Solution
+from sklearn_unroll.solvers import Solution
 
 __all__ = ["LassoCoder"]
 
@@ -51,7 +51,7 @@ class LassoCoder(BaseCoder):
             default="auto"
         "auto" takes a few iterations of restarted FISTA in float32 until the support settles,
         then solves for the codes on it and repairs it in float64, see
-        :func:`~sklearn_unroll.functional.active_set`. "coordinate_descent" replaces the first part
+        :func:`~sklearn_unroll.solvers.active_set`. "coordinate_descent" replaces the first part
         by compiled coordinate descent, where numba is installed: the fastest on a CPU, and what
         "auto" does there from 262144 numbers in the codes on, such as 525 samples of 500 atoms
         (fewer do not pay for loading numba). "active_set" does only the second part, from zero,

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._validation import float_dtypes, to_tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
-from sklearn_unroll.functional._compiled import compiled_available
-from sklearn_unroll.reference import (
+from sklearn_unroll.solvers import (
     ADMM,
     Method,
     ProximalGradient,
@@ -24,7 +23,8 @@ from sklearn_unroll.reference import (
     cvxpy_lasso,
     minimize,
 )
-from sklearn_unroll.reference.coordinate import MAX_ATOMS
+from sklearn_unroll.solvers._compiled import compiled_available
+from sklearn_unroll.solvers.coordinate import MAX_ATOMS
 
 SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy")
 _PASSES = 200  # of coordinate descent, before the active set takes over

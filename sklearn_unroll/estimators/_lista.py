@@ -88,7 +88,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
     debias : bool or {"least_squares", "repair"}, default=False
         Follow the codes by least squares on their support, without or with repair of the
         support at a noise level taken from the residual, see
-        :func:`~sklearn_unroll.functional.debias`; codes that explain their observation better
+        :func:`~sklearn_unroll.solvers.debias`; codes that explain their observation better
         as they are stay so. True takes what serves the pairs of ``fit`` best, which may be
         neither, and without y the former. For recovery: the codes no longer solve the l1
         problem.
@@ -126,7 +126,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
     See Also
     --------
     sklearn.decomposition.SparseCoder : Classical solvers for the same codes.
-    sklearn_unroll.reference.fista : The batched classical solver to compare with.
+    sklearn_unroll.solvers.fista : The batched classical solver to compare with.
 
     Notes
     -----

@@ -27,7 +27,7 @@ from sklearn_unroll.estimators._validation import (
 from sklearn_unroll.functional import Composite, Dense, Operator, Penalty, Smooth
 from sklearn_unroll.nn import Monotone, Unrolled, math_l2o
 from sklearn_unroll.nn.math_l2o import VARIANTS
-from sklearn_unroll.reference import optimal_values
+from sklearn_unroll.solvers import optimal_values
 from sklearn_unroll.training import ProblemObjective, Trainer
 
 __all__ = ["MathL2OSolver"]

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._coder import BaseCoder, weighted_mean
 from sklearn_unroll.estimators._validation import as_kind, check_per_sample, to_tensor
-from sklearn_unroll.functional import Dense, Observation, Pursuit, orthogonal_matching_pursuit
+from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
 
 __all__ = ["OMPCoder", "OMPCodes"]
 
@@ -80,7 +81,7 @@ class OMPCoder(BaseCoder):
     See Also
     --------
     LassoCoder : The convex problem, to a certificate.
-    sklearn_unroll.functional.orthogonal_matching_pursuit : The same for tensors.
+    sklearn_unroll.solvers.orthogonal_matching_pursuit : The same for tensors.
 
     Notes
     -----

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.functional import Observation, debias
+from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.solvers import debias
 
 # How each kind of debiasing treats the support: kept, or repaired with an estimated noise.
 DEBIAS = {"least_squares": None, "repair": "estimate"}

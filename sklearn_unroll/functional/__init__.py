@@ -1,6 +1,5 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
-from sklearn_unroll.functional.active_set import Finish, active_set
 from sklearn_unroll.functional.composite import (
     Composite,
     LeastSquares,
@@ -9,14 +8,12 @@ from sklearn_unroll.functional.composite import (
     Smooth,
 )
 from sklearn_unroll.functional.composite_gap import composite_gap
-from sklearn_unroll.functional.debias import debias
 from sklearn_unroll.functional.filters import (
     dct_filters,
     filter_adjoint,
     filter_pictures,
     filter_spectrum,
 )
-from sklearn_unroll.functional.greedy import Pursuit, orthogonal_matching_pursuit
 from sklearn_unroll.functional.mask import Mask, smooth_fill
 from sklearn_unroll.functional.matrix_free import Composed, MatrixFree
 from sklearn_unroll.functional.noise import layer_noise
@@ -65,7 +62,6 @@ __all__ = [
     "Composite",
     "Dense",
     "ElasticNet",
-    "Finish",
     "GroupL1",
     "LeastSquares",
     "Logistic",
@@ -79,13 +75,11 @@ __all__ = [
     "PartialDCT",
     "PartialHadamard",
     "Penalty",
-    "Pursuit",
     "Quadratic",
     "Smooth",
     "SmoothSoftConstants",
     "SymmetricWeight",
     "Zero",
-    "active_set",
     "adapted_step",
     "adjoint_step",
     "alpha_max",
@@ -95,7 +89,6 @@ __all__ = [
     "coupled_step",
     "dct",
     "dct_filters",
-    "debias",
     "duality_gap",
     "filter_adjoint",
     "filter_pictures",
@@ -109,7 +102,6 @@ __all__ = [
     "least_squares_value",
     "minimax_weight",
     "mutual_coherence",
-    "orthogonal_matching_pursuit",
     "pack_complex",
     "piecewise_linear",
     "pseudo_inverse",

@@ -14,7 +14,7 @@ from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import duality_gap, nmse_db
 from sklearn_unroll.metrics._checks import to_numpy
 from sklearn_unroll.plotting._axes import draw_by_layer, get_axes
-from sklearn_unroll.reference import FISTA, ISTA, Method, iterates
+from sklearn_unroll.solvers import FISTA, ISTA, Method, iterates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,7 @@ class ConvergenceDisplay:
         compare_with : iterable of {"ista", "fista"} or dict of str to callable, \
                 default=("ista", "fista")
             Classical solvers to run for as many iterations. A dict gives names to callables
-            ``make(obs, alpha)`` that return a :class:`~sklearn_unroll.reference.Method`, such as
+            ``make(obs, alpha)`` that return a :class:`~sklearn_unroll.solvers.Method`, such as
             ``functools.partial(FISTA, restart=False)``.
         alpha : float, default=None
             Weight of the l1 norm for these solvers and for the duality gap; the estimator's by

@@ -20,7 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn_unroll import LISTARegressor, Trainer
 from sklearn_unroll.functional import Dense, Observation, lasso_value
 from sklearn_unroll.metrics import nmse_db
-from sklearn_unroll.reference import ISTA, iterates
+from sklearn_unroll.solvers import ISTA, iterates
 
 
 @pytest.mark.parametrize("weights", ["free", "coupled"])

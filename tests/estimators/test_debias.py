@@ -21,7 +21,7 @@ def noisy():
 def check_normal_equations(X, codes, plain, D):
     """Every row solves them on its support, or came back as it was; return the share of the first.
 
-    :func:`~sklearn_unroll.functional.debias` gives back what it cannot improve.
+    :func:`~sklearn_unroll.solvers.debias` gives back what it cannot improve.
     """
     gradient = np.abs((X - codes @ D) @ D.T) * (codes != 0)
     solved = gradient.max(1) < 1e-9 * np.abs(X @ D.T).max(1)

@@ -17,7 +17,7 @@ from sklearn_unroll import (
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation, analytic_weight, symmetric_weight
 from sklearn_unroll.metrics import nmse_db, nmse_db_scorer
-from sklearn_unroll.reference import ISTA, iterates
+from sklearn_unroll.solvers import ISTA, iterates
 from sklearn_unroll.training import StageWise
 
 QUICK = Trainer(

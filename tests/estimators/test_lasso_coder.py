@@ -24,7 +24,7 @@ from sklearn_unroll import LassoCoder, LISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import duality_gap
-from sklearn_unroll.reference import cvxpy_lasso
+from sklearn_unroll.solvers import cvxpy_lasso
 
 SOLVERS = ["auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy"]
 
@@ -332,7 +332,7 @@ def test_many_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, 
 
 
 def test_without_numba_coordinate_descent_says_what_to_do(data, monkeypatch):
-    module = sys.modules["sklearn_unroll.reference.coordinate"]
+    module = sys.modules["sklearn_unroll.solvers.coordinate"]
     monkeypatch.setattr(module, "compiled_available", lambda: False)
     coder = LassoCoder(data.dictionary, solver="coordinate_descent").fit(data.X)
     with pytest.raises(ImportError, match="sklearn-unroll.fast"):

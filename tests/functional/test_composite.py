@@ -23,7 +23,7 @@ from sklearn_unroll.functional import (
     duality_gap,
     lasso_value,
 )
-from sklearn_unroll.reference import NesterovDescent, iterates
+from sklearn_unroll.solvers import NesterovDescent, iterates
 from tests.conftest import make_problem
 
 

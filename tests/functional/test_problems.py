@@ -11,7 +11,7 @@ from sklearn_unroll.functional import (
     least_squares_value,
     range_basis,
 )
-from sklearn_unroll.reference import cvxpy_lasso
+from sklearn_unroll.solvers import cvxpy_lasso
 from tests.conftest import make_problem
 
 

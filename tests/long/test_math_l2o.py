@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks/ is not install
 from benchmarks.l2o_problems import lasso_family, shifted, solved
 from benchmarks.math_l2o import errors, hits, learned, train
 from benchmarks.provable_l2o import after, published, quadratics
-from sklearn_unroll.reference import CompositeDescent, NesterovDescent, best_step, iterates
+from sklearn_unroll.solvers import CompositeDescent, NesterovDescent, best_step, iterates
 
 pytestmark = pytest.mark.long
 

@@ -8,7 +8,7 @@ from sklearn_unroll import LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db
-from sklearn_unroll.reference import FISTA, iterates
+from sklearn_unroll.solvers import FISTA, iterates
 
 pytestmark = pytest.mark.long
 

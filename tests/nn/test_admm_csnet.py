@@ -21,8 +21,8 @@ from sklearn_unroll.nn import (
     PlainSplitting,
     admm_csnet,
 )
-from sklearn_unroll.reference import ADMM, analysis_admm
-from sklearn_unroll.reference.admm import Splitting
+from sklearn_unroll.solvers import ADMM, analysis_admm
+from sklearn_unroll.solvers.admm import Splitting
 from sklearn_unroll.testing import check_layer
 from tests.conftest import make_problem
 

@@ -17,7 +17,7 @@ from sklearn_unroll.functional import (
     Zero,
 )
 from sklearn_unroll.nn import fbs, lista, polar_weight, refine
-from sklearn_unroll.reference import ISTA, CompositeDescent, ProximalGradient, iterates
+from sklearn_unroll.solvers import ISTA, CompositeDescent, ProximalGradient, iterates
 from tests.conftest import make_problem
 
 DEPTH = 12

@@ -29,7 +29,7 @@ from sklearn_unroll.nn import (
 )
 from sklearn_unroll.nn.l2o_features import FEATURES
 from sklearn_unroll.nn.math_l2o import VARIANTS
-from sklearn_unroll.reference import FISTA, ISTA, CompositeDescent, NesterovDescent, iterates
+from sklearn_unroll.solvers import FISTA, ISTA, CompositeDescent, NesterovDescent, iterates
 from tests.conftest import make_problem
 
 LIKE = torch.empty(0, dtype=torch.float64)

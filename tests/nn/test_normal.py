@@ -13,7 +13,7 @@ from sklearn_unroll.nn import (
     smooth_admm,
     smooth_lista,
 )
-from sklearn_unroll.reference import ADMM, iterates
+from sklearn_unroll.solvers import ADMM, iterates
 from tests.conftest import make_problem
 
 RECIPES = {"LISTA": smooth_lista, "ADMM": smooth_admm, "plain": feed_forward}

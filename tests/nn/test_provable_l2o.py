@@ -5,7 +5,7 @@ import torch
 
 from sklearn_unroll.functional import Composite, Dense, LeastSquares, Zero
 from sklearn_unroll.nn import StepNetwork, provable_l2o
-from sklearn_unroll.reference import CompositeDescent, iterates
+from sklearn_unroll.solvers import CompositeDescent, iterates
 from sklearn_unroll.training import ProblemObjective, Trainer
 
 

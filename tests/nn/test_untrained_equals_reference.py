@@ -6,7 +6,7 @@ import torch
 
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn import ada_lista, lista
-from sklearn_unroll.reference import ISTA, iterates
+from sklearn_unroll.solvers import ISTA, iterates
 from tests.conftest import make_problem
 
 DEPTH = 12

@@ -7,7 +7,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn_unroll import HyperLISTARegressor, LISTARegressor, Trainer
 from sklearn_unroll.metrics import duality_gap, nmse_db
 from sklearn_unroll.plotting import ConvergenceDisplay
-from sklearn_unroll.reference import FISTA
+from sklearn_unroll.solvers import FISTA
 
 
 def test_curves_hold_what_they_say(model, data):

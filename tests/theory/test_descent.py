@@ -8,7 +8,7 @@ from sklearn_unroll import LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db
-from sklearn_unroll.reference import ista
+from sklearn_unroll.solvers import ista
 from sklearn_unroll.theory import convergence_report
 from sklearn_unroll.training import Descent
 

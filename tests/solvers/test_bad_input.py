@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sklearn_unroll.functional import Dense, Observation
-from sklearn_unroll.reference import cvxpy_lasso, fista, gradient_descent, ista
+from sklearn_unroll.solvers import cvxpy_lasso, fista, gradient_descent, ista
 from tests.conftest import make_problem
 
 OBS, _ = make_problem()

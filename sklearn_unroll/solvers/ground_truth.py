@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Observation
-from sklearn_unroll.reference._checks import check_observation, check_positive
+from sklearn_unroll.solvers._checks import check_observation, check_positive
 
 __all__ = ["cvxpy_lasso"]
 
@@ -39,7 +39,7 @@ def cvxpy_lasso(obs: Observation, alpha: Tensor | float, *, positive: bool = Fal
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.reference import cvxpy_lasso
+    >>> from sklearn_unroll.solvers import cvxpy_lasso
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> cvxpy_lasso(obs, alpha=0.5).round(decimals=4).abs()
     tensor([[1.5000, 0.0000]])

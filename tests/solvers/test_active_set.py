@@ -1,15 +1,8 @@
 import pytest
 import torch
 
-from sklearn_unroll.functional import (
-    Dense,
-    Observation,
-    active_set,
-    alpha_max,
-    duality_gap,
-    lasso_value,
-)
-from sklearn_unroll.reference import cvxpy_lasso, fista
+from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
+from sklearn_unroll.solvers import active_set, cvxpy_lasso, fista
 from tests.conftest import make_problem
 
 

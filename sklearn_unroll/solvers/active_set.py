@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sklearn_unroll.functional._supports import GRAM, Atoms, System, buckets, find_places
 from sklearn_unroll.functional.operators import Dense, Observation
 from sklearn_unroll.functional.problems import gap_from_residual
 from sklearn_unroll.functional.prox import mark_largest
+from sklearn_unroll.solvers._supports import GRAM, Atoms, System, buckets, find_places
 
 __all__ = ["Finish", "active_set"]
 
@@ -233,7 +233,8 @@ def active_set(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation, active_set
+    >>> from sklearn_unroll.functional import Dense, Observation
+    >>> from sklearn_unroll.solvers import active_set
     >>> obs = Observation(torch.tensor([[3.0, 0.2, -1.0]]), Dense(torch.eye(3)))
     >>> active_set(torch.tensor([[2.0, 0.0, 0.0]]), obs, 0.5).x
     tensor([[ 2.5000,  0.0000, -0.5000]], dtype=torch.float64)

@@ -8,12 +8,13 @@ import torch
 from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.functional import Dense, Observation, orthogonal_matching_pursuit
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional.operators import Operator
 from sklearn_unroll.metrics import nmse_db
+from sklearn_unroll.solvers import orthogonal_matching_pursuit
 from tests.conftest import make_problem
 
-MODULE = sys.modules["sklearn_unroll.functional.greedy"]
+MODULE = sys.modules["sklearn_unroll.solvers.greedy"]
 DTYPES = [torch.float32, torch.float64]
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
-from sklearn_unroll.functional._compiled import compiled, compiled_available
-from sklearn_unroll.functional._pursuit_loop import pursue
-from sklearn_unroll.functional._supports import GRAM, Atoms
 from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.solvers._compiled import compiled, compiled_available
+from sklearn_unroll.solvers._pursuit_loop import pursue
+from sklearn_unroll.solvers._supports import GRAM, Atoms
 
 __all__ = ["Pursuit", "orthogonal_matching_pursuit"]
 
@@ -265,7 +265,8 @@ def orthogonal_matching_pursuit(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation, orthogonal_matching_pursuit
+    >>> from sklearn_unroll.functional import Dense, Observation
+    >>> from sklearn_unroll.solvers import orthogonal_matching_pursuit
     >>> obs = Observation(torch.tensor([[3.0, 0.2, -1.0]]), Dense(torch.eye(3)))
     >>> orthogonal_matching_pursuit(obs, tol=0.1).x
     tensor([[ 3.,  0., -1.]])

@@ -10,7 +10,7 @@ from sklearn_unroll.functional import (
     duality_gap,
     lasso_value,
 )
-from sklearn_unroll.reference import (
+from sklearn_unroll.solvers import (
     ADMM,
     FISTA,
     ISTA,

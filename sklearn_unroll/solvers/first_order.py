@@ -15,8 +15,8 @@ from sklearn_unroll.functional import (
     range_basis,
     soft,
 )
-from sklearn_unroll.reference._checks import check_observation, check_positive
-from sklearn_unroll.reference.solver import Method, Solution, minimize
+from sklearn_unroll.solvers._checks import check_observation, check_positive
+from sklearn_unroll.solvers.solver import Method, Solution, minimize
 
 __all__ = ["FISTA", "ISTA", "GradientDescent", "fista", "gradient_descent", "ista"]
 
@@ -243,7 +243,7 @@ def gradient_descent(
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.reference import gradient_descent
+    >>> from sklearn_unroll.solvers import gradient_descent
     >>> obs = Observation(torch.tensor([[2.0, 0.0]]), Dense(torch.eye(2)))
     >>> gradient_descent(obs).x
     tensor([[2., 0.]])
@@ -283,7 +283,7 @@ def ista(
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.reference import ista
+    >>> from sklearn_unroll.solvers import ista
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> ista(obs, alpha=0.5).x
     tensor([[1.5000, 0.0000]])
@@ -326,7 +326,7 @@ def fista(
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.reference import fista
+    >>> from sklearn_unroll.solvers import fista
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> fista(obs, alpha=0.5).converged
     tensor([True])

@@ -8,7 +8,7 @@ from sklearn_unroll.functional import (
     lasso_value,
     least_squares_value,
 )
-from sklearn_unroll.reference import cvxpy_lasso, fista, gradient_descent, ista
+from sklearn_unroll.solvers import cvxpy_lasso, fista, gradient_descent, ista
 from tests.conftest import make_problem
 
 SOLVERS = {

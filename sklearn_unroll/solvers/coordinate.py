@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, duality_gap
-from sklearn_unroll.functional._compiled import compiled, compiled_available
-from sklearn_unroll.reference._checks import check_observation, check_positive
-from sklearn_unroll.reference.solver import Solution
+from sklearn_unroll.solvers._checks import check_observation, check_positive
+from sklearn_unroll.solvers._compiled import compiled, compiled_available
+from sklearn_unroll.solvers.solver import Solution
 
 __all__ = ["coordinate_descent"]
 
@@ -199,7 +199,7 @@ def coordinate_descent(
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Dense, Observation, duality_gap
-    >>> from sklearn_unroll.reference import coordinate_descent
+    >>> from sklearn_unroll.solvers import coordinate_descent
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> coordinate_descent(obs, alpha=0.5).x
     tensor([[1.5000, 0.0000]], dtype=torch.float64)

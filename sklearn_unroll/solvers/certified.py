@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, alpha_max
-from sklearn_unroll.functional.active_set import finish, prepare
-from sklearn_unroll.reference._checks import check_observation, check_positive
-from sklearn_unroll.reference.first_order import Momentum
-from sklearn_unroll.reference.proximal import ProximalGradient
-from sklearn_unroll.reference.solver import Solution
+from sklearn_unroll.solvers._checks import check_observation, check_positive
+from sklearn_unroll.solvers.active_set import finish, prepare
+from sklearn_unroll.solvers.first_order import Momentum
+from sklearn_unroll.solvers.proximal import ProximalGradient
+from sklearn_unroll.solvers.solver import Solution
 
 __all__ = ["certified_lasso"]
 
@@ -44,7 +44,7 @@ def certified_lasso(
     """Minimise ``0.5 ||A x - b||^2 + alpha ||x||_1`` to a relative duality gap, per sample.
 
     Restarted FISTA in float32 runs until a sample's support has nearly settled;
-    :func:`~sklearn_unroll.functional.active_set` then takes it to the optimum and certifies it, in
+    :func:`~sklearn_unroll.solvers.active_set` then takes it to the optimum and certifies it, in
     float64. A sample for which that fails goes on with FISTA, and is tried again later.
 
     Parameters
@@ -81,7 +81,7 @@ def certified_lasso(
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.reference import certified_lasso
+    >>> from sklearn_unroll.solvers import certified_lasso
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> certified_lasso(obs, alpha=0.5, tol=1e-12).x
     tensor([[1.5000, 0.0000]], dtype=torch.float64)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, duality_gap, soft
-from sklearn_unroll.reference._checks import check_observation, check_positive
-from sklearn_unroll.reference.first_order import _column, _rows, _zeros
-from sklearn_unroll.reference.solver import Method, Solution, minimize
+from sklearn_unroll.solvers._checks import check_observation, check_positive
+from sklearn_unroll.solvers.first_order import _column, _rows, _zeros
+from sklearn_unroll.solvers.solver import Method, Solution, minimize
 
 __all__ = ["ADMM", "admm"]
 
@@ -164,7 +164,7 @@ def admm(
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.reference import admm
+    >>> from sklearn_unroll.solvers import admm
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> admm(obs, alpha=0.5).x
     tensor([[1.5000, 0.0000]])

@@ -6,9 +6,9 @@ import torch
 
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation, Operator
-from sklearn_unroll.functional.debias import debias
 from sklearn_unroll.metrics import nmse_db, nmse_db_median
-from sklearn_unroll.reference import fista
+from sklearn_unroll.solvers import fista
+from sklearn_unroll.solvers.debias import debias
 
 
 def make(seed=0, n_samples=100, n_features=60, n_components=120, sparsity=6, **options):

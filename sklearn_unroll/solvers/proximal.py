@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softshrink
 
 from sklearn_unroll.functional import Observation, adjoint_step, duality_gap
-from sklearn_unroll.reference.first_order import (
+from sklearn_unroll.solvers.first_order import (
     Momentum,
     _accelerated,
     _column,
@@ -15,7 +15,7 @@ from sklearn_unroll.reference.first_order import (
     _step_size,
     _zeros,
 )
-from sklearn_unroll.reference.solver import Method
+from sklearn_unroll.solvers.solver import Method
 
 __all__ = ["ProximalGradient"]
 

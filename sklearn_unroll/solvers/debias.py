@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sklearn_unroll.functional._supports import (
+from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.solvers._supports import (
     GRAM,
     Atoms,
     System,
@@ -18,7 +19,6 @@ from sklearn_unroll.functional._supports import (
     groups,
     limit,
 )
-from sklearn_unroll.functional.operators import Dense, Observation
 
 __all__ = ["debias"]
 
@@ -248,7 +248,8 @@ def debias(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation, debias
+    >>> from sklearn_unroll.functional import Dense, Observation
+    >>> from sklearn_unroll.solvers import debias
     >>> obs = Observation(torch.tensor([[3.0, 0.0, 1.0]]), Dense(torch.eye(3)))
     >>> debias(torch.tensor([[2.5, 0.0, 0.5]]), obs)
     tensor([[3., 0., 1.]])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sklearn_unroll.functional import alpha_max, duality_gap
-from sklearn_unroll.reference import cvxpy_lasso
+from sklearn_unroll.solvers import cvxpy_lasso
 
 
 @pytest.mark.parametrize("positive", [False, True])

@@ -12,7 +12,7 @@ from sklearn_unroll.functional import (
     Zero,
     lasso_value,
 )
-from sklearn_unroll.reference import (
+from sklearn_unroll.solvers import (
     FISTA,
     ISTA,
     AdamDescent,

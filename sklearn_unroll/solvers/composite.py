@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Composite, composite_gap
-from sklearn_unroll.reference.first_order import Iterate, Momentum, _accelerated
-from sklearn_unroll.reference.solver import Method
+from sklearn_unroll.solvers.first_order import Iterate, Momentum, _accelerated
+from sklearn_unroll.solvers.solver import Method
 
 __all__ = ["AdamDescent", "CompositeDescent", "NesterovDescent", "best_step", "optimal_values"]
 
@@ -147,7 +147,7 @@ def best_step(problem: Composite, n_iter: int, factors: Any) -> float:
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import Composite, Dense, LeastSquares, Zero
-    >>> from sklearn_unroll.reference import best_step
+    >>> from sklearn_unroll.solvers import best_step
     >>> A = Dense(torch.diag(torch.tensor([1.0, 0.5])))
     >>> problem = Composite.of(torch.ones(1, 2), A, LeastSquares(), Zero())
     >>> best_step(problem, 10, [1.0, 1.5, 2.5])

@@ -15,7 +15,7 @@ from sklearn_unroll.functional import (
     filter_spectrum,
     soft,
 )
-from sklearn_unroll.reference._checks import check_observation, check_positive
+from sklearn_unroll.solvers._checks import check_observation, check_positive
 
 __all__ = ["analysis_admm"]
 
@@ -70,7 +70,7 @@ def analysis_admm(
     --------
     >>> import torch
     >>> from sklearn_unroll.functional import MaskedFourier, Observation, dct_filters
-    >>> from sklearn_unroll.reference import analysis_admm
+    >>> from sklearn_unroll.solvers import analysis_admm
     >>> A = MaskedFourier(torch.ones(8, 8))
     >>> picture = torch.zeros(1, 64, dtype=torch.float64)
     >>> picture[0, 20] = 1.0

@@ -1,0 +1,57 @@
+"""Classical and exact solvers: to code with, to certify, to compare with. Never sees a network."""
+
+from sklearn_unroll.solvers.active_set import Finish, active_set
+from sklearn_unroll.solvers.admm import ADMM, admm
+from sklearn_unroll.solvers.analysis_admm import analysis_admm
+from sklearn_unroll.solvers.certified import certified_lasso
+from sklearn_unroll.solvers.composite import (
+    AdamDescent,
+    CompositeDescent,
+    NesterovDescent,
+    best_step,
+    optimal_values,
+)
+from sklearn_unroll.solvers.coordinate import coordinate_descent
+from sklearn_unroll.solvers.debias import debias
+from sklearn_unroll.solvers.first_order import (
+    FISTA,
+    ISTA,
+    GradientDescent,
+    fista,
+    gradient_descent,
+    ista,
+)
+from sklearn_unroll.solvers.greedy import Pursuit, orthogonal_matching_pursuit
+from sklearn_unroll.solvers.ground_truth import cvxpy_lasso
+from sklearn_unroll.solvers.proximal import ProximalGradient
+from sklearn_unroll.solvers.solver import Method, Solution, iterates, minimize
+
+__all__ = [
+    "ADMM",
+    "FISTA",
+    "ISTA",
+    "AdamDescent",
+    "CompositeDescent",
+    "Finish",
+    "GradientDescent",
+    "Method",
+    "NesterovDescent",
+    "ProximalGradient",
+    "Pursuit",
+    "Solution",
+    "active_set",
+    "admm",
+    "analysis_admm",
+    "best_step",
+    "certified_lasso",
+    "coordinate_descent",
+    "cvxpy_lasso",
+    "debias",
+    "fista",
+    "gradient_descent",
+    "ista",
+    "iterates",
+    "minimize",
+    "optimal_values",
+    "orthogonal_matching_pursuit",
+]
