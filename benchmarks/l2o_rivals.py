@@ -35,7 +35,7 @@ AFTER = (16, 40, 100, 400)
 COLUMNS = ("problems", "solver", *(f"after {k}" for k in AFTER), "trained, s")
 PUBLISHED = {
     "variant": "PA", "features": "raw", "state": "normal", "momentum": "wide", "largest_step": 2.0,
-    "start": "random", "hidden_size": 20, "n_hidden_layers": 2, "safeguard": None,
+    "init": "random", "hidden_size": 20, "n_hidden_layers": 2, "safeguard": None,
 }  # fmt: skip
 RATES = (0.003, 0.01, 0.03, 0.1)
 
@@ -93,7 +93,7 @@ def unrolled(train: Composite, seed: int) -> Iterator[tuple[str, Curve]]:
         )  # fmt: skip
 
     def told(p: Composite) -> dict[str, Any]:
-        return {"dictionaries": p.A.D.numpy()} if p.A.per_sample else {}
+        return {"operators": p.A.D.numpy()} if p.A.per_sample else {}
 
     def curve(p: Composite) -> Tensor:
         staged = model.staged_predict(p.b.numpy(), **told(p))

@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         X, X_test = tiles("china.jpg", n_tiles), tiles("flower.jpg", 500)
         for name, trainer in networks(epochs):
             model = GlowProxInpainter(
-                (SIDE, SIDE), fraction=FRACTION, start="flat", n_layers=4, trainer=trainer,
+                (SIDE, SIDE), fraction=FRACTION, x0="flat", n_layers=4, trainer=trainer,
                 random_state=options.seed,
             )  # fmt: skip
             began = time.perf_counter()

@@ -87,7 +87,7 @@ def examine(problem: Problem, trainer: Trainer, seed: int, start: str = "random"
     """Train one network and return its row."""
     X, y, D, coder, n = problem
     model = LISTARegressor(
-        D, alpha=coder.alpha, n_layers=10, weights="free", start=start, trainer=trainer,
+        D, alpha=coder.alpha, n_layers=10, weights="free", init=start, trainer=trainer,
         random_state=seed,
     )  # fmt: skip
     began = time.perf_counter()
@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
                 found.append(row | examine(problem, trainer, options.seed))
             trainer = dict(networks(options.quick))["noise 1 + C-II"]
             row = {"problem": name, "network": "noise 1 + C-II, from ISTA"}
-            found.append(row | examine(problem, trainer, options.seed, start="ista"))
+            found.append(row | examine(problem, trainer, options.seed, init="ista"))
             print_table(found, COLUMNS, title=f"{name}; codes have mean norm {size_of_codes:.3g}")
             rows += found
     rows = [row | {"versions": installed_versions(), "cpu": cpu_model()} for row in rows]

@@ -41,7 +41,7 @@ def ours(n_pairs: int, snr: float | None, shape: tuple[int, int]) -> dict:
     return {
         "recipe": "ours",
         "snr_db": snr or "inf",
-        "steps": model.n_iter_ * -(-n_pairs // 256),
+        "steps": model.n_epochs_ * -(-n_pairs // 256),
         "minutes": minutes,
         "nmse_db": nmse_db(y, codes),
         "median_db": nmse_db_median(y, codes),

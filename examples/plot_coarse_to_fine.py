@@ -15,7 +15,7 @@ rates that suit many; so training from coarse to fine is for short budgets, and 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sklearn_unroll import FBSNetRegressor
+from sklearn_unroll import FBSNet
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.metrics import nmse_db
 
@@ -27,7 +27,7 @@ test = make_sparse_recovery(
 
 def fit(n_layers, learning_rate, max_epochs):
     """Return a network with steps of 5 / n_layers, trained by gradient descent."""
-    model = FBSNetRegressor(train.dictionary, n_layers=n_layers, horizon=5.0, random_state=0)
+    model = FBSNet(train.dictionary, n_layers=n_layers, horizon=5.0, random_state=0)
     model.set_params(
         trainer__loss="mean",
         trainer__learning_rate=learning_rate,

@@ -14,7 +14,7 @@ inclusion.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from sklearn_unroll import FBSNetRegressor
+from sklearn_unroll import FBSNet
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.plotting import DepthLossDisplay, DepthParameterDisplay
 from sklearn_unroll.theory import depth_limit, perturbation_stability
@@ -26,7 +26,7 @@ X, y = data.X + noise.astype(np.float32), data.y
 # %%
 # Unit steps, as in the paper's Figure 1: gradient descent with momentum and minibatches, and the
 # same number of epochs for all depths.
-unit = FBSNetRegressor(data.dictionary, random_state=0)
+unit = FBSNet(data.dictionary, random_state=0)
 unit.set_params(trainer__max_epochs=25, trainer__early_stopping=False)
 figure_1 = depth_limit(unit, X, y, depths=(5, 10, 20, 40), n_steps=None)
 for depth, loss in zip(figure_1.depths, figure_1.losses, strict=True):
@@ -39,7 +39,7 @@ assert (np.diff(figure_1.gaps) < 0).all()
 # the loss no longer falls with depth, it converges: the gaps halve with each doubling, like
 # the distances of the learned functions of depth-time, and the network comes near the limit
 # system with its own parameters, which is integrated here by small implicit steps.
-flow = FBSNetRegressor(data.dictionary, horizon=3.0, random_state=0)
+flow = FBSNet(data.dictionary, horizon=3.0, random_state=0)
 flow.set_params(
     trainer__max_epochs=15, trainer__early_stopping=False, trainer__learning_rate=0.005
 )
@@ -67,7 +67,7 @@ for ax in axes[1]:
 # The learning problem is stable, too: perturb the first iterate, the observations or the labels
 # ever less, train again, and the optimum moves ever less. In proportion, where all is smooth; the
 # kinks of the soft threshold, crossed or not, make some of the measured rates smaller than one.
-small = FBSNetRegressor(data.dictionary, n_layers=8, horizon=3.0, random_state=0)
+small = FBSNet(data.dictionary, n_layers=8, horizon=3.0, random_state=0)
 small.set_params(trainer__max_epochs=5, trainer__early_stopping=False)
 stability = perturbation_stability(small, X[:300], y[:300], sizes=(1e-2, 1e-3, 1e-4))
 figure, ax = plt.subplots(layout="constrained")

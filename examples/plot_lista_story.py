@@ -150,7 +150,7 @@ quick = Trainer(
     early_stopping=False,
     schedule=EndToEnd(matrix_rate=0.03),
 )
-from_ista = LISTARegressor(dictionary, tied=True, start="ista", trainer=quick, **SELECT, **COMMON)
+from_ista = LISTARegressor(dictionary, tied=True, init="ista", trainer=quick, **SELECT, **COMMON)
 from_ista.fit(train.X, train.y)
 
 curves = staged(clean, test)

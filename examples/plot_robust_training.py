@@ -48,7 +48,7 @@ def trained(constraint=None, perturbation=None):
         data.dictionary,
         n_layers=10,
         weights="free",
-        start="random",
+        init="random",
         trainer=trainer,
         random_state=0,
     )

@@ -93,13 +93,13 @@ models = {
     "LISTA": LISTARegressor(
         weights="free",
         shrinkage="smooth",
-        start="normal",
+        init="normal",
         alpha=1.0,
         n_layers=n_layers,
         **options,
     ),
     "ADMM": ADMMCSNetRegressor(
-        parametrization="dense", start="normal", sharpness=1.0, n_layers=n_layers, **options
+        parametrization="dense", init="normal", sharpness=1.0, n_layers=n_layers, **options
     ),
     "feed-forward": FeedForwardRegressor(n_layers=equivalent_depth(n, m, n_layers), **options),
 }

@@ -4,7 +4,7 @@ from sklearn_unroll.estimators._ada_lista import AdaLISTARegressor
 from sklearn_unroll.estimators._admm_csnet import ADMMCSNetRegressor
 from sklearn_unroll.estimators._alista import ALISTARegressor
 from sklearn_unroll.estimators._base import BaseUnrolledRegressor
-from sklearn_unroll.estimators._fbsnet import FBSNetRegressor
+from sklearn_unroll.estimators._fbsnet import FBSNet
 from sklearn_unroll.estimators._feed_forward import FeedForwardRegressor
 from sklearn_unroll.estimators._glow_prox import GlowProxInpainter
 from sklearn_unroll.estimators._hyperlista import HyperLISTARegressor
@@ -23,7 +23,7 @@ __all__ = [
     "AdaLISTARegressor",
     "BaseL2OSolver",
     "BaseUnrolledRegressor",
-    "FBSNetRegressor",
+    "FBSNet",
     "FeedForwardRegressor",
     "GlowProxInpainter",
     "HyperLISTARegressor",

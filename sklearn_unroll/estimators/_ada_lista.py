@@ -25,16 +25,16 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
     on signals are learned, so that one network serves a family of dictionaries. Untrained it
     is ISTA.
 
-    ``dictionaries``, of shape (n_samples, n_components, n_features), is metadata: ``fit``,
+    ``operators``, of shape (n_samples, n_components, n_features), is metadata: ``fit``,
     ``predict`` and all other methods accept it, and scikit-learn slices and routes it like
-    ``sample_weight`` (call ``set_fit_request(dictionaries=True)`` and the like, see
+    ``sample_weight`` (call ``set_fit_request(operators=True)`` and the like, see
     scikit-learn's guide on metadata routing). Without it every observation has ``dictionary``.
 
     Parameters
     ----------
     dictionary : array-like of shape (n_components, n_features), default=None
-        Rows are atoms; used where no ``dictionaries`` are passed. None estimates it from the
-        pairs of a fit without ``dictionaries``.
+        Rows are atoms; used where no ``operators`` are passed. None estimates it from the
+        pairs of a fit without ``operators``.
     alpha : float, default=0.1
         Weight of the l1 norm. It is the objective of a fit without y, and sets the first
         thresholds of a fit with y.
@@ -59,7 +59,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
     network_ : Unrolled
         The trained network.
     dictionary_ : array of shape (n_components, n_features) or None
-        The dictionary in use where no ``dictionaries`` are passed; None if ``fit`` had them and
+        The dictionary in use where no ``operators`` are passed; None if ``fit`` had them and
         ``dictionary`` is None.
     n_components_ : int
         Number of atoms.
@@ -69,7 +69,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         Norm to which observations are brought, with ``normalize=True``.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
@@ -95,7 +95,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
     >>> y = rng.standard_normal((200, 30)) * (rng.random((200, 30)) < 0.1)
     >>> X = np.einsum("in,inm->im", y, dictionaries)
     >>> model = AdaLISTARegressor(n_layers=4, trainer=Trainer(max_epochs=5), random_state=0)
-    >>> model.fit(X, y, dictionaries=dictionaries).predict(X, dictionaries=dictionaries).shape
+    >>> model.fit(X, y, operators=dictionaries).predict(X, operators=dictionaries).shape
     (200, 30)
     """
 
@@ -124,7 +124,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, dictionaries: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, operators: Any = None
     ) -> AdaLISTARegressor:
         """Learn the network's parameters, from pairs or from observations alone.
 
@@ -136,7 +136,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
             True codes. Without them the network learns to minimise the l1 problem.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the samples in the loss.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Returns
@@ -151,11 +151,11 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         DivergenceError
             If the training loss becomes infinite or NaN; the estimator is left as it was.
         """
-        return self._fit(X, y, sample_weight, dictionaries)
+        return self._fit(X, y, sample_weight, operators)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, dictionaries: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, operators: Any = None
     ) -> AdaLISTARegressor:
         """Take one pass over a batch of a stream.
 
@@ -167,7 +167,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
             True codes, as in ``fit``.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the samples in the loss.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Returns
@@ -175,10 +175,10 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         self : estimator
             The fitted estimator.
         """
-        return self._partial_fit(X, y, sample_weight, dictionaries)
+        return self._partial_fit(X, y, sample_weight, operators)
 
     def fit_transform(
-        self, X: Any, y: Any = None, sample_weight: Any = None, dictionaries: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, operators: Any = None
     ) -> Any:
         """Fit, and return the codes of the same observations.
 
@@ -190,7 +190,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
             True codes, as in ``fit``.
         sample_weight : array-like of shape (n_samples,), default=None
             Nonnegative weights of the samples in the loss.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Returns
@@ -198,17 +198,17 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         array of shape (n_samples, n_components)
             Codes.
         """
-        fitted = self.fit(X, y, sample_weight=sample_weight, dictionaries=dictionaries)
-        return fitted.transform(X, dictionaries=dictionaries)
+        fitted = self.fit(X, y, sample_weight=sample_weight, operators=operators)
+        return fitted.transform(X, operators=operators)
 
-    def predict(self, X: Any, dictionaries: Any = None) -> Any:
+    def predict(self, X: Any, operators: Any = None) -> Any:
         """Return the codes of observations, the last iterate of the network.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Observations.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Returns
@@ -216,16 +216,16 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         array of shape (n_samples, n_components) or (n_samples,)
             Codes, with the kind, device and float dtype of X; one-dimensional where y was.
         """
-        return self._ravel(self._codes(X, "predict", dictionaries))
+        return self._ravel(self._codes(X, "predict", operators))
 
-    def transform(self, X: Any, dictionaries: Any = None) -> Any:
+    def transform(self, X: Any, operators: Any = None) -> Any:
         """Return the codes of observations, as ``predict`` does, always two-dimensional.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Observations.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Returns
@@ -233,16 +233,16 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         array of shape (n_samples, n_components)
             Codes.
         """
-        return self._codes(X, "transform", dictionaries)
+        return self._codes(X, "transform", operators)
 
-    def inverse_transform(self, X: Any, dictionaries: Any = None) -> Any:
+    def inverse_transform(self, X: Any, operators: Any = None) -> Any:
         """Return the signals of codes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components) or (n_samples,)
             Codes; one-dimensional where y was.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every code.
 
         Returns
@@ -250,16 +250,16 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         array of shape (n_samples, n_features)
             Signals.
         """
-        return self._signals(X, dictionaries)
+        return self._signals(X, operators)
 
-    def staged_predict(self, X: Any, dictionaries: Any = None) -> Iterator[Any]:
+    def staged_predict(self, X: Any, operators: Any = None) -> Iterator[Any]:
         """Yield the codes after every layer; the last ones are those of ``predict``.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Observations.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Yields
@@ -267,10 +267,10 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         array of shape (n_samples, n_components) or (n_samples,)
             Codes after layer 1, 2, ...
         """
-        yield from self._stages(X, dictionaries)
+        yield from self._stages(X, operators)
 
     def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None, dictionaries: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, operators: Any = None
     ) -> float:
         """Return R^2 of the codes, or minus the mean objective where there is no y.
 
@@ -282,7 +282,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
             True codes.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Returns
@@ -290,9 +290,9 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         float
             Greater is better.
         """
-        return self._score(X, y, sample_weight, dictionaries)
+        return self._score(X, y, sample_weight, operators)
 
-    def certify(self, X: Any, alpha: Any = None, dictionaries: Any = None) -> Any:
+    def certify(self, X: Any, alpha: Any = None, operators: Any = None) -> Any:
         """Return how far the codes of ``predict`` are from the lasso's optimum, at most.
 
         Parameters
@@ -301,7 +301,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
             Observations.
         alpha : float or array-like of shape (n_samples,), default=None
             Weight of the l1 norm; the estimator's own by default.
-        dictionaries : array-like of shape (n_samples, n_components, n_features), default=None
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
             The dictionary of every observation.
 
         Returns
@@ -309,7 +309,7 @@ class AdaLISTARegressor(TrainedUnrolledRegressor):
         array of shape (n_samples,)
             Relative duality gaps, evaluated in float64.
         """
-        return self._certify(X, alpha, dictionaries)
+        return self._certify(X, alpha, operators)
 
     def _build_network(self, given: Given) -> Unrolled:
         A = given.obs.A

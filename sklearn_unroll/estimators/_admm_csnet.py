@@ -81,7 +81,7 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
     consistent : bool, default=False
         End with the nearest pictures that agree with the observations; for structured networks
         and noiseless data.
-    start : {"admm", "normal"}, default="admm"
+    init : {"admm", "normal"}, default="admm"
         Where dense networks start: at ADMM, or at N(0, 1) weights, a threshold of one that stays,
         and scales as the guarantees have them.
     sharpness : float, default=inf
@@ -108,7 +108,7 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
         As codes here need not be sparse, none.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
@@ -173,7 +173,7 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
         "limit": [Interval(Real, 0, None, closed="neither")],
         "tied": ["boolean"],
         "consistent": ["boolean"],
-        "start": [StrOptions({"admm", "normal"})],
+        "init": [StrOptions({"admm", "normal"})],
         "sharpness": [Interval(Real, 0, math.inf, closed="right")],
     }
 
@@ -192,7 +192,7 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
         limit: float = 1.0,
         tied: bool = False,
         consistent: bool = False,
-        start: str = "admm",
+        init: str = "admm",
         sharpness: float = math.inf,
         trainer: Trainer | None = None,
         warm_start: bool = False,
@@ -211,7 +211,7 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
         self.limit = limit
         self.tied = tied
         self.consistent = consistent
-        self.start = start
+        self.init = init
         self.sharpness = sharpness
         self.trainer = trainer
         self.warm_start = warm_start
@@ -241,18 +241,18 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
             )
         common = {"n_layers": self.n_layers, "tied": self.tied, "sharpness": self.sharpness}
         A = _written_out(given.obs.A, given.obs.b)
-        if self.start == "normal":
+        if self.init == "normal":
             generator = torch.Generator(given.obs.b.device).manual_seed(self._seed())
             return smooth_admm(A, generator=generator, learn_gamma=True, **common)
         return dense_admm(
             A, alpha=0.1 if self.alpha is None else self.alpha, rho=self.rho, **common
         )
 
-    def _knows_operator(self, dictionaries: Any = None) -> bool:
+    def _knows_operator(self, operators: Any = None) -> bool:
         return self.operator is not None
 
     def _resolve_operator(
-        self, b: Tensor, codes: Tensor | None, weight: Tensor | None, dictionaries: Any, keep: bool
+        self, b: Tensor, codes: Tensor | None, weight: Tensor | None, operators: Any, keep: bool
     ) -> tuple[Tensor | None, Operator]:
         A = self.operator
         if A is None:
@@ -280,10 +280,10 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
     def _fitted_state(self, network: Unrolled, given: Given) -> dict:
         return {**super()._fitted_state(network, given), "operator_": given.obs.A}
 
-    def _operator(self, b: Tensor, dictionaries: Any) -> Operator:
+    def _operator(self, b: Tensor, operators: Any) -> Operator:
         return self.operator_.to(b)
 
-    def _check_ready(self, X: Any, method: str, dictionaries: Any) -> None:
+    def _check_ready(self, X: Any, method: str, operators: Any) -> None:
         check_is_fitted(self)
         refuse_complex(X, "X")
         if self.dictionary_ is not None:

@@ -55,7 +55,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         Weight of the l1 norm in the objective of a fit without y; not used with y.
     n_layers : int, default=16
         Number of layers.
-    weight : {"analytic", "symmetric", "minimax"}, default="analytic"
+    weights : {"analytic", "symmetric", "minimax"}, default="analytic"
         Least squared coherence in closed form [1]_, the same under ``W = Q A`` [2]_ (equally
         good, needed by theory), or least maximal coherence by one linear program per atom
         (minutes at 250x500).
@@ -104,7 +104,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         Norm to which observations are brought, with ``normalize=True``.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
@@ -143,7 +143,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
     _unit_atoms: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict] = {
         **TrainedUnrolledRegressor._parameter_constraints,
-        "weight": [StrOptions(set(WEIGHTS))],
+        "weights": [StrOptions(set(WEIGHTS))],
         "rule": [StrOptions({"learned", "recurrent"})],
         "hidden_size": [Interval(Integral, 1, None, closed="left")],
         "support_selection": [tuple, list, None],
@@ -156,7 +156,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         *,
         alpha: float = 0.1,
         n_layers: int = 16,
-        weight: str = "analytic",
+        weights: str = "analytic",
         rule: str = "learned",
         hidden_size: int = 64,
         support_selection: tuple[float, float] | None = (2.0, 100.0),
@@ -171,7 +171,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         self.dictionary = dictionary
         self.alpha = alpha
         self.n_layers = n_layers
-        self.weight = weight
+        self.weights = weights
         self.rule = rule
         self.hidden_size = hidden_size
         self.support_selection = support_selection
@@ -185,7 +185,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
 
     def _build_network(self, given: Given) -> Unrolled:
         obs = given.obs
-        W = compute_weight(self.weight, obs.A.D, self.memory)
+        W = compute_weight(self.weights, obs.A.D, self.memory)
         counts = check_support_selection(self.support_selection, self.n_layers, len(W))
         if self.rule == "recurrent":
             return na_alista(

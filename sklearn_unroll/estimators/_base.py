@@ -36,10 +36,10 @@ from sklearn_unroll.estimators._validation import (
     check_alpha,
     check_codes,
     check_codes_match,
-    check_dictionaries,
     check_dictionary,
     check_magnitude,
     check_numeric,
+    check_own_dictionaries,
     estimate_dictionary,
     float_dtypes,
     from_tensor,
@@ -246,7 +246,7 @@ class BaseUnrolledRegressor(
         X: Any,
         y: Any,
         sample_weight: Any,
-        dictionaries: Any = None,
+        operators: Any = None,
         *,
         reset: bool,
         keep_dictionary: bool = False,
@@ -270,33 +270,33 @@ class BaseUnrolledRegressor(
             check_numeric(y)
             codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
         keep = keep_dictionary and self.__sklearn_is_fitted__()
-        D, A = self._resolve_operator(b, codes, weight, dictionaries, keep)
+        D, A = self._resolve_operator(b, codes, weight, operators, keep)
         obs = Observation(b, A)
         if not keep:
             self.norm_ = mean_norm(b, weight) if self.normalize else None
         units = self._units(obs)
         if codes is not None:
             check_codes_match(codes, A)
-            if self._knows_operator(dictionaries):
+            if self._knows_operator(operators):
                 warn_if_unexplained(obs, codes, weight)
             codes = units.enter(codes)
         return Given(X, y, D, units.inside(obs), codes, weight)
 
-    def _knows_operator(self, dictionaries: Any = None) -> bool:
+    def _knows_operator(self, operators: Any = None) -> bool:
         """Return whether the operator is given, and need not be estimated from pairs."""
-        return self.dictionary is not None or dictionaries is not None
+        return self.dictionary is not None or operators is not None
 
     def _resolve_operator(
-        self, b: Tensor, codes: Tensor | None, weight: Tensor | None, dictionaries: Any, keep: bool
+        self, b: Tensor, codes: Tensor | None, weight: Tensor | None, operators: Any, keep: bool
     ) -> tuple[Tensor | None, Operator]:
         """Return the dictionary, if there is one for all samples, and the operator to train on."""
         own = keep and self.dictionary_ is not None
         D = None
-        if dictionaries is None or self.dictionary is not None or own:
+        if operators is None or self.dictionary is not None or own:
             D = self._resolve_dictionary(b, codes, weight, own)
-        if dictionaries is None:
+        if operators is None:
             return D, Dense(D)
-        return D, check_dictionaries(dictionaries, b, b.shape[1])
+        return D, check_own_dictionaries(operators, b, b.shape[1])
 
     def _resolve_dictionary(self, b: Tensor, codes, weight, keep: bool) -> Tensor:
         if self.dictionary is not None:
@@ -333,30 +333,30 @@ class BaseUnrolledRegressor(
         if any_tensor(self.network_).device != device:
             self.network_.to(device)
 
-    def _observe(self, X: Any, method: str, dictionaries: Any = None) -> tuple[Any, Observation]:
+    def _observe(self, X: Any, method: str, operators: Any = None) -> tuple[Any, Observation]:
         """Validate X for a fitted estimator, which computes in the dtype of its fit."""
-        self._check_ready(X, method, dictionaries)
+        self._check_ready(X, method, operators)
         X = validate_data(self, X, reset=False, dtype=float_dtypes(X))
         self._move_network(X)
         b = to_computed(X, any_tensor(self.network_))
-        return X, Observation(b, self._operator(b, dictionaries))
+        return X, Observation(b, self._operator(b, operators))
 
-    def _check_ready(self, X: Any, method: str, dictionaries: Any) -> None:
+    def _check_ready(self, X: Any, method: str, operators: Any) -> None:
         check_is_fitted(self)
         refuse_complex(X, "X")
         if self.dictionary_ is not None:
             check_same_namespace(X, self, attribute="dictionary_", method=method)
-        elif dictionaries is None:
+        elif operators is None:
             raise ValueError(
                 f"{type(self).__name__} was fitted with one dictionary per observation and has "
-                f"none of its own: pass dictionaries=..., of shape (n_samples, n_components, "
+                f"none of its own: pass operators=..., of shape (n_samples, n_components, "
                 f"n_features), to {method}, or dictionary=... to the constructor."
             )
 
-    def _operator(self, b: Tensor, dictionaries: Any) -> Operator:
+    def _operator(self, b: Tensor, operators: Any) -> Operator:
         """Return the operator of a fitted estimator for the observations b."""
-        if dictionaries is not None:
-            return check_dictionaries(dictionaries, b, self.n_features_in_, self._n_features_out)
+        if operators is not None:
+            return check_own_dictionaries(operators, b, self.n_features_in_, self._n_features_out)
         return Dense(to_tensor(self.dictionary_, dtype=b.dtype, device=b.device))
 
     def _units(self, obs: Observation) -> Units:
@@ -383,13 +383,13 @@ class BaseUnrolledRegressor(
             return self.debias
         return choose_debias(network, given) if self.debias else None
 
-    def _codes(self, X: Any, method: str, dictionaries: Any = None) -> Any:
-        X, obs = self._observe(X, method, dictionaries)
+    def _codes(self, X: Any, method: str, operators: Any = None) -> Any:
+        X, obs = self._observe(X, method, operators)
         return from_tensor(self._solve(obs), X)
 
     @torch.no_grad()
-    def _stages(self, X: Any, dictionaries: Any = None) -> Iterator[Any]:
-        X, obs = self._observe(X, "staged_predict", dictionaries)
+    def _stages(self, X: Any, operators: Any = None) -> Iterator[Any]:
+        X, obs = self._observe(X, "staged_predict", operators)
         units = self._units(obs)
         chunks = [self.network_.stream(chunk) for _, chunk in units.inside(obs).chunks()]
         for number, parts in enumerate(zip(*chunks, strict=True)):
@@ -400,11 +400,11 @@ class BaseUnrolledRegressor(
                 codes = self._finish(codes, obs)
             yield self._ravel(from_tensor(codes, X))
 
-    def _score(self, X: Any, y: Any, sample_weight: Any, dictionaries: Any = None) -> float:
+    def _score(self, X: Any, y: Any, sample_weight: Any, operators: Any = None) -> float:
         if y is not None:
-            predicted = self._ravel(self._codes(X, "score", dictionaries))
+            predicted = self._ravel(self._codes(X, "score", operators))
             return r2_score(y, predicted, sample_weight=sample_weight)
-        X, obs = self._observe(X, "score", dictionaries)
+        X, obs = self._observe(X, "score", operators)
         weight = self._weights(sample_weight, X, obs.b)
         weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
         alpha = self._units(obs).alpha(self._objective_alpha())
@@ -412,8 +412,8 @@ class BaseUnrolledRegressor(
         return -float((weight * value).sum() / weight.sum())
 
     @torch.no_grad()
-    def _certify(self, X: Any, alpha: Any, dictionaries: Any = None) -> Any:
-        X, obs = self._observe(X, "certify", dictionaries)
+    def _certify(self, X: Any, alpha: Any, operators: Any = None) -> Any:
+        X, obs = self._observe(X, "certify", operators)
         if alpha is None:
             alpha = self._units(obs).alpha(self._objective_alpha())
             if not torch.as_tensor(alpha).any():
@@ -428,13 +428,13 @@ class BaseUnrolledRegressor(
         gaps = [duality_gap(codes[rows], chunk, alpha[rows]) for rows, chunk in obs.chunks()]
         return as_kind(torch.cat(gaps), X)
 
-    def _signals(self, X: Any, dictionaries: Any = None) -> Any:
-        self._check_ready(X, "inverse_transform", dictionaries)
+    def _signals(self, X: Any, operators: Any = None) -> Any:
+        self._check_ready(X, "inverse_transform", operators)
         codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
         self._move_network(codes)
         z = to_computed(codes, any_tensor(self.network_))
         z = z[:, None] if z.ndim == 1 else z
-        A = self._operator(z, dictionaries)
+        A = self._operator(z, operators)
         check_codes_match(z, A)
         return from_tensor(A(z), codes)
 

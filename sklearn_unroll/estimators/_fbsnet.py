@@ -17,13 +17,13 @@ from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.functional import Observation, least_squares_value
 from sklearn_unroll.functional.penalties import L1, PENALTIES
 from sklearn_unroll.nn import Unrolled, fbs, refine
-from sklearn_unroll.nn.fbs import STARTS
+from sklearn_unroll.nn.fbs import INITS
 from sklearn_unroll.training import Grouped, Lasso, Trainer
 
-__all__ = ["FBSNetRegressor"]
+__all__ = ["FBSNet"]
 
 
-class FBSNetRegressor(TrainedUnrolledRegressor):
+class FBSNet(TrainedUnrolledRegressor):
     """Codes by a learned, unrolled forward-backward splitting, for any penalty.
 
     Layer l is ``x + = prox_{h tau_l lam_l R}(x - h tau_l W_l (A x - b))``, the basic network of
@@ -49,7 +49,7 @@ default="l1"
     horizon : float or None, default=None
         T, with ``h = T / n_layers``; with the default tau it counts classical steps. None is
         ``h = 1``, where a deeper network simply goes on for longer: the experiment of the paper.
-    start : {"polar", "adjoint"}, default="polar"
+    init : {"polar", "adjoint"}, default="polar"
         Where the matrices start: the transpose of the orthogonal factor of A, as published, or
         ``A^T``, with which the untrained network is the proximal gradient method.
     tau : float or None, default=None
@@ -82,7 +82,7 @@ default="l1"
         Observations are not normalised.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
@@ -101,13 +101,13 @@ default="l1"
 
     Examples
     --------
-    >>> from sklearn_unroll import FBSNetRegressor
+    >>> from sklearn_unroll import FBSNet
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.metrics import nmse_db
     >>> data = make_sparse_recovery(
     ...     n_samples=400, n_features=20, n_components=30, sparsity=2, random_state=0
     ... )
-    >>> coarse = FBSNetRegressor(data.dictionary, n_layers=4, horizon=6.0, random_state=0)
+    >>> coarse = FBSNet(data.dictionary, n_layers=4, horizon=6.0, random_state=0)
     >>> fine = coarse.fit(data.X, data.y).refine(8).fit(data.X, data.y)
     >>> fine.n_layers
     8
@@ -122,7 +122,7 @@ default="l1"
         **TrainedUnrolledRegressor._parameter_constraints,
         "penalty": [StrOptions(set(PENALTIES)), HasMethods(["value", "prox"])],
         "horizon": [Interval(Real, 0, None, closed="neither"), None],
-        "start": [StrOptions(set(STARTS))],
+        "init": [StrOptions(set(INITS))],
         "tau": [Interval(Real, 0, None, closed="left"), None],
         "x0": ["array-like", StrOptions({"learned"}), callable, None],
     }
@@ -135,7 +135,7 @@ default="l1"
         penalty: Any = "l1",
         n_layers: int = 16,
         horizon: float | None = None,
-        start: str = "polar",
+        init: str = "polar",
         tau: float | None = None,
         x0: Any = None,
         trainer: Trainer | None = None,
@@ -148,7 +148,7 @@ default="l1"
         self.penalty = penalty
         self.n_layers = n_layers
         self.horizon = horizon
-        self.start = start
+        self.init = init
         self.tau = tau
         self.x0 = x0
         self.trainer = trainer
@@ -156,7 +156,7 @@ default="l1"
         self.device = device
         self.random_state = random_state
 
-    def refine(self, n_layers: int, *, keep_time: bool = True) -> FBSNetRegressor:
+    def refine(self, n_layers: int, *, keep_time: bool = True) -> FBSNet:
         """Return this fitted estimator with another number of layers, to be trained further.
 
         The learned functions of depth are the same: more layers repeat them, fewer take their
@@ -174,7 +174,7 @@ default="l1"
 
         Returns
         -------
-        FBSNetRegressor
+        FBSNet
             A fitted estimator, with ``warm_start=True``.
         """
         check_is_fitted(self)
@@ -196,7 +196,7 @@ default="l1"
             alpha=self.alpha,
             tau=self.tau,
             horizon=self.horizon,
-            start=self.start,
+            init=self.init,
             x0=self.x0,
         )
 
@@ -242,10 +242,10 @@ default="l1"
             )
         return codes
 
-    def _score(self, X: Any, y: Any, sample_weight: Any, dictionaries: Any = None) -> float:
+    def _score(self, X: Any, y: Any, sample_weight: Any, operators: Any = None) -> float:
         if y is not None:
-            return super()._score(X, y, sample_weight, dictionaries)
-        X, obs = self._observe(X, "score", dictionaries)
+            return super()._score(X, y, sample_weight, operators)
+        X, obs = self._observe(X, "score", operators)
         weight = self._weights(sample_weight, X, obs.b)
         weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
         codes = self._solve(obs)

@@ -29,7 +29,7 @@ class FeedForwardRegressor(TrainedUnrolledRegressor):
     ``x_k+1 = shrink(W_k+1 x_k / sqrt(n_components))``, with weights that start as standard
     normal numbers [1]_. Unlike in an unrolled network, observations enter the first layer only.
     :func:`~sklearn_unroll.nn.equivalent_depth` gives the ``n_layers`` with which it has as many
-    parameters as ``LISTARegressor(weights="free", shrinkage="smooth", start="normal")``.
+    parameters as ``LISTARegressor(weights="free", shrinkage="smooth", init="normal")``.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class FeedForwardRegressor(TrainedUnrolledRegressor):
         Codes are not debiased.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.

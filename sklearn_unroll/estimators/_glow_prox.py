@@ -35,7 +35,7 @@ from sklearn_unroll.estimators._validation import (
 )
 from sklearn_unroll.functional import Mask, Observation
 from sklearn_unroll.nn import Unrolled, calibrate_flows, glow_prox
-from sklearn_unroll.nn.glow_prox import STARTS
+from sklearn_unroll.nn.glow_prox import X0S
 from sklearn_unroll.training import Descent, Trainer
 
 __all__ = ["GlowProxInpainter"]
@@ -79,9 +79,9 @@ class GlowProxInpainter(
         Flow steps of each level; 18 in [2]_.
     n_hidden : int, default=16
         Hidden channels in each step; 512 in [2]_.
-    shrink : float, default=0.1
+    shrinkage : float, default=0.1
         First shrinkage of each layer; learned.
-    start : {"biharmonic", "harmonic", "flat"}, default="biharmonic"
+    x0 : {"biharmonic", "harmonic", "flat"}, default="biharmonic"
         First iterate: the visible pixels, continued smoothly, or grey everywhere. Layers lower
         ``||A^T (A x - b)||``, as ``Descent("gradient")`` wants, only from ``"flat"``: the others
         agree with the visible pixels from the first.
@@ -100,7 +100,7 @@ class GlowProxInpainter(
         Height and width, and number of channels if given.
     history_ : History
         Losses, rates and times in seconds of the fit.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
@@ -154,8 +154,8 @@ class GlowProxInpainter(
         "n_levels": [Interval(Integral, 1, None, closed="left")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
-        "shrink": [Interval(Real, 0, None, closed="left")],
-        "start": [StrOptions(set(STARTS))],
+        "shrinkage": [Interval(Real, 0, None, closed="left")],
+        "x0": [StrOptions(set(X0S))],
         "trainer": [Trainer, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -171,8 +171,8 @@ class GlowProxInpainter(
         n_levels: int = 2,
         n_steps: int = 2,
         n_hidden: int = 16,
-        shrink: float = 0.1,
-        start: str = "biharmonic",
+        shrinkage: float = 0.1,
+        x0: str = "biharmonic",
         trainer: Trainer | None = None,
         device: str | torch.device = "auto",
         random_state: Any = None,
@@ -184,8 +184,8 @@ class GlowProxInpainter(
         self.n_levels = n_levels
         self.n_steps = n_steps
         self.n_hidden = n_hidden
-        self.shrink = shrink
-        self.start = start
+        self.shrinkage = shrinkage
+        self.x0 = x0
         self.trainer = trainer
         self.device = device
         self.random_state = random_state
@@ -251,7 +251,7 @@ class GlowProxInpainter(
             )
             report.fit_ends()
             self.network_ = network.eval()
-            self.n_iter_ = self.history_.n_epochs
+            self.n_epochs_ = self.history_.n_epochs
         return self
 
     def transform(self, X: Any) -> Any:
@@ -332,11 +332,11 @@ class GlowProxInpainter(
             )
         for constraint in trainer.resolve_constraints():
             of_data = isinstance(constraint, Descent) and constraint.kind in OF_DATA
-            if of_data and self.start != "flat":
+            if of_data and self.x0 != "flat":
                 raise ValueError(
-                    f"start={self.start!r} agrees with the visible pixels, so that no layer can "
+                    f"x0={self.x0!r} agrees with the visible pixels, so that no layer can "
                     f"lower the {constraint.kind} of ||A x - b||^2 any further. Use "
-                    f"start='flat', or Descent('distance')."
+                    f"x0='flat', or Descent('distance')."
                 )
         return trainer
 
@@ -347,8 +347,8 @@ class GlowProxInpainter(
             n_levels=self.n_levels,
             n_steps=self.n_steps,
             n_hidden=self.n_hidden,
-            shrink=self.shrink,
-            start=self.start,
+            shrinkage=self.shrinkage,
+            x0=self.x0,
             generator=generator,
             like=obs.b,
         )

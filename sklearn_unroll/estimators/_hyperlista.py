@@ -58,7 +58,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
     debias : bool or {"least_squares", "repair"}, default=False
         Follow the codes by least squares on their support, see
         :class:`~sklearn_unroll.LISTARegressor`.
-    weight : {"analytic", "symmetric", "minimax"}, default="analytic"
+    weights : {"analytic", "symmetric", "minimax"}, default="analytic"
         Which analytic weight, see :class:`~sklearn_unroll.ALISTARegressor`. The published one is
         symmetric; the default recovers as well, and saves one of three matrix products a layer.
         Where the symmetric one does not exist the analytic one is taken.
@@ -117,7 +117,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
             Options(Real, {float("inf")}),
         ],
         "n_nonzero": [Interval(Real, 0, None, closed="neither"), None],
-        "weight": [StrOptions(set(WEIGHTS))],
+        "weights": [StrOptions(set(WEIGHTS))],
         "memory": [str, HasMethods(["cache"]), None],
     }
 
@@ -131,7 +131,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         n_nonzero: float | None = None,
         n_layers: int = 16,
         debias: bool | str = False,
-        weight: str = "analytic",
+        weights: str = "analytic",
         memory: Any = None,
         device: str | torch.device = "auto",
     ) -> None:
@@ -142,7 +142,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         self.n_nonzero = n_nonzero
         self.n_layers = n_layers
         self.debias = debias
-        self.weight = weight
+        self.weights = weights
         self.memory = memory
         self.device = device
 
@@ -176,7 +176,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
         with all_or_nothing(self):
             given = self._prepare(X, y, None, reset=True)
             ingredients = check_memory(self.memory).cache(prepare_rule)
-            W, pinv, mu = ingredients(self.weight, given.obs.A.D)
+            W, pinv, mu = ingredients(self.weights, given.obs.A.D)
             n_nonzero = self._expected_nonzeros(given)
             # A coherence of zero makes every threshold zero, whatever the constants.
             unit = 1 / (mu * n_nonzero) if mu > 0 else 1.0

@@ -17,7 +17,7 @@ from sklearn_unroll.estimators._l2o_problem import (
     check_labels,
     check_n_iter,
     check_operators,
-    check_start,
+    check_x0,
     make_problem,
 )
 from sklearn_unroll.estimators._state import any_tensor
@@ -104,7 +104,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         n_iter: int | None = None,
         operators: Any = None,
         alpha: Any = None,
-        start: Any = None,
+        x0: Any = None,
     ) -> Any:
         """Return the solutions of instances.
 
@@ -118,7 +118,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             The operator of every instance, or one for all.
         alpha : float or array-like of shape (n_samples,), default=None
             Weight of a named penalty for every instance.
-        start : array-like of shape (n_samples, n_components), default=None
+        x0 : array-like of shape (n_samples, n_components), default=None
             Where to start, zero by default.
 
         Returns
@@ -126,7 +126,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         array of shape (n_samples, n_components)
             Codes, with the kind, device and float dtype of X.
         """
-        checked, problem = self._observe(X, operators, alpha, start, "predict")
+        checked, problem = self._observe(X, operators, alpha, x0, "predict")
         return from_tensor(self._run(problem, n_iter)[0], checked)
 
     def transform(
@@ -159,7 +159,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         n_iter: int | None = None,
         operators: Any = None,
         alpha: Any = None,
-        start: Any = None,
+        x0: Any = None,
     ) -> L2OSolution:
         """Return the solutions of instances with objectives, gaps and counts.
 
@@ -173,7 +173,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             The operator of every instance, or one for all.
         alpha : float or array-like of shape (n_samples,), default=None
             Weight of a named penalty for every instance.
-        start : array-like of shape (n_samples, n_components), default=None
+        x0 : array-like of shape (n_samples, n_components), default=None
             Where to start, zero by default.
 
         Returns
@@ -181,7 +181,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         L2OSolution
             Codes, objectives, gaps, fallbacks and the objectives on the way.
         """
-        checked, problem = self._observe(X, operators, alpha, start, "solve")
+        checked, problem = self._observe(X, operators, alpha, x0, "solve")
         x, n_fallbacks, trajectory = self._run(problem, n_iter, watch=True)
         gap = composite_gap(x, problem)
         found = (from_tensor(x, checked), trajectory[-1], gap, n_fallbacks, trajectory)
@@ -194,7 +194,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         n_iter: int | None = None,
         operators: Any = None,
         alpha: Any = None,
-        start: Any = None,
+        x0: Any = None,
     ) -> Iterator[Any]:
         """Yield the iterates of instances, the last of which ``predict`` returns.
 
@@ -208,7 +208,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             The operator of every instance, or one for all.
         alpha : float or array-like of shape (n_samples,), default=None
             Weight of a named penalty for every instance.
-        start : array-like of shape (n_samples, n_components), default=None
+        x0 : array-like of shape (n_samples, n_components), default=None
             Where to start, zero by default.
 
         Yields
@@ -216,7 +216,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         array of shape (n_samples, n_components)
             Codes after iteration 1, 2, ...
         """
-        checked, problem = self._observe(X, operators, alpha, start, "staged_predict")
+        checked, problem = self._observe(X, operators, alpha, x0, "staged_predict")
         layer = self.network_.layers[0]
         state = layer.init(problem)
         for _ in range(check_n_iter(self.n_iter if n_iter is None else n_iter)):
@@ -288,7 +288,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return make_problem(b, A, self.loss, self.penalty, weight), classes
 
     def _observe(
-        self, X: Any, operators: Any, alpha: Any, start: Any, method: str
+        self, X: Any, operators: Any, alpha: Any, x0: Any, method: str
     ) -> tuple[Any, Composite]:
         check_is_fitted(self)
         refuse_complex(X, "X")
@@ -313,7 +313,7 @@ class BaseL2OSolver(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if self.classes_ is not None:
             classes = to_tensor(self.classes_, dtype=b.dtype, device=device)
         problem, _ = self._problem(b, operators, alpha, classes)
-        return checked, problem._replace(start=check_start(start, b, problem.A))
+        return checked, problem._replace(x0=check_x0(x0, b, problem.A))
 
     @torch.no_grad()
     def _run(

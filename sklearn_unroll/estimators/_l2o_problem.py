@@ -131,19 +131,19 @@ def _weights(alpha: Any, b: Tensor) -> Any:
     return weights[:, None].contiguous()
 
 
-def check_start(start: Any, b: Tensor, A: Operator) -> Tensor | None:
+def check_x0(x0: Any, b: Tensor, A: Operator) -> Tensor | None:
     """Return where to start as a tensor, or None."""
-    if start is None:
+    if x0 is None:
         return None
-    if not isinstance(start, Tensor):
-        start = check_array(start, dtype=float_dtypes(start), input_name="start")
-    start = to_tensor(start, dtype=b.dtype, device=b.device)
-    if start.shape != (len(b), A.n_components) or not bool(torch.isfinite(start).all()):
+    if not isinstance(x0, Tensor):
+        x0 = check_array(x0, dtype=float_dtypes(x0), input_name="x0")
+    x0 = to_tensor(x0, dtype=b.dtype, device=b.device)
+    if x0.shape != (len(b), A.n_components) or not bool(torch.isfinite(x0).all()):
         raise ValueError(
-            f"start must be finite codes of shape ({len(b)}, {A.n_components}), got shape "
-            f"{tuple(start.shape)}."
+            f"x0 must be finite codes of shape ({len(b)}, {A.n_components}), got shape "
+            f"{tuple(x0.shape)}."
         )
-    return start
+    return x0
 
 
 def check_n_iter(n_iter: Any) -> int:

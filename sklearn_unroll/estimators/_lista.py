@@ -50,7 +50,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         ``A = dictionary.T``). None estimates it from the pairs by ridge regression.
     alpha : float, default=0.1
         Weight of the l1 norm. It is the objective of a fit without y, and sets the first
-        thresholds of a fit with y; with ``start="normal"`` it is the threshold of all layers.
+        thresholds of a fit with y; with ``init="normal"`` it is the threshold of all layers.
     n_layers : int, default=16
         Number of layers, the iterations of the untrained network.
     weights : {"coupled", "free", "adjoint"}, default="coupled"
@@ -71,7 +71,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         codes that are exactly zero; the untrained network is then not ISTA.
     sharpness : float, default=1.0
         Of the smooth shrinkage, see :func:`~sklearn_unroll.functional.smooth_soft`.
-    start : {"auto", "ista", "analytic", "random", "normal"}, default="auto"
+    init : {"auto", "ista", "analytic", "random", "normal"}, default="auto"
         Where training starts: from ISTA, or from ALISTA's weight and thresholds that fit the
         pairs, which is a hundred times nearer where signals are truly sparse and the
         dictionary is incoherent. ``"auto"`` is ``"analytic"`` where supports are selected and
@@ -116,7 +116,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         Norm to which observations are brought, with ``normalize=True``.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
@@ -171,7 +171,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         "support_selection": [tuple, list, None],
         "shrinkage": [StrOptions(set(SHRINKAGES))],
         "sharpness": [Interval(Real, 0, None, closed="neither")],
-        "start": [StrOptions({"auto", "ista", "analytic", "random", "normal"})],
+        "init": [StrOptions({"auto", "ista", "analytic", "random", "normal"})],
     }
 
     def __init__(
@@ -186,7 +186,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         support_selection: tuple[float, float] | None = None,
         shrinkage: str = "soft",
         sharpness: float = 1.0,
-        start: str = "auto",
+        init: str = "auto",
         normalize: bool = False,
         debias: bool | str = False,
         trainer: Trainer | None = None,
@@ -203,7 +203,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         self.support_selection = support_selection
         self.shrinkage = shrinkage
         self.sharpness = sharpness
-        self.start = start
+        self.init = init
         self.normalize = normalize
         self.debias = debias
         self.trainer = trainer
@@ -213,7 +213,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
 
     def _build_network(self, given: Given) -> Unrolled:
         self._check_parts()
-        if self.start == "normal":
+        if self.init == "normal":
             return smooth_lista(
                 given.obs.A,
                 generator=normal_generator(self),
@@ -229,10 +229,10 @@ class LISTARegressor(TrainedUnrolledRegressor):
         analytic = self._starts_analytic(sparse)
         if analytic and (self.weights == "adjoint" or not sparse):
             raise ValueError(
-                "start='analytic' needs weights to start from, and pairs whose codes have zeros, "
+                "init='analytic' needs weights to start from, and pairs whose codes have zeros, "
                 "to fit thresholds to; got "
                 f"weights={self.weights!r} and {'such' if sparse else 'no such'} pairs. Use "
-                "start='ista'."
+                "init='ista'."
             )
         network = lista(
             given.obs.A,
@@ -246,7 +246,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         )
         if analytic:
             calibrate_on_pairs(network, given)
-        if self.start == "random":
+        if self.init == "random":
             draw_weights(network, normal_generator(self))
         if self.shrinkage == "smooth":
             for layer in network.layers:
@@ -257,16 +257,16 @@ class LISTARegressor(TrainedUnrolledRegressor):
         """Raise for parts that do not go together."""
         if self.learn_step and self.weights == "free":
             raise ValueError("learn_step=True needs weights='coupled': free weights have no step.")
-        if self.start == "normal" and self.weights != "free":
+        if self.init == "normal" and self.weights != "free":
             raise ValueError(
-                f"start='normal' needs weights='free', matrices on the data and on the codes; got "
+                f"init='normal' needs weights='free', matrices on the data and on the codes; got "
                 f"weights={self.weights!r}, which use the dictionary in every layer."
             )
-        if self.start == "random" and self.weights == "adjoint":
-            raise ValueError("start='random' needs weights='free' or 'coupled' to be drawn.")
-        if self.start == "normal" and self.support_selection is not None:
+        if self.init == "random" and self.weights == "adjoint":
+            raise ValueError("init='random' needs weights='free' or 'coupled' to be drawn.")
+        if self.init == "normal" and self.support_selection is not None:
             raise ValueError(
-                "start='normal' has no support selection, which is for layers that approach the "
+                "init='normal' has no support selection, which is for layers that approach the "
                 "codes from the first on. Use support_selection=None."
             )
         if self.shrinkage == "smooth" and self.support_selection is not None:
@@ -274,9 +274,9 @@ class LISTARegressor(TrainedUnrolledRegressor):
                 "shrinkage='smooth' leaves no entry unshrunk: it goes with "
                 "support_selection=None only."
             )
-        if self.shrinkage == "smooth" and self.start == "analytic":
+        if self.shrinkage == "smooth" and self.init == "analytic":
             raise ValueError(
-                "start='analytic' fits thresholds of the soft threshold to the pairs. Use "
+                "init='analytic' fits thresholds of the soft threshold to the pairs. Use "
                 "shrinkage='soft', or another start."
             )
         if self.shrinkage == "smooth" and self.debias:
@@ -286,13 +286,13 @@ class LISTARegressor(TrainedUnrolledRegressor):
             )
 
     def _starts_analytic(self, sparse_codes: bool) -> bool:
-        if self.start == "auto":
+        if self.init == "auto":
             selects = self.support_selection is not None and self.weights != "adjoint"
             return selects and sparse_codes
-        return self.start == "analytic"
+        return self.init == "analytic"
 
     def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
-        if self.start == "normal":
+        if self.init == "normal":
             return normal_trainer(n_samples)
         if self._starts_analytic(has_y):
             return quick_trainer(n_samples, schedule=EndToEnd(matrix_rate=MATRIX_RATE))

@@ -80,7 +80,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         Momentum in (0, 1), around that of FISTA or around a half; or in (0, 2) as published.
     largest_step : float, default=4.0
         Largest step in units of ``1 / L``; the published one is 2.
-    start : {"classical", "random"}, default="classical"
+    init : {"classical", "random"}, default="classical"
         Whether training starts at the classical method or at random.
     safeguard : {"monotone"} or None, default="monotone"
         Whether an iteration that would raise the objective takes the classical step instead.
@@ -108,7 +108,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         Number of unknowns of the training instances.
     history_ : History
         Losses, rates and times in seconds.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.
@@ -154,7 +154,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         "state": [StrOptions({"zero", "normal"})],
         "momentum": [StrOptions({"accelerated", "sigmoid", "wide"})],
         "largest_step": [Interval(Real, 1, None, closed="neither")],
-        "start": [StrOptions({"classical", "random"})],
+        "init": [StrOptions({"classical", "random"})],
         "safeguard": [StrOptions({"monotone"}), None],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
         "trainer": [Trainer, None],
@@ -178,7 +178,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         state: str = "zero",
         momentum: str = "accelerated",
         largest_step: float = 4.0,
-        start: str = "classical",
+        init: str = "classical",
         safeguard: str | None = "monotone",
         n_layers: int = 60,
         trainer: Trainer | None = None,
@@ -198,7 +198,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
         self.state = state
         self.momentum = momentum
         self.largest_step = largest_step
-        self.start = start
+        self.init = init
         self.safeguard = safeguard
         self.n_layers = n_layers
         self.trainer = trainer
@@ -275,7 +275,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
             report.fit_ends()
             vars(self).update(state)
             self.history_ = history
-            self.n_iter_ = history.n_epochs
+            self.n_epochs_ = history.n_epochs
         return self
 
     def set_params(self, **params: Any) -> MathL2OSolver:
@@ -319,7 +319,7 @@ class MathL2OSolver(CallbackSupportMixin, BaseL2OSolver):
             state=self.state,
             momentum=self.momentum,
             largest_step=self.largest_step,
-            start=self.start,
+            init=self.init,
             generator=generator,
         )
         if self.safeguard is None:

@@ -65,7 +65,7 @@ class TISTARegressor(TrainedUnrolledRegressor):
         The debiasing in use.
     history_ : History
         Losses, rates and times in seconds, of the last ``fit``.
-    n_iter_ : int
+    n_epochs_ : int
         Epochs trained.
     n_features_in_ : int
         Number of features seen during fit.

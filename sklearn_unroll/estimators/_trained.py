@@ -77,10 +77,10 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         return self._fit(X, y, sample_weight)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, dictionaries: Any = None
+        self, X: Any, y: Any, sample_weight: Any, operators: Any = None
     ) -> TrainedUnrolledRegressor:
         with all_or_nothing(self), torch.enable_grad():
-            trainer, given = self._given(X, y, sample_weight, dictionaries, True, self.warm_start)
+            trainer, given = self._given(X, y, sample_weight, operators, True, self.warm_start)
             network = self._initial_network(given, resume=self.warm_start)
 
             def state() -> dict:
@@ -89,7 +89,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
             n_stages = len(trainer.stages(network))
             # As fit was given them, with feature names; y only where it is used.
             y = None if given.y is None else y
-            metadata = {"sample_weight": sample_weight, "dictionaries": dictionaries}
+            metadata = {"sample_weight": sample_weight, "operators": operators}
             report = CallbackReport(self, n_stages, trainer.max_epochs, X, y, metadata, state)
             history = trainer.run(
                 network,
@@ -103,7 +103,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
             report.fit_ends()
             vars(self).update(self._fitted_state(network, given))
             self.history_ = history
-            self.n_iter_ = history.n_epochs
+            self.n_epochs_ = history.n_epochs
             self._stream = None
         return self
 
@@ -142,11 +142,11 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         return self._partial_fit(X, y, sample_weight)
 
     def _partial_fit(
-        self, X: Any, y: Any, sample_weight: Any, dictionaries: Any = None
+        self, X: Any, y: Any, sample_weight: Any, operators: Any = None
     ) -> TrainedUnrolledRegressor:
         with all_or_nothing(self), torch.enable_grad():
             first = not self.__sklearn_is_fitted__()
-            trainer, given = self._given(X, y, sample_weight, dictionaries, first, True)
+            trainer, given = self._given(X, y, sample_weight, operators, first, True)
             network = self._initial_network(given, resume=not first)
             n_updates, optimizer_state = getattr(self, "_stream", None) or (0, None)
             optimizer_state = trainer.update(
@@ -160,7 +160,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
             )
             vars(self).update(self._fitted_state(network, given))
             self._stream = (n_updates + 1, optimizer_state)
-            self.n_iter_ = getattr(self, "n_iter_", 0) + 1
+            self.n_epochs_ = getattr(self, "n_epochs_", 0) + 1
         return self
 
     def set_params(self, **params: Any) -> TrainedUnrolledRegressor:
@@ -199,7 +199,7 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
         X: Any,
         y: Any,
         sample_weight: Any,
-        dictionaries: Any,
+        operators: Any,
         reset: bool,
         keep_dictionary: bool,
     ) -> tuple[Trainer, Given]:
@@ -214,10 +214,10 @@ class TrainedUnrolledRegressor(CallbackSupportMixin, BaseUnrolledRegressor):
                 f"{type(objective).__name__} of its trainer does not use y. Use one that does, "
                 f"such as Trainer('supervised')."
             )
-        if not trainer.requires_y(objective) and self._knows_operator(dictionaries):
+        if not trainer.requires_y(objective) and self._knows_operator(operators):
             y = None  # labels of a later step of a Pipeline, say: nothing here needs them
         return trainer, self._prepare(
-            X, y, sample_weight, dictionaries, reset=reset, keep_dictionary=keep_dictionary
+            X, y, sample_weight, operators, reset=reset, keep_dictionary=keep_dictionary
         )
 
     def _initial_network(self, given: Given, *, resume: bool) -> Unrolled:

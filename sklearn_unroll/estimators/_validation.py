@@ -180,36 +180,36 @@ def check_dictionary(dictionary: Any, n_features: int, dtype: torch.dtype, devic
     return D
 
 
-def check_dictionaries(
-    dictionaries: Any, rows: Tensor, n_features: int, n_components: int | None = None
+def check_own_dictionaries(
+    operators: Any, rows: Tensor, n_features: int, n_components: int | None = None
 ) -> Dense:
     """Return the operator of one dictionary for each row, with the rows' dtype and device."""
-    refuse_complex(dictionaries, "dictionaries")
-    if not isinstance(dictionaries, Tensor):
-        if isinstance(dictionaries, (list, tuple)):
-            shapes = {np.shape(D) for D in dictionaries}
+    refuse_complex(operators, "operators")
+    if not isinstance(operators, Tensor):
+        if isinstance(operators, (list, tuple)):
+            shapes = {np.shape(D) for D in operators}
             if len(shapes) > 1:
                 raise ValueError(
-                    f"dictionaries must all have one shape, got {sorted(shapes, key=str)[:5]}. "
+                    f"operators must all have one shape, got {sorted(shapes, key=str)[:5]}. "
                     f"Fit one model per shape, or add zero signals to shorter ones."
                 )
-        dictionaries = check_array(
-            dictionaries, dtype=float_dtypes(dictionaries), allow_nd=True, ensure_2d=False,
-            input_name="dictionaries",
+        operators = check_array(
+            operators, dtype=float_dtypes(operators), allow_nd=True, ensure_2d=False,
+            input_name="operators",
         )  # fmt: skip
-    shape = tuple(dictionaries.shape)
+    shape = tuple(operators.shape)
     expected = (len(rows), n_components or "n_components", n_features)
     fits = len(shape) == 3 and all(
         want in ("n_components", have) for want, have in zip(expected, shape, strict=True)
     )
     if not fits or shape[1] == 0:
         raise ValueError(
-            f"dictionaries must hold one dictionary per sample, of shape "
+            f"operators must hold one dictionary per sample, of shape "
             f"({', '.join(map(str, expected))}); got shape {shape}."
         )
-    D = to_tensor(dictionaries, dtype=rows.dtype, device=rows.device)
+    D = to_tensor(operators, dtype=rows.dtype, device=rows.device)
     if not bool(torch.isfinite(D).all()):
-        raise ValueError("Input dictionaries contains NaN or infinity.")
+        raise ValueError("Input operators contains NaN or infinity.")
     return Dense(check_magnitude(D))
 
 

@@ -157,7 +157,7 @@ class Composite(NamedTuple):
         The other part; separable where a method has a step per coordinate.
     step : Tensor of shape () or (n_samples, 1)
         The classical step ``1 / L``; one where L = 0, when any step will do.
-    start : Tensor of shape (n_samples, n_components) or None
+    x0 : Tensor of shape (n_samples, n_components) or None
         Where to start, zero by default.
     least : Tensor of shape (n_samples,) or None
         The optimal values, where they are known.
@@ -178,12 +178,12 @@ class Composite(NamedTuple):
     f: Smooth
     R: Penalty
     step: Tensor
-    start: Tensor | None = None
+    x0: Tensor | None = None
     least: Tensor | None = None
 
     @classmethod
     def of(
-        cls, b: Tensor, A: Operator, f: Smooth, R: Penalty, start: Tensor | None = None
+        cls, b: Tensor, A: Operator, f: Smooth, R: Penalty, x0: Tensor | None = None
     ) -> Composite:
         """Return the problem with its classical step.
 
@@ -197,7 +197,7 @@ class Composite(NamedTuple):
             The smooth part.
         R : Penalty
             The other part.
-        start : Tensor of shape (n_samples, n_components), default=None
+        x0 : Tensor of shape (n_samples, n_components), default=None
             Where to start.
 
         Returns
@@ -206,7 +206,7 @@ class Composite(NamedTuple):
             The problem.
         """
         L = f.lipschitz(Observation(b, A))
-        return cls(b, A, f, R, 1 / torch.where(L > 0, L, torch.ones_like(L)), start)
+        return cls(b, A, f, R, 1 / torch.where(L > 0, L, torch.ones_like(L)), x0)
 
     def value(self, x: Tensor) -> Tensor:
         """Return ``f(x) + R(x)`` of every row.
@@ -261,9 +261,9 @@ class Composite(NamedTuple):
         Tensor of shape (n_samples, n_components)
             Codes.
         """
-        if self.start is None:
+        if self.x0 is None:
             return self.b.new_zeros(len(self.b), self.A.n_components)
-        return self.start
+        return self.x0
 
     def take(self, rows: Tensor | slice) -> Composite:
         """Return a subset of the instances.
@@ -285,7 +285,7 @@ class Composite(NamedTuple):
             self.f,
             self.R.take(rows),
             self.step[rows] if own else self.step,
-            None if self.start is None else self.start[rows],
+            None if self.x0 is None else self.x0[rows],
             None if self.least is None else self.least[rows],
         )
 

@@ -17,7 +17,7 @@ from sklearn_unroll.nn.dense_admm import (
     smooth_admm,
 )
 from sklearn_unroll.nn.depth import refine
-from sklearn_unroll.nn.fbs import FBSRule, ProxShrinkage, Start, fbs, polar_weight
+from sklearn_unroll.nn.fbs import FBSRule, FirstIterate, ProxShrinkage, fbs, polar_weight
 from sklearn_unroll.nn.feed_forward import FeedForwardLayer, equivalent_depth, feed_forward
 from sklearn_unroll.nn.glow_prox import GlowProxLayer, GlowProxState, calibrate_flows, glow_prox
 from sklearn_unroll.nn.l2o_baselines import FreeUpdateLayer, FreeUpdateState, l2o_dm, rnnprop
@@ -62,6 +62,7 @@ __all__ = [
     "FBSRule",
     "FeedForwardLayer",
     "FilterSplitting",
+    "FirstIterate",
     "FixedRule",
     "FreeUpdateLayer",
     "FreeUpdateState",
@@ -86,7 +87,6 @@ __all__ = [
     "Rule",
     "ScaledWeights",
     "Shrink",
-    "Start",
     "StepNetwork",
     "Unrolled",
     "UnrolledLayer",

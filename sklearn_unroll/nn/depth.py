@@ -66,7 +66,7 @@ def refine(network: Unrolled, n_layers: int, *, absorb: str = "h") -> Unrolled:
             mean = sum(share * values[name][old] for old, share in shares.items())
             layer.get_parameter(name).copy_(mean)
         if number:
-            layer.start = None
+            layer.x0 = None
         if absorb == "h":
             layer.rule.h *= L / n_layers
         if absorb == "tau":

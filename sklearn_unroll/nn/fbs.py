@@ -16,9 +16,9 @@ from sklearn_unroll.nn.parts import CoupledWeights
 from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import Rule, Shrink
 
-__all__ = ["FBSRule", "ProxShrinkage", "Start", "check_prox", "fbs", "polar_weight"]
+__all__ = ["FBSRule", "FirstIterate", "ProxShrinkage", "check_prox", "fbs", "polar_weight"]
 
-STARTS = ("polar", "adjoint")
+INITS = ("polar", "adjoint")
 
 
 class FBSRule(Rule):
@@ -81,7 +81,7 @@ class ProxShrinkage:
         return self.penalty.prox(z, how.theta)
 
 
-class Start(nn.Module):
+class FirstIterate(nn.Module):
     """The same first iterate ``x_0`` for all samples, given or learned.
 
     Parameters
@@ -112,7 +112,7 @@ def fbs(
     alpha: float = 0.1,
     tau: float | None = None,
     horizon: float | None = None,
-    start: str = "polar",
+    init: str = "polar",
     x0: Tensor | str | Callable[[Observation], Tensor] | None = None,
 ) -> Unrolled:
     """Assemble ``x+ = prox_{h tau lam R}(x - h tau W (A x - b))``, all but A, h and R learned.
@@ -137,7 +137,7 @@ def fbs(
     horizon : float, default=None
         T: ``h = T / L``, for which the network has a limit as it gets deeper. With the default
         tau it counts classical steps. None is ``h = 1``.
-    start : {"polar", "adjoint"}, default="polar"
+    init : {"polar", "adjoint"}, default="polar"
         Where the matrices start: the transpose of the orthogonal factor of A, as published, or
         ``A^T``, with which the untrained network is the proximal gradient method.
     x0 : Tensor of shape (n_components,), "learned", callable or None, default=None
@@ -165,8 +165,8 @@ def fbs(
     """
     if A.per_sample:
         raise ValueError("FBSNet needs one operator for all samples, got one for each.")
-    if start not in STARTS:
-        raise ValueError(f"start must be one of {STARTS}, got {start!r}.")
+    if init not in INITS:
+        raise ValueError(f"init must be one of {INITS}, got {init!r}.")
     for name, number in {"alpha": alpha, "tau": tau}.items():
         if number is not None and not (math.isfinite(number) and number >= 0):
             raise ValueError(f"{name} must be nonnegative and finite, got {number!r}.")
@@ -174,7 +174,7 @@ def fbs(
         raise ValueError(f"horizon must be positive and finite, or None; got {horizon!r}.")
     penalty = L1() if penalty is None else penalty
     check_prox(penalty, A.D)
-    W = polar_weight(A.D) if start == "polar" else A.D
+    W = polar_weight(A.D) if init == "polar" else A.D
     size = float(torch.linalg.matrix_norm(W @ A.D.T, 2))
     tau = 1 / (size or 1.0) if tau is None else tau
     h = 1.0 if horizon is None else horizon / n_layers
@@ -185,7 +185,7 @@ def fbs(
             f"{'tau' if horizon is None else 'the horizon or tau, or take more layers'}.",
             stacklevel=2,
         )
-    first = _make_start(x0, A)
+    first = _first_iterate(x0, A)
     return Unrolled(
         ProxGradLayer(
             CoupledWeights(W),
@@ -265,13 +265,13 @@ def _check_result(name: str, found: Any, like: Tensor) -> None:
         raise ValueError(f"{name} returns NaN for finite codes.")
 
 
-def _make_start(x0: Any, A: Dense) -> Callable[[Observation], Tensor] | None:
+def _first_iterate(x0: Any, A: Dense) -> Callable[[Observation], Tensor] | None:
     if x0 is None or callable(x0):
         return x0
     if isinstance(x0, str):
         if x0 != "learned":
             raise ValueError(f"x0 must be 'learned', a tensor, a callable or None; got {x0!r}.")
-        return Start(A.D.new_zeros(A.n_components), learn=True)
+        return FirstIterate(A.D.new_zeros(A.n_components), learn=True)
     x0 = torch.as_tensor(x0, dtype=A.D.dtype, device=A.D.device)
     if x0.shape != (A.n_components,) or not bool(torch.isfinite(x0).all()):
         raise ValueError(
@@ -279,4 +279,4 @@ def _make_start(x0: Any, A: Dense) -> Callable[[Observation], Tensor] | None:
             f"({A.n_components},); got shape {tuple(x0.shape)}"
             f"{'' if bool(torch.isfinite(x0).all()) else ', with NaN or infinity'}."
         )
-    return Start(x0)
+    return FirstIterate(x0)

@@ -18,9 +18,9 @@ from sklearn_unroll.functional import Mask, Observation, adjoint_step, smooth_fi
 from sklearn_unroll.nn._glow import Glow
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 
-__all__ = ["STARTS", "GlowProxLayer", "GlowProxState", "calibrate_flows", "glow_prox"]
+__all__ = ["X0S", "GlowProxLayer", "GlowProxState", "calibrate_flows", "glow_prox"]
 
-STARTS = ("biharmonic", "harmonic", "flat")
+X0S = ("biharmonic", "harmonic", "flat")
 
 
 class GlowProxState(NamedTuple):
@@ -50,9 +50,9 @@ class GlowProxLayer(UnrolledLayer):
         Height, width and number of channels of the pictures.
     step : Tensor of shape ()
         First mu, nonnegative.
-    shrink : Tensor of shape ()
+    shrinkage : Tensor of shape ()
         First lam, nonnegative.
-    start : callable, default=None
+    x0 : callable, default=None
         Maps an Observation to the first iterate; by default ``A^T b``. Only that of a
         network's first layer is asked.
     consistent : bool, default=False
@@ -64,8 +64,8 @@ class GlowProxLayer(UnrolledLayer):
         flow: nn.Module,
         image_shape: tuple[int, ...],
         step: Tensor,
-        shrink: Tensor,
-        start: Callable[[Observation], Tensor] | None = None,
+        shrinkage: Tensor,
+        x0: Callable[[Observation], Tensor] | None = None,
         consistent: bool = False,
     ) -> None:
         super().__init__()
@@ -74,14 +74,14 @@ class GlowProxLayer(UnrolledLayer):
         # NOTE[DIFF]: the paper's code has relu(mu) and relu(lam) of numbers that start around
         # zero: half of them never move. These start above zero and are projected.
         self.step = nn.Parameter(step.clone())
-        self.shrink = nn.Parameter(shrink.clone())
-        self.start = start
+        self.shrinkage = nn.Parameter(shrinkage.clone())
+        self.x0 = x0
         self.consistent = consistent
 
     def init(self, obs: Observation) -> GlowProxState:
         """Return the first iterate."""
-        start = self.start or _seen
-        return GlowProxState(start(obs))
+        first = self.x0 or _seen
+        return GlowProxState(first(obs))
 
     def forward(self, state: GlowProxState, obs: Observation) -> GlowProxState:
         """Run one iteration."""
@@ -120,7 +120,7 @@ class GlowProxLayer(UnrolledLayer):
             Flattened pictures, not clipped.
         """
         latents, _ = self.flow(to_pictures(x, self.image_shape))
-        latents[-1] = latents[-1] / (1 + self.shrink)
+        latents[-1] = latents[-1] / (1 + self.shrinkage)
         # NOTE[DIFF]: all other latents are kept; the paper's code draws them from a prior, so that
         # its way back is no inverse.
         pictures, _ = self.flow.inverse(latents)
@@ -149,14 +149,14 @@ class GlowProxLayer(UnrolledLayer):
     def project_(self) -> None:
         """Clip step and shrinkage at zero."""
         self.step.clamp_min_(0)
-        self.shrink.clamp_min_(0)
+        self.shrinkage.clamp_min_(0)
 
     def continue_from_(self, previous: GlowProxLayer) -> None:
         """Start where the previous layer has been trained to."""
         if self.flow is not previous.flow:
             self.flow.load_state_dict(previous.flow.state_dict())
         self.step.copy_(previous.step)
-        self.shrink.copy_(previous.shrink)
+        self.shrinkage.copy_(previous.shrinkage)
 
 
 def to_pictures(x: Tensor, image_shape: tuple[int, ...]) -> Tensor:
@@ -184,15 +184,15 @@ def glow_prox(
     n_steps: int = 2,
     n_hidden: int = 16,
     step: float = 1.0,
-    shrink: float = 0.1,
-    start: str = "biharmonic",
+    shrinkage: float = 0.1,
+    x0: str = "biharmonic",
     consistent: bool = True,
     generator: torch.Generator,
     like: Tensor | None = None,
 ) -> Unrolled:
     """Assemble GLOW-Prox, for observations through a :class:`~sklearn_unroll.functional.Mask`.
 
-    With ``shrink=0`` it is projected gradient descent on ``0.5 ||A x - b||^2`` over [0, 1].
+    With ``shrinkage=0`` it is projected gradient descent on ``0.5 ||A x - b||^2`` over [0, 1].
 
     Parameters
     ----------
@@ -209,9 +209,9 @@ def glow_prox(
         Hidden channels of the couplings; 512 in the paper.
     step : float, default=1.0
         First mu of every layer; of a mask 1 puts back all that is seen.
-    shrink : float, default=0.1
+    shrinkage : float, default=0.1
         First lam of every layer.
-    start : {"biharmonic", "harmonic", "flat"}, default="biharmonic"
+    x0 : {"biharmonic", "harmonic", "flat"}, default="biharmonic"
         First iterate: what is seen, smoothly continued (see
         :func:`~sklearn_unroll.functional.smooth_fill`), or 0.5 everywhere.
     consistent : bool, default=True
@@ -238,28 +238,28 @@ def glow_prox(
     >>> import torch
     >>> from sklearn_unroll.functional import Mask, Observation
     >>> from sklearn_unroll.nn import glow_prox
-    >>> net = glow_prox((8, 8), shrink=0.0, generator=torch.Generator().manual_seed(0))
+    >>> net = glow_prox((8, 8), shrinkage=0.0, generator=torch.Generator().manual_seed(0))
     >>> A = Mask(torch.arange(64).reshape(1, 64) % 3 > 0)
     >>> b = A(torch.full((1, 64), 0.25))
     >>> bool(((net(Observation(b, A)) - 0.25).abs() < 1e-4).all())
     True
     """
     height, width, n_channels = _checked_shape(image_shape, n_levels)
-    if start not in STARTS:
-        raise ValueError(f"start must be one of {STARTS}, got {start!r}.")
+    if x0 not in X0S:
+        raise ValueError(f"x0 must be one of {X0S}, got {x0!r}.")
     like = torch.empty(0) if like is None else like
     first = {
         "biharmonic": partial(_smooth, image_shape=(height, width, n_channels), order=2),
         "harmonic": partial(_smooth, image_shape=(height, width, n_channels), order=1),
         "flat": _flat,
-    }[start]
+    }[x0]
     layers = []
     # normflows draws from the global generator of the CPU; no other is seeded.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_draw_seed(generator))
         for number in range(1, n_layers + 1):
             flow = Glow(n_channels, n_levels, n_steps, n_hidden).to(like)
-            numbers = like.new_tensor(step), like.new_tensor(shrink)
+            numbers = like.new_tensor(step), like.new_tensor(shrinkage)
             shape = (height, width, n_channels)
             layers.append(
                 GlowProxLayer(flow, shape, *numbers, first, consistent and number == n_layers)
@@ -296,8 +296,8 @@ def _flat(obs: Observation) -> Tensor:
 def _smooth(obs: Observation, image_shape: tuple[int, ...], order: int) -> Tensor:
     if not isinstance(obs.A, Mask):
         raise ValueError(
-            f"start='harmonic' and 'biharmonic' need a Mask, which says what is seen; got "
-            f"{type(obs.A).__name__}. Use start='flat'."
+            f"x0='harmonic' and 'biharmonic' need a Mask, which says what is seen; got "
+            f"{type(obs.A).__name__}. Use x0='flat'."
         )
     return smooth_fill(obs.b, obs.A.visible, image_shape, order=order, tol=1e-2).clamp_(0, 1)
 

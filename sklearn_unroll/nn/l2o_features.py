@@ -63,7 +63,7 @@ def first_progress(x: Tensor, obs: Composite) -> Progress:
     """Return what is known before the first step."""
     g = obs.gradient(x)
     # At zero, not at the start: how large the data are, wherever the iteration begins.
-    scale = _size(g if obs.start is None else obs.gradient(torch.zeros_like(x)))
+    scale = _size(g if obs.x0 is None else obs.gradient(torch.zeros_like(x)))
     scale = torch.where(scale > 0, scale, torch.maximum(_size(g), _size(x) / obs.step))
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     none = torch.zeros_like(scale)

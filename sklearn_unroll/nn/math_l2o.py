@@ -219,13 +219,13 @@ def math_l2o(
     state: str = "zero",
     momentum: str = "accelerated",
     largest_step: float = 4.0,
-    start: str = "classical",
+    init: str = "classical",
     generator: torch.Generator,
 ) -> Unrolled:
     """Assemble Math-L2O, one layer repeated; untrained it is FISTA with restarts.
 
     The published network has ``features="raw", state="normal", momentum="wide", largest_step=2,
-    start="random", hidden_size=20, n_hidden_layers=2``.
+    init="random", hidden_size=20, n_hidden_layers=2``.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def math_l2o(
         How a follows from it, see :class:`MathL2OLayer`.
     largest_step : float, default=4.0
         Largest step in units of ``1 / L``.
-    start : {"classical", "random"}, default="classical"
+    init : {"classical", "random"}, default="classical"
         Whether its last layer starts at zero.
     generator : torch.Generator
         Source of the first parameters.
@@ -271,7 +271,7 @@ def math_l2o(
     ...     net(problem)
     tensor([[1.5000, 0.0000]])
     """
-    made = {"hidden_size": hidden_size, "zero": start == "classical", "like": like}
+    made = {"hidden_size": hidden_size, "zero": init == "classical", "like": like}
     sizes = (FEATURES[features].count, len(variant))
     chooses: CoordinateNetwork
     if network == "lstm":

@@ -54,7 +54,7 @@ class ProxGradLayer(UnrolledLayer):
         :class:`~sklearn_unroll.nn.LearnedRule`.
     shrinkage : callable, default=shrink_soft
         Maps (point, :class:`~sklearn_unroll.nn.Shrink`) to codes.
-    start : callable, default=None
+    x0 : callable, default=None
         Maps an Observation to the first iterate; zero by default. Only that of a network's
         first layer is asked.
     """
@@ -64,20 +64,20 @@ class ProxGradLayer(UnrolledLayer):
         weights: nn.Module,
         rule: Rule,
         shrinkage: Callable[[Tensor, Shrink], Tensor] = shrink_soft,
-        start: Callable[[Observation], Tensor] | None = None,
+        x0: Callable[[Observation], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.weights = weights
         self.rule = rule
         self.shrinkage = shrinkage
-        self.start = start
+        self.x0 = x0
 
     def init(self, obs: Observation) -> ProxGradState:
-        """Return ``x_0``, zero without a start."""
+        """Return ``x_0``, zero without one given."""
         shape = (len(obs.b), obs.A.n_components)
-        if self.start is None:
+        if self.x0 is None:
             return ProxGradState(obs.b.new_zeros(shape))
-        x = self.start(obs)
+        x = self.x0(obs)
         if x.shape != shape:
             raise ValueError(f"The first iterate must have shape {shape}, got {tuple(x.shape)}.")
         return ProxGradState(x.clone())  # layers may overwrite it

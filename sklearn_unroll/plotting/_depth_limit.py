@@ -44,12 +44,12 @@ class DepthLossDisplay:
 
     Examples
     --------
-    >>> from sklearn_unroll import FBSNetRegressor
+    >>> from sklearn_unroll import FBSNet
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.plotting import DepthLossDisplay
     >>> data = make_sparse_recovery(50, n_features=8, n_components=12, random_state=0)
     >>> models = [
-    ...     FBSNetRegressor(data.dictionary, n_layers=n_layers, random_state=0)
+    ...     FBSNet(data.dictionary, n_layers=n_layers, random_state=0)
     ...     .set_params(trainer__max_epochs=2)
     ...     .fit(data.X, data.y)
     ...     for n_layers in (2, 4)
@@ -138,11 +138,11 @@ class DepthParameterDisplay:
 
     Examples
     --------
-    >>> from sklearn_unroll import FBSNetRegressor
+    >>> from sklearn_unroll import FBSNet
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.plotting import DepthParameterDisplay
     >>> data = make_sparse_recovery(50, n_features=8, n_components=12, random_state=0)
-    >>> model = FBSNetRegressor(data.dictionary, n_layers=4, random_state=0)
+    >>> model = FBSNet(data.dictionary, n_layers=4, random_state=0)
     >>> model = model.set_params(trainer__max_epochs=2).fit(data.X, data.y)
     >>> display = DepthParameterDisplay.from_estimators([model, model.refine(8)])
     >>> display.curves[8].shape
@@ -169,7 +169,7 @@ class DepthParameterDisplay:
         estimators : sequence of estimator
             Fitted unrolled estimators of different depths.
         parameter : str, default="tau"
-            Its name in a layer; of an :class:`~sklearn_unroll.FBSNetRegressor` also ``"lam"``
+            Its name in a layer; of an :class:`~sklearn_unroll.FBSNet` also ``"lam"``
             or ``"W"``.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure by default.

@@ -68,7 +68,7 @@ def depth_limit(
     ----------
     estimator : estimator
         Unfitted, with a parameter ``n_layers``, such as
-        :class:`~sklearn_unroll.FBSNetRegressor`; it is cloned.
+        :class:`~sklearn_unroll.FBSNet`; it is cloned.
     X : array-like of shape (n_samples, n_features)
         Observations.
     y : array-like of shape (n_samples, n_components)
@@ -93,11 +93,11 @@ def depth_limit(
 
     Examples
     --------
-    >>> from sklearn_unroll import FBSNetRegressor
+    >>> from sklearn_unroll import FBSNet
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.theory import depth_limit
     >>> data = make_sparse_recovery(100, 10, 15, sparsity=2, random_state=0)
-    >>> model = FBSNetRegressor(data.dictionary, horizon=2.0, random_state=0)
+    >>> model = FBSNet(data.dictionary, horizon=2.0, random_state=0)
     >>> model = model.set_params(trainer__max_epochs=3)
     >>> found = depth_limit(model, data.X, data.y, (4, 8, 16))
     >>> bool(found.gaps[1] < found.gaps[0])

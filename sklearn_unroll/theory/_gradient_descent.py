@@ -146,7 +146,7 @@ def gradient_descent_step(
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.theory import gradient_descent_step, untrained
     >>> data = make_sparse_recovery(5, 4, 20, sparsity=2, random_state=0)
-    >>> model = LISTARegressor(weights="free", shrinkage="smooth", start="normal", random_state=0)
+    >>> model = LISTARegressor(weights="free", shrinkage="smooth", init="normal", random_state=0)
     >>> start = untrained(model, data.X, data.y)
     >>> 0 < gradient_descent_step(start, data.X, data.y, random_state=0) < 1
     True
@@ -211,7 +211,7 @@ def gradient_descent_path(
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.theory import gradient_descent_path
     >>> data = make_sparse_recovery(5, 4, 20, sparsity=2, random_state=0)
-    >>> network = {"weights": "free", "shrinkage": "smooth", "start": "normal", "n_layers": 3}
+    >>> network = {"weights": "free", "shrinkage": "smooth", "init": "normal", "n_layers": 3}
     >>> model = LISTARegressor(**network, alpha=1.0, random_state=0)
     >>> path = gradient_descent_path(model, data.X, data.y, n_steps=100, n_states=3)
     >>> path.steps

@@ -225,7 +225,7 @@ def pl_star_report(
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.theory import gradient_descent_path, pl_star_report
     >>> data = make_sparse_recovery(4, 4, 20, sparsity=2, random_state=0)
-    >>> network = {"weights": "free", "shrinkage": "smooth", "start": "normal", "n_layers": 3}
+    >>> network = {"weights": "free", "shrinkage": "smooth", "init": "normal", "n_layers": 3}
     >>> model = LISTARegressor(**network, alpha=1.0, random_state=0)
     >>> path = gradient_descent_path(model, data.X, data.y, n_steps=100, n_states=3)
     >>> report = pl_star_report(path.estimators[0], data.X, data.y, path=path, random_state=0)

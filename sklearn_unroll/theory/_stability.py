@@ -59,7 +59,7 @@ def perturbation_stability(
     ----------
     estimator : estimator
         Unfitted, with a fixed ``random_state``; cloned. ``"initial"`` needs a parameter ``x0``,
-        None or an array, as in :class:`~sklearn_unroll.FBSNetRegressor`.
+        None or an array, as in :class:`~sklearn_unroll.FBSNet`.
     X : array-like of shape (n_samples, n_features)
         Observations; computed in float64.
     y : array-like of shape (n_samples, n_components)
@@ -80,11 +80,11 @@ def perturbation_stability(
 
     Examples
     --------
-    >>> from sklearn_unroll import FBSNetRegressor
+    >>> from sklearn_unroll import FBSNet
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.theory import perturbation_stability
     >>> data = make_sparse_recovery(60, 10, 15, sparsity=2, random_state=0)
-    >>> model = FBSNetRegressor(data.dictionary, n_layers=3, horizon=2.0, random_state=0)
+    >>> model = FBSNet(data.dictionary, n_layers=3, horizon=2.0, random_state=0)
     >>> model = model.set_params(trainer__max_epochs=3)
     >>> found = perturbation_stability(model, data.X, data.y, "label", sizes=(1e-2, 1e-3, 1e-4))
     >>> 0.8 < found.value_rates["label"] < 1.2

@@ -102,7 +102,7 @@ def test_dense_networks_take_any_operator_and_normal_weights(patches):
     written = clone(model).set_params(operator=A(torch.eye(256, dtype=torch.float64)).numpy())
     expected = written.fit(X, patches).predict(X)
     np.testing.assert_allclose(model.fit(X, patches).predict(X), expected, atol=1e-9)
-    model.set_params(start="normal", sharpness=1.0, random_state=0).fit(X, patches)
+    model.set_params(init="normal", sharpness=1.0, random_state=0).fit(X, patches)
     again = clone(model).fit(X, patches)
     assert float(model.network_.layers[0].weights.W1.detach().std()) == pytest.approx(1, abs=0.1)
     np.testing.assert_array_equal(model.predict(X), again.predict(X))

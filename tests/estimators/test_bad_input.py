@@ -119,9 +119,9 @@ def test_scaled_codes_are_told_and_noisy_ones_are_not(data, model):
 def test_own_dictionaries_that_do_not_explain_the_pairs_are_told(data):
     D = np.broadcast_to(data.dictionary, (240, 20, 12)).copy()
     model = AdaLISTARegressor(n_layers=1, trainer=Trainer(max_epochs=1))
-    model.fit(data.X, data.y, dictionaries=D)
+    model.fit(data.X, data.y, operators=D)
     with pytest.warns(UserWarning, match=r"4 times the energy of X \(6\.0 dB\)"):
-        model.fit(data.X, data.y, dictionaries=-D)
+        model.fit(data.X, data.y, operators=-D)
 
 
 def test_all_zero_codes_cannot_give_a_dictionary(data):

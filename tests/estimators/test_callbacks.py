@@ -44,7 +44,7 @@ def test_hooks_come_in_pairs_and_in_order(data, model):
 
 def test_a_callback_can_stop_training(data, model):
     model.set_params(trainer=Trainer(max_epochs=50)).set_callbacks(Recorder(stop_after=3))
-    assert model.fit(data.X, data.y).n_iter_ == 3
+    assert model.fit(data.X, data.y).n_epochs_ == 3
 
 
 def test_teardown_comes_even_if_fit_fails(data, model):
@@ -65,7 +65,7 @@ def test_scoring_monitor_logs_every_epoch_as_it_was(data, model):
     model.set_callbacks(monitor).fit(data.X, data.y)
     rows = monitor.get_logs().data
     scores = [row["score"] for row in rows if row["task_name"] == "epoch"]
-    assert len(scores) == model.n_iter_
+    assert len(scores) == model.n_epochs_
     monitored = -10 * np.log10(model.history_.column("monitor")[1:])
     np.testing.assert_allclose(scores, monitored, rtol=1e-6)
 
@@ -74,7 +74,7 @@ def test_scoring_a_data_frame_keeps_its_names(data, model):
     monitor = ScoringMonitor(scoring=nmse_db_scorer)
     frame = pd.DataFrame(data.X, columns=[f"pixel{i}" for i in range(12)])
     model.set_callbacks(monitor).fit(frame, data.y)  # a warning would be an error
-    assert len(monitor.get_logs().data) > model.n_iter_
+    assert len(monitor.get_logs().data) > model.n_epochs_
 
 
 def test_what_a_callback_keeps_does_not_go_on_changing(data, model):

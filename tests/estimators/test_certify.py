@@ -77,9 +77,9 @@ def test_every_sample_may_have_its_own_dictionary(data):
     own /= np.linalg.norm(own, axis=2, keepdims=True)
     X = rng.standard_normal((40, 20))
     model = AdaLISTARegressor(alpha=ALPHA, n_layers=3, trainer=Trainer(max_epochs=2))
-    model.fit(X, dictionaries=own)
-    gaps = model.certify(X, dictionaries=own)
-    codes = model.predict(X, dictionaries=own)
+    model.fit(X, operators=own)
+    gaps = model.certify(X, operators=own)
+    codes = model.predict(X, operators=own)
     for i in range(3):
         one = duality_gap(X[i : i + 1], codes[i : i + 1], own[i], ALPHA)
         np.testing.assert_allclose(gaps[i : i + 1], one, rtol=1e-10)

@@ -135,7 +135,7 @@ def test_partial_fit_learns_from_a_stream(data, model):
             model.partial_fit(data.X[rows], data.y[rows])
         scores.append(nmse_db(data.y, model.predict(data.X)))
     assert scores[-1] < scores[0] - 1
-    assert model.n_iter_ == 18
+    assert model.n_epochs_ == 18
 
 
 def test_partial_fit_is_one_optimiser_not_a_fresh_one_each_time(data, model):

@@ -201,7 +201,7 @@ def test_weights_are_those_of_the_unit_atoms(clean):
     D = torch.from_numpy(clean.dictionary)
     weights = {"analytic": analytic_weight(D), "symmetric": symmetric_weight(D).W}
     for name, W in weights.items():
-        model = HyperLISTARegressor(clean.dictionary, weight=name).fit(clean.X, clean.y)
+        model = HyperLISTARegressor(clean.dictionary, weights=name).fit(clean.X, clean.y)
         torch.testing.assert_close(model.network_.layers[0].weights.W, W)
         assert nmse_db(clean.y, model.predict(clean.X)) < -80
 

@@ -1,4 +1,4 @@
-"""FBSNetRegressor: penalties, horizons, first iterates, other depths."""
+"""FBSNet: penalties, horizons, first iterates, other depths."""
 
 import pickle
 
@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_unroll import FBSNetRegressor, Trainer
+from sklearn_unroll import FBSNet, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import L1, ElasticNet, GroupL1, Penalty
 from sklearn_unroll.metrics import nmse_db
@@ -23,7 +23,7 @@ def data():
 
 def quick(data, epochs=3, **options):
     options = {"n_layers": 4, "random_state": 0} | options
-    model = FBSNetRegressor(data.dictionary, **options)
+    model = FBSNet(data.dictionary, **options)
     return model.set_params(trainer__max_epochs=epochs)
 
 
@@ -126,10 +126,10 @@ def test_refine_needs_a_fitted_estimator_and_a_depth(data):
 def test_first_iterates(data):
     x0 = np.linspace(-0.5, 0.5, 20)
     given = quick(data, x0=x0).fit(data.X, data.y)
-    np.testing.assert_allclose(given.network_.layers[0].start.x0.numpy(), x0)
+    np.testing.assert_allclose(given.network_.layers[0].x0.x0.numpy(), x0)
     assert not np.allclose(given.predict(data.X), quick(data).fit(data.X, data.y).predict(data.X))
     learned = quick(data, x0="learned", epochs=10).fit(data.X, data.y)
-    assert learned.network_.layers[0].start.x0.detach().any()
+    assert learned.network_.layers[0].x0.x0.detach().any()
     restored = pickle.loads(pickle.dumps(learned))
     np.testing.assert_array_equal(restored.predict(data.X), learned.predict(data.X))
     quick(data, x0=lambda obs: obs.A.adjoint(obs.b)).fit(data.X, data.y)
@@ -196,7 +196,7 @@ def test_nan_is_never_returned(data):
         ({"horizon": -1.0}, "'horizon' parameter"),
         ({"tau": -0.5}, "'tau' parameter"),
         ({"alpha": -0.5}, "'alpha' parameter"),
-        ({"start": "zeros"}, "'start' parameter"),
+        ({"init": "zeros"}, "'init' parameter"),
         ({"x0": "warm"}, "'x0' parameter"),
         ({"x0": np.zeros(10)}, r"20 finite numbers.*shape \(10,\)"),
         ({"x0": lambda obs: obs.b}, r"must have shape \(50, 20\)|must have shape \(200, 20\)"),
@@ -216,5 +216,5 @@ def test_the_trainer_of_the_recipe_is_the_published_one(data):
     unit, flow = (quick(data, horizon=horizon).trainer for horizon in (None, 3.0))
     assert (unit.optimizer, unit.momentum) == ("sgd", 0.9)
     assert flow.schedule.scale_with_depth and not unit.schedule.scale_with_depth
-    own = FBSNetRegressor(data.dictionary, n_layers=3, trainer=Trainer(max_epochs=1))
-    assert own.fit(data.X, data.y).n_iter_ == 1
+    own = FBSNet(data.dictionary, n_layers=3, trainer=Trainer(max_epochs=1))
+    assert own.fit(data.X, data.y).n_epochs_ == 1

@@ -13,7 +13,7 @@ from sklearn_unroll.nn import equivalent_depth, feed_forward, lista, smooth_list
 from sklearn_unroll.theory import untrained
 
 QUICK = Trainer(learning_rate=0.02, max_epochs=300)
-NORMAL = {"weights": "free", "shrinkage": "smooth", "start": "normal", "alpha": 1.0}
+NORMAL = {"weights": "free", "shrinkage": "smooth", "init": "normal", "alpha": 1.0}
 MODELS = {
     "plain": FeedForwardRegressor(n_layers=3, trainer=QUICK, random_state=0),
     "LISTA": LISTARegressor(**NORMAL, n_layers=3, trainer=QUICK, random_state=0),
@@ -122,19 +122,19 @@ def test_smooth_shrinkage_from_ista(data):
 @pytest.mark.parametrize(
     "parameters, match",
     [
-        ({"start": "normal"}, "start='normal' needs weights='free'"),
-        ({"start": "normal", "weights": "adjoint"}, "got weights='adjoint'"),
+        ({"init": "normal"}, "init='normal' needs weights='free'"),
+        ({"init": "normal", "weights": "adjoint"}, "got weights='adjoint'"),
         (
-            {"start": "normal", "weights": "free", "support_selection": (1.2, 13.0)},
-            "start='normal' has no support selection",
+            {"init": "normal", "weights": "free", "support_selection": (1.2, 13.0)},
+            "init='normal' has no support selection",
         ),
         (
             {"shrinkage": "smooth", "support_selection": (1.2, 13.0)},
             "shrinkage='smooth' leaves no entry unshrunk",
         ),
-        ({"shrinkage": "smooth", "start": "analytic"}, "start='analytic' fits thresholds"),
+        ({"shrinkage": "smooth", "init": "analytic"}, "init='analytic' fits thresholds"),
         ({"shrinkage": "smooth", "debias": True}, "debias needs codes with zeros"),
-        ({"start": "normal", "weights": "free", "learn_step": True}, "free weights have no step"),
+        ({"init": "normal", "weights": "free", "learn_step": True}, "free weights have no step"),
         ({"shrinkage": "hard"}, "'shrinkage' parameter"),
         ({"shrinkage": "smooth", "sharpness": 0.0}, "'sharpness' parameter"),
     ],

@@ -165,7 +165,7 @@ def test_colour(tiles):
     ],
 )
 def test_training_with_constraint_and_noise(tiles, holes, model, options):
-    model.set_params(start="flat", trainer=Trainer(max_epochs=3, batch_size=20, **options))
+    model.set_params(x0="flat", trainer=Trainer(max_epochs=3, batch_size=20, **options))
     filled = model.fit(tiles).transform(holes)
     assert np.isfinite(filled).all()
     given = options["constraint"]
@@ -226,7 +226,7 @@ def test_bad_pictures(tiles, model, change, message):
         ({"mask": lambda shape, rng: np.ones((2, 2))}, r"boolean array of shape \(12, 8\)"),
         ({"mask": lambda shape, rng: np.ones(shape)}, "60 picture.s. have no visible pixel"),
         ({"trainer": Trainer("lasso")}, "learns from complete pictures, but the objective Lasso"),
-        ({"trainer": Trainer(constraint=Descent("gradient"))}, "Use start='flat', or Descent"),
+        ({"trainer": Trainer(constraint=Descent("gradient"))}, "Use x0='flat', or Descent"),
         ({"trainer": Trainer(constraint=[Descent(), Descent("objective")])}, "lower the obj"),
     ],
 )

@@ -95,10 +95,10 @@ def test_alpha_and_start_are_per_instance(data, fitted):
         one = slice(row, row + 1)
         alone = fitted.solve(X[one], 300, operators[one], alpha=float(alpha[row]))
         np.testing.assert_allclose(found.codes[one], alone.codes, atol=1e-5)
-    assert fitted.predict(X[:1], 1, operators[:1], start=found.codes[:1]) == pytest.approx(
+    assert fitted.predict(X[:1], 1, operators[:1], x0=found.codes[:1]) == pytest.approx(
         fitted.predict(X[:1], 300, operators[:1]), abs=0.3
     )
-    far = fitted.solve(X, 500, operators, start=np.full((32, 20), 100.0))
+    far = fitted.solve(X, 500, operators, x0=np.full((32, 20), 100.0))
     near = fitted.solve(X, 300, operators)
     np.testing.assert_allclose(far.objective, near.objective, rtol=1e-5)
 
@@ -175,13 +175,13 @@ def test_logistic_takes_any_two_labels(data):
 @pytest.mark.parametrize("features", ["raw", "relative"])
 def test_nothing_diverges_on_any_data(scale, features):
     X, operators = family(16)
-    model = solver(features=features, momentum="wide", start="random", state="normal")
+    model = solver(features=features, momentum="wide", init="random", state="normal")
     model.set_params(trainer__max_epochs=1).fit(X, operators=operators)
     rng = np.random.default_rng(0)
     wild = scale * rng.standard_cauchy((16, 12))
     found = model.solve(
         wild, operators=operators * rng.lognormal(0, 3, (16, 1, 1)), alpha=scale * 0.1,
-        start=scale * rng.standard_normal((16, 20)),
+        x0=scale * rng.standard_normal((16, 20)),
     )  # fmt: skip
     assert np.all(np.isfinite(found.codes))
     before, after = found.trajectory[:-1], found.trajectory[1:]
@@ -265,8 +265,8 @@ def test_bad_numbers(data, fitted):
     for alpha in (0.0, -1.0, np.zeros(32), np.ones(3), np.nan):
         with pytest.raises(ValueError, match="alpha"):
             fitted.predict(X, operators=operators, alpha=alpha)
-    with pytest.raises(ValueError, match=r"start must be finite codes of shape \(32, 20\)"):
-        fitted.predict(X, operators=operators, start=np.zeros((32, 3)))
+    with pytest.raises(ValueError, match=r"x0 must be finite codes of shape \(32, 20\)"):
+        fitted.predict(X, operators=operators, x0=np.zeros((32, 3)))
     with pytest.raises(ValueError, match="not separable"):
         solver(penalty=GroupL1(2)).fit(X, operators=operators)
     for bad in ({"alpha": 0}, {"n_iter": 0}, {"variant": "AP"}, {"largest_step": 1.0}):

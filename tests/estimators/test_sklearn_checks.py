@@ -15,7 +15,7 @@ from sklearn_unroll import (
     AdaLISTARegressor,
     ADMMCSNetRegressor,
     ALISTARegressor,
-    FBSNetRegressor,
+    FBSNet,
     FeedForwardRegressor,
     HyperLISTARegressor,
     LassoCoder,
@@ -50,8 +50,8 @@ ESTIMATORS = [
     MathL2OSolver(n_layers=4, hidden_size=4, n_iter=30, trainer=Trainer(max_epochs=2)),
     OMPCoder(),
     OMPCoder(tol=30.0),
-    FBSNetRegressor(n_layers=4).set_params(trainer__max_epochs=20),
-    FBSNetRegressor(
+    FBSNet(n_layers=4).set_params(trainer__max_epochs=20),
+    FBSNet(
         n_layers=4,
         penalty="elastic_net",
         horizon=4.0,
@@ -64,7 +64,7 @@ ESTIMATORS = [
         alpha=1.0,
         weights="free",
         shrinkage="smooth",
-        start="normal",
+        init="normal",
         trainer=Trainer(learning_rate=0.2, max_epochs=30),
     ),
 ]

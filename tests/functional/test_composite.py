@@ -105,7 +105,7 @@ def test_lasso_values_and_gaps_are_those_of_the_lasso():
 @pytest.mark.parametrize("R", PENALTIES[:4], ids=lambda R: type(R).__name__)
 def test_gaps_bound_the_error_and_vanish_at_the_optimum(f, R):
     problem = instances(f, R)
-    problem = problem._replace(start=R.prox(some_point(problem), 0.0))
+    problem = problem._replace(x0=R.prox(some_point(problem), 0.0))
     *path, x = iterates(NesterovDescent(), problem, 800)
     least = problem.value(x)
     assert float(composite_gap(x, problem).max()) < 1e-9
@@ -146,7 +146,7 @@ def test_rows_keep_what_is_theirs(per_sample, rows):
     weight = torch.linspace(0.05, 0.3, 7, dtype=torch.float64)[:, None]
     problem = instances(LeastSquares(), L1(weight), per_sample=per_sample)
     x = some_point(problem)
-    problem = problem._replace(start=x, least=problem.value(x) - 1)
+    problem = problem._replace(x0=x, least=problem.value(x) - 1)
     part = problem.take(rows)
     torch.testing.assert_close(part.value(x[rows]), problem.value(x)[rows])
     torch.testing.assert_close(part.classical(x[rows]), problem.classical(x)[rows])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sklearn_unroll import FBSNetRegressor, LISTARegressor, Trainer
+from sklearn_unroll import FBSNet, LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.theory import depth_limit
@@ -22,7 +22,7 @@ def paper_data(seed):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_with_unit_steps_the_loss_falls_with_depth_ever_less(seed):
     dictionary, X, y = paper_data(seed)
-    model = FBSNetRegressor(dictionary, random_state=0)
+    model = FBSNet(dictionary, random_state=0)
     model.set_params(trainer__max_epochs=40, trainer__early_stopping=False)
     found = depth_limit(model, X, y, (5, 10, 20, 40), n_steps=None)
     print(found.losses.round(4), found.gaps.round(4))
@@ -34,7 +34,7 @@ def test_with_unit_steps_the_loss_falls_with_depth_ever_less(seed):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_with_a_horizon_losses_and_parameters_converge_at_first_order(seed):
     dictionary, X, y = paper_data(seed)
-    model = FBSNetRegressor(dictionary, horizon=3.0, random_state=0)
+    model = FBSNet(dictionary, horizon=3.0, random_state=0)
     model.set_params(
         trainer__max_epochs=20, trainer__early_stopping=False, trainer__learning_rate=0.005
     )
@@ -52,7 +52,7 @@ def test_with_a_horizon_losses_and_parameters_converge_at_first_order(seed):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_without_scaled_rates_deeper_networks_only_train_slower(seed):
     dictionary, X, y = paper_data(seed)
-    model = FBSNetRegressor(dictionary, horizon=3.0, random_state=0)
+    model = FBSNet(dictionary, horizon=3.0, random_state=0)
     model.set_params(trainer__max_epochs=10, trainer__early_stopping=False)
     losses = {}
     for scaled in (True, False):
@@ -74,10 +74,8 @@ def test_sixteen_layers_recover_as_well_as_lista_cp(seed):
         name: nmse_db(test.y, model.fit(train.X, train.y).predict(test.X))
         for name, model in {
             "LISTA-CP": LISTARegressor(train.dictionary, trainer=trainer, random_state=0),
-            "FBSNet, same trainer": FBSNetRegressor(
-                train.dictionary, trainer=trainer, random_state=0
-            ),
-            "FBSNet, its recipe": FBSNetRegressor(train.dictionary, random_state=0).set_params(
+            "FBSNet, same trainer": FBSNet(train.dictionary, trainer=trainer, random_state=0),
+            "FBSNet, its recipe": FBSNet(train.dictionary, random_state=0).set_params(
                 trainer__max_epochs=30
             ),
         }.items()

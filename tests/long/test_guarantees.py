@@ -79,10 +79,10 @@ def models(n_features, n_components, seed, n_epochs, learning_rate=5e-3):
     }
     return {
         "LISTA": LISTARegressor(
-            weights="free", shrinkage="smooth", start="normal", alpha=1.0, n_layers=6, **options
+            weights="free", shrinkage="smooth", init="normal", alpha=1.0, n_layers=6, **options
         ),
         "ADMM": ADMMCSNetRegressor(
-            parametrization="dense", start="normal", sharpness=1.0, n_layers=6, **options
+            parametrization="dense", init="normal", sharpness=1.0, n_layers=6, **options
         ),
         "plain": FeedForwardRegressor(
             n_layers=equivalent_depth(n_features, n_components, 6), **options

@@ -67,7 +67,7 @@ def assert_equal_iterates(found, expected):
 def test_from_the_adjoint_it_equals_proximal_gradient(name, shape):
     obs, _ = make_problem(n_features=shape[0], n_components=shape[1])
     penalty, prox = PENALTIES[name]
-    network = fbs(obs.A, n_layers=DEPTH, penalty=penalty, alpha=ALPHA, start="adjoint")
+    network = fbs(obs.A, n_layers=DEPTH, penalty=penalty, alpha=ALPHA, init="adjoint")
     with torch.no_grad():
         found = network.iterates(obs)
     tau = 1 / np.linalg.norm(obs.A.D.numpy(), 2) ** 2
@@ -78,7 +78,7 @@ def test_from_the_adjoint_it_equals_proximal_gradient(name, shape):
 def test_it_equals_the_reference_solvers(shared_problem, positive):
     obs, _ = shared_problem
     penalty = NonnegativeL1() if positive else L1()
-    network = fbs(obs.A, n_layers=DEPTH, penalty=penalty, alpha=ALPHA, start="adjoint")
+    network = fbs(obs.A, n_layers=DEPTH, penalty=penalty, alpha=ALPHA, init="adjoint")
     with torch.no_grad():
         found = network.iterates(obs)
     classical = ProximalGradient(obs, ALPHA, positive=positive, accelerated=False)
@@ -91,7 +91,7 @@ def test_it_equals_the_reference_solvers(shared_problem, positive):
 def test_it_equals_the_reference_for_composite_problems(shared_problem, name):
     obs, _ = shared_problem
     penalty = PENALTIES[name][0]
-    network = fbs(obs.A, n_layers=DEPTH, penalty=penalty, alpha=1.0, start="adjoint")
+    network = fbs(obs.A, n_layers=DEPTH, penalty=penalty, alpha=1.0, init="adjoint")
     problem = Composite.of(obs.b, obs.A, LeastSquares(), penalty)
     with torch.no_grad():
         assert_equal_iterates(network.iterates(obs), iterates(CompositeDescent(), problem, DEPTH))
@@ -117,7 +117,7 @@ def test_the_polar_factor_of_a_tight_frame_is_the_adjoint():
 def test_without_training_it_is_lista_of_the_same_step(shared_problem):
     obs, _ = shared_problem
     with torch.no_grad():
-        found = fbs(obs.A, n_layers=5, alpha=ALPHA, start="adjoint")(obs)
+        found = fbs(obs.A, n_layers=5, alpha=ALPHA, init="adjoint")(obs)
         torch.testing.assert_close(found, lista(obs.A, n_layers=5, alpha=ALPHA)(obs))
 
 
@@ -147,7 +147,7 @@ def test_first_iterates(shared_problem):
             network = fbs(obs.A, n_layers=2, x0=given)
             torch.testing.assert_close(network.iterates(obs)[0], x0.expand(len(obs.b), -1))
             network(obs)
-            torch.testing.assert_close(network.layers[0].start.x0, x0)  # not overwritten
+            torch.testing.assert_close(network.layers[0].x0.x0, x0)  # not overwritten
         first = fbs(obs.A, n_layers=2, x0=matched).iterates(obs)[0]
         torch.testing.assert_close(first, matched(obs))
     learned = fbs(obs.A, n_layers=2, x0="learned")
@@ -280,7 +280,7 @@ def test_a_prox_that_cannot_serve_is_an_error(shared_problem, penalty, error, ma
         ({"alpha": -0.1}, "alpha must be nonnegative"),
         ({"tau": float("nan")}, "tau must be nonnegative"),
         ({"horizon": 0.0}, "horizon must be positive"),
-        ({"start": "random"}, "start must be one of"),
+        ({"init": "random"}, "init must be one of"),
         ({"x0": "warm"}, "x0 must be 'learned'"),
         ({"x0": torch.zeros(19)}, r"20 finite numbers.* got shape \(19,\)"),
         ({"x0": torch.full((20,), torch.nan)}, "with NaN"),

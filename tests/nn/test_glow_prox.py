@@ -103,7 +103,7 @@ def test_no_shrinkage_is_the_identity(shape):
     layer = net.layers[0]
     with torch.no_grad():
         assert (layer.prox(x) - x).abs().max() > 1e-3
-        layer.shrink.zero_()
+        layer.shrinkage.zero_()
         assert (layer.prox(x) - x).abs().max() < 1e-10
 
 
@@ -111,7 +111,7 @@ def test_no_shrinkage_is_the_identity(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_untrained_prox_shrinks_the_details_of_haars_transform(shape, n_steps):
     obs, x = observed(3, shape)
-    layer = network(obs, shape, n_steps=n_steps, shrink=0.25).layers[0]
+    layer = network(obs, shape, n_steps=n_steps, shrinkage=0.25).layers[0]
     p = x.reshape(3, shape[0] // 2, 2, shape[1] // 2, 2, -1).numpy()
     expected = np.zeros_like(p)
     for down in (0, 1):
@@ -125,7 +125,7 @@ def test_the_untrained_prox_shrinks_the_details_of_haars_transform(shape, n_step
 
 def test_the_latents_fall_by_what_the_prox_shrinks():
     obs, x = observed()
-    net = network(obs, step=0.0, shrink=0.25, consistent=False)
+    net = network(obs, step=0.0, shrinkage=0.25, consistent=False)
     inside = 0.25 + 0.5 * x  # so that nothing is clipped
     with torch.no_grad():
         layer = net.layers[0]
@@ -139,7 +139,7 @@ def test_a_constraint_on_latents_makes_them_fall():
     obs, x = observed(24)
     met = []
     for constraint in (None, Descent("latent", epsilon=0.3, dual_learning_rate=1.0)):
-        net = network(obs, shrink=0.0, n_layers=1)
+        net = network(obs, shrinkage=0.0, n_layers=1)
         calibrate_flows(net, obs)
         trainer = quick(constraint=constraint).set_params(max_epochs=20, max_grad_norm=None)
         train(net, obs, x, trainer)
@@ -152,7 +152,7 @@ def test_a_constraint_on_latents_makes_them_fall():
 def test_without_shrinkage_it_is_projected_gradient_descent():
     obs, _ = observed()
     obs = obs._replace(b=1.5 * obs.b)  # beyond what is allowed
-    net = network(obs, n_layers=4, step=0.3, shrink=0.0, start="flat", consistent=False)
+    net = network(obs, n_layers=4, step=0.3, shrinkage=0.0, x0="flat", consistent=False)
     x = np.full(obs.b.shape, 0.5)
     b, m = obs.b.numpy(), obs.A.visible.numpy()
     with torch.no_grad():
@@ -191,7 +191,7 @@ def test_the_mask_is_used_and_what_it_hides_is_not():
 @pytest.mark.parametrize("start", ["biharmonic", "harmonic", "flat"])
 def test_layers_keep_the_contract(start):
     obs, _ = observed()
-    for layer in network(obs, start=start).layers:
+    for layer in network(obs, x0=start).layers:
         check_layer(layer, obs)
 
 
@@ -203,7 +203,7 @@ def test_parameters_are_kept_admissible_and_handed_on():
         for p in first.parameters():
             p.copy_(torch.full_like(p, -0.3))
         net.project_()
-        assert float(first.step) == float(first.shrink) == 0
+        assert float(first.step) == float(first.shrinkage) == 0
         net.continue_(2)
     for p, q in zip(first.parameters(), second.parameters(), strict=True):
         assert p is not q and torch.equal(p, q)
@@ -211,7 +211,7 @@ def test_parameters_are_kept_admissible_and_handed_on():
 
 def test_clipping_lets_pixels_back_in():
     obs, _ = observed()
-    layer = network(obs, start="flat", shrink=0.0, consistent=False).layers[0]
+    layer = network(obs, x0="flat", shrinkage=0.0, consistent=False).layers[0]
     x = torch.full_like(obs.b, 1.2, requires_grad=True)
     out = layer.readout(layer(layer.with_iterate(layer.init(obs), x), obs))
     assert float(out.detach().max()) == 1
@@ -263,7 +263,7 @@ def test_weights_come_from_the_generator_alone():
 )
 def test_every_way_of_training(options):
     obs, x = observed(24)
-    net = network(obs, start="flat")
+    net = network(obs, x0="flat")
     calibrate_flows(net, obs)
     history = train(net, obs, x, quick(**options))
     assert history[-1].monitor < 0.95 * history[0].monitor
@@ -279,7 +279,7 @@ def test_every_way_of_training(options):
         ({"shape": (8, 8), "n_levels": 4}, "multiples of 16, got 8 by 8"),
         ({"shape": (8,)}, r"image_shape must be \(height, width\) or"),
         ({"shape": (8, 0)}, "image_shape must be"),
-        ({"start": "zero"}, "start must be one of"),
+        ({"x0": "zero"}, "x0 must be one of"),
     ],
 )
 def test_bad_options(options, message):
@@ -292,7 +292,7 @@ def test_a_smooth_start_needs_a_mask():
     obs = Observation(torch.zeros(1, 64, dtype=torch.float64), A)
     with pytest.raises(ValueError, match="need a Mask, which says what is seen; got Dense"):
         network(obs)(obs)
-    assert network(obs, start="flat", consistent=False)(obs).shape == (1, 64)
+    assert network(obs, x0="flat", consistent=False)(obs).shape == (1, 64)
 
 
 def test_the_extra_is_named(monkeypatch):

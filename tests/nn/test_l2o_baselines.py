@@ -27,9 +27,9 @@ def network(name, n_layers=10):
 @pytest.mark.parametrize("name", RECIPES)
 def test_steps_are_what_the_network_says_of_the_subgradient(name):
     problem, layer = lasso(), network(name).layers[0]
-    problem = problem._replace(start=torch.linspace(-1, 1, 400).double().reshape(20, 20))
+    problem = problem._replace(x0=torch.linspace(-1, 1, 400).double().reshape(20, 20))
     state = layer.init(problem)
-    x = problem.start
+    x = problem.x0
     g = problem.gradient(x) + 0.1 * x.sign()
     # In the first step mean and root mean square are those of one subgradient.
     seen = (g, x) if name == "l2o_dm" else (g / (g.abs() + 1e-8),) * 2

@@ -70,7 +70,7 @@ def test_untrained_it_is_restarted_fista_or_ista(variant, features, kind, per_sa
 def test_for_every_problem_it_starts_as_the_classical_method(f, R):
     problem = lasso()
     b = torch.where(problem.b > 0, 1.0, -1.0).double() if isinstance(f, Logistic) else problem.b
-    problem = Composite.of(b, problem.A, f, R, start=0.3 + torch.zeros(7, 20).double())
+    problem = Composite.of(b, problem.A, f, R, x0=0.3 + torch.zeros(7, 20).double())
     expected = list(iterates(NesterovDescent(), problem, 12))
     for x, known in zip(network().iterates(problem), expected, strict=True):
         torch.testing.assert_close(x, known, atol=1e-12, rtol=0)
@@ -181,7 +181,7 @@ def test_biases_vanish_at_the_optimum():
     problem = lasso()
     *_, x = iterates(NesterovDescent(), problem, 2000)
     net = network(variant="PBA12", spread=1.0, n_layers=1)
-    moved = (net(problem._replace(start=x)) - x).detach()
+    moved = (net(problem._replace(x0=x)) - x).detach()
     assert float(moved.abs().max()) < 1e-10
 
 
@@ -290,7 +290,7 @@ def test_features_are_relative_to_the_gradient_at_zero_wherever_it_starts():
     zero = torch.zeros(7, 20, dtype=torch.float64)
     scale = problem.gradient(zero).abs().amax(1, keepdim=True)
     for start in (None, torch.full_like(zero, 10.0)):
-        progress = network().layers[0].init(problem._replace(start=start)).progress
+        progress = network().layers[0].init(problem._replace(x0=start)).progress
         torch.testing.assert_close(progress.scale, scale)
 
 

@@ -80,7 +80,7 @@ def test_features_carry_no_gradient_but_steps_do():
     with torch.no_grad():
         net.layers[0].steps.weights[-1].normal_(0, 1e-3)
     start = torch.ones(8, 12, dtype=torch.float64, requires_grad=True)
-    x = net(problem._replace(start=start))
+    x = net(problem._replace(x0=start))
     with torch.no_grad():
         g = problem.gradient(start)
         P = net.layers[0].steps(net.layers[0].features(start, g)).view(8, 12)

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from sklearn_unroll import FBSNetRegressor
+from sklearn_unroll import FBSNet
 from sklearn_unroll.plotting import DepthLossDisplay, DepthParameterDisplay
 
 
 @pytest.fixture(scope="module")
 def models(data):
     return [
-        FBSNetRegressor(data.dictionary, n_layers=depth, random_state=0)
+        FBSNet(data.dictionary, n_layers=depth, random_state=0)
         .set_params(trainer__max_epochs=2)
         .fit(data.X, data.y)
         for depth in (4, 2)
@@ -42,7 +42,7 @@ def test_parameters_are_drawn_over_depth_time(models, parameter):
 
 
 def test_wrong_use_is_told(models, data):
-    unfitted = FBSNetRegressor(data.dictionary)
+    unfitted = FBSNet(data.dictionary)
     for display in (DepthLossDisplay, DepthParameterDisplay):
         with pytest.raises(NotFittedError):
             display.from_estimators([*models, unfitted])

@@ -24,7 +24,7 @@ def pairs():
 def test_spectra_in_one_picture(pairs):
     some = pairs.X[:3]
     normal = LISTARegressor(
-        weights="free", shrinkage="smooth", start="normal", alpha=1.0, n_layers=3, random_state=0
+        weights="free", shrinkage="smooth", init="normal", alpha=1.0, n_layers=3, random_state=0
     )
     unrolled = untrained(normal, pairs.X, pairs.y)
     plain = untrained(FeedForwardRegressor(n_layers=4, random_state=0), pairs.X, pairs.y)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from sklearn_unroll import FBSNetRegressor, LISTARegressor, Trainer
+from sklearn_unroll import FBSNet, LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import L1, Box, Dense, NonnegativeL1, Observation, Quadratic, Zero
 from sklearn_unroll.nn import fbs, lista, refine
@@ -125,9 +125,9 @@ def data():
 
 @pytest.fixture(scope="module")
 def model(data):
-    trainer = FBSNetRegressor(horizon=3.0)._default_trainer(200, True)
+    trainer = FBSNet(horizon=3.0)._default_trainer(200, True)
     trainer.set_params(max_epochs=8, penalty=DepthNorm({"W": 1e-4, "tau": 1e-4, "lam": 1e-4}))
-    return FBSNetRegressor(data.dictionary, horizon=3.0, trainer=trainer, random_state=0)
+    return FBSNet(data.dictionary, horizon=3.0, trainer=trainer, random_state=0)
 
 
 def test_depth_limit_of_a_horizon(model, data):

@@ -90,7 +90,7 @@ def test_alpha_0_is_zero_with_two_features_and_nonnegative_weights():
     # One instance of one unknown: a single row, of which alpha_0 is the norm.
     one = Composite.of(
         torch.ones(1, 1).double(), Dense(torch.ones(1, 1, 1).double() * 2), LeastSquares(), Zero()
-    )._replace(start=torch.full((1, 1), 3.0).double())
+    )._replace(x0=torch.full((1, 1), 3.0).double())
     single = l2o_constants(network(one, n_iter=1), one)
     assert single.rank == 1
     assert single.alpha_0 == pytest.approx(single.delta_3)

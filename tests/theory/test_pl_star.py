@@ -19,7 +19,7 @@ from sklearn_unroll.theory import (
 )
 from sklearn_unroll.training import DivergenceError
 
-NETWORK = {"weights": "free", "shrinkage": "smooth", "start": "normal", "alpha": 1.0}
+NETWORK = {"weights": "free", "shrinkage": "smooth", "init": "normal", "alpha": 1.0}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_unroll import FBSNetRegressor, LISTARegressor
+from sklearn_unroll import FBSNet, LISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.theory import perturbation_stability
 
@@ -15,7 +15,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def model(data):
-    model = FBSNetRegressor(data.dictionary, n_layers=4, horizon=3.0, random_state=0)
+    model = FBSNet(data.dictionary, n_layers=4, horizon=3.0, random_state=0)
     return model.set_params(trainer__max_epochs=5)
 
 
@@ -67,7 +67,7 @@ def test_bad_input_is_an_error(model, data, changes, match):
 def test_a_start_that_is_not_given_cannot_be_perturbed(data, model):
     for other in (
         LISTARegressor(data.dictionary, n_layers=2),
-        FBSNetRegressor(data.dictionary, n_layers=2, x0="learned"),
+        FBSNet(data.dictionary, n_layers=2, x0="learned"),
     ):
         other.set_params(trainer__max_epochs=1)
         with pytest.raises(ValueError, match="needs an estimator with a parameter x0"):
