@@ -4,6 +4,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from sklearn_unroll._renamed import MODULES
+
 if TYPE_CHECKING:
     from sklearn_unroll.estimators import (
         AdaLISTARegressor,
@@ -58,7 +60,8 @@ _HOMES = {
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = f"; it is {MODULES[name]} now" if name in MODULES else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

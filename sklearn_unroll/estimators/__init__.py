@@ -1,30 +1,33 @@
-"""The scikit-learn shell: validation, tags, fitted attributes. No equation here."""
+"""The scikit-learn shell: one base, one task for each kind of problem. No equation here."""
 
 from sklearn_unroll.estimators._ada_lista import AdaLISTARegressor
 from sklearn_unroll.estimators._admm_csnet import ADMMCSNetRegressor
 from sklearn_unroll.estimators._alista import ALISTARegressor
-from sklearn_unroll.estimators._base import BaseUnrolledRegressor
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._fbsnet import FBSNet
 from sklearn_unroll.estimators._feed_forward import FeedForwardRegressor
 from sklearn_unroll.estimators._glow_prox import GlowProxInpainter
 from sklearn_unroll.estimators._hyperlista import HyperLISTARegressor
-from sklearn_unroll.estimators._l2o_base import BaseL2OSolver, L2OSolution
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._lasso_solvers import LassoCodes, LassoPath
+from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._lista import LISTARegressor
 from sklearn_unroll.estimators._math_l2o import MathL2OSolver
 from sklearn_unroll.estimators._omp_coder import OMPCoder, OMPCodes
+from sklearn_unroll.estimators._solver_methods import L2OSolution
+from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._tista import TISTARegressor
-from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 
 __all__ = [
     "ADMMCSNetRegressor",
     "ALISTARegressor",
     "AdaLISTARegressor",
-    "BaseL2OSolver",
-    "BaseUnrolledRegressor",
+    "CodeMethods",
+    "Codes",
     "FBSNet",
     "FeedForwardRegressor",
+    "Given",
     "GlowProxInpainter",
     "HyperLISTARegressor",
     "L2OSolution",
@@ -32,9 +35,9 @@ __all__ = [
     "LassoCoder",
     "LassoCodes",
     "LassoPath",
+    "Learned",
     "MathL2OSolver",
     "OMPCoder",
     "OMPCodes",
     "TISTARegressor",
-    "TrainedUnrolledRegressor",
 ]

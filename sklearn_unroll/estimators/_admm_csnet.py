@@ -7,22 +7,16 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
-from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
-from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
-from sklearn_unroll.estimators._validation import (
-    check_dictionary,
-    check_magnitude,
-    estimate_dictionary,
-    refuse_complex,
-)
-from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Operator
+from sklearn_unroll.functional import Dense, Operator, Penalty, Zero
 from sklearn_unroll.nn import Unrolled, admm_csnet, dense_admm, smooth_admm
 from sklearn_unroll.nn.admm_csnet import STAGES
 from sklearn_unroll.training import Trainer
@@ -30,7 +24,7 @@ from sklearn_unroll.training import Trainer
 __all__ = ["ADMMCSNetRegressor"]
 
 
-class ADMMCSNetRegressor(TrainedUnrolledRegressor):
+class ADMMCSNetRegressor(CodeMethods, Learned):
     """Pictures, or codes, from few linear measurements, by a learned, unrolled ADMM.
 
     ``fit(X, y)`` learns from observations X and what they were taken of, y. With the default
@@ -89,31 +83,21 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
         infinity is the soft threshold, and the guarantees have 1.
     trainer : Trainer, default=None
         How to train; None takes minibatches of about 65,000 pixels, 600 of them or more.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last fit.
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
-    random_state : int, RandomState instance or None, default=None
-        Seed of shuffles, of the validation split and of normal weights.
+    %(warm_start)s
+    %(device)s
+    %(random_state)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The trained network.
+    %(network_)s
     operator_ : Operator
         The operator in use.
     dictionary_ : array of shape (n_components, n_features) or None
         The dictionary in use, where the operator is one.
     debias_ : None
         As codes here need not be sparse, none.
-    history_ : History
-        Losses, rates and times in seconds, of the last ``fit``.
-    n_epochs_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(training_)s
+    %(features_)s
 
     See Also
     --------
@@ -157,11 +141,10 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
     True
     """
 
-    # The shell's name for what is called operator here.
-    dictionary = None
-    _needs_pairs: ClassVar[bool] = True
+    task = Codes(operator="operator", needs_pairs=True)
     _parameter_constraints: ClassVar[dict] = {
-        **TrainedUnrolledRegressor._parameter_constraints,
+        **Learned._parameter_constraints,
+        **CodeMethods._parameter_constraints,
         "operator": [Operator, LinearOperator, "array-like", "sparse matrix", None],
         "parametrization": [StrOptions({"structured", "dense"})],
         "image_shape": [tuple, list, None],
@@ -218,12 +201,7 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
         self.device = device
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
-
-    def _build_network(self, given: Given) -> Unrolled:
+    def build_network(self, given: Given) -> Unrolled:
         if self.parametrization == "structured":
             return admm_csnet(
                 given.obs.A,
@@ -242,61 +220,17 @@ class ADMMCSNetRegressor(TrainedUnrolledRegressor):
         common = {"n_layers": self.n_layers, "tied": self.tied, "sharpness": self.sharpness}
         A = _written_out(given.obs.A, given.obs.b)
         if self.init == "normal":
-            generator = torch.Generator(given.obs.b.device).manual_seed(self._seed())
-            return smooth_admm(A, generator=generator, learn_gamma=True, **common)
+            return smooth_admm(A, generator=given.generator, learn_gamma=True, **common)
         return dense_admm(
             A, alpha=0.1 if self.alpha is None else self.alpha, rho=self.rho, **common
         )
 
-    def _knows_operator(self, operators: Any = None) -> bool:
-        return self.operator is not None
+    def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
+        """Return the l1 norm with alpha, none for pictures: their penalty is learned."""
+        pictures = alpha is None and self.image_shape is not None
+        return Zero() if pictures else super().penalty_of(seen, alpha)
 
-    def _resolve_operator(
-        self, b: Tensor, codes: Tensor | None, weight: Tensor | None, operators: Any, keep: bool
-    ) -> tuple[Tensor | None, Operator]:
-        A = self.operator
-        if A is None:
-            A = self.operator_.to(b) if keep else None
-            A = A or Dense(check_magnitude(estimate_dictionary(b, codes, weight)))
-        elif isinstance(A, LinearOperator) or issparse(A):
-            A = MatrixFree(A)
-        elif not isinstance(A, Operator):
-            A = Dense(check_dictionary(A, b.shape[1], b.dtype, b.device))
-        A = A.to(b)
-        if A.per_sample:
-            raise ValueError("ADMMCSNetRegressor needs one operator for all samples.")
-        if A.n_features != b.shape[1]:
-            hint = (
-                f": [Re | Im] of the {len(A.entries)} entries that the mask samples"
-                if isinstance(A, MaskedFourier)
-                else ""
-            )
-            raise ValueError(
-                f"X has {b.shape[1]} features, but the operator {type(A).__name__} gives "
-                f"{A.n_features}{hint}."
-            )
-        return A.D if isinstance(A, Dense) else None, A
-
-    def _fitted_state(self, network: Unrolled, given: Given) -> dict:
-        return {**super()._fitted_state(network, given), "operator_": given.obs.A}
-
-    def _operator(self, b: Tensor, operators: Any) -> Operator:
-        return self.operator_.to(b)
-
-    def _check_ready(self, X: Any, method: str, operators: Any) -> None:
-        check_is_fitted(self)
-        refuse_complex(X, "X")
-        if self.dictionary_ is not None:
-            check_same_namespace(X, self, attribute="dictionary_", method=method)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.operator_.n_components
-
-    def _objective_alpha(self) -> float:
-        return self.alpha if self.image_shape is None and self.alpha else 0.0
-
-    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         if self.parametrization == "dense" or self.image_shape is None:
             return Trainer()
         batch = min(max(65_536 // max(math.prod(self.image_shape), 1), 1), 64)

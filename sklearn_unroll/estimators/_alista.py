@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +10,10 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._start import (
     calibrate_on_pairs,
     check_support_selection,
@@ -17,7 +21,6 @@ from sklearn_unroll.estimators._start import (
     quick_trainer,
 )
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.functional import (
     analytic_weight,
     minimax_weight,
@@ -41,7 +44,7 @@ def compute_weight(name: str, D: Tensor, memory: Any) -> Tensor:
     return check_memory(memory).cache(WEIGHTS[name])(D)
 
 
-class ALISTARegressor(TrainedUnrolledRegressor):
+class ALISTARegressor(CodeMethods, Learned):
     """Sparse codes by analytic LISTA: the weight is computed, two scalars a layer are learned.
 
     ``x+ = shrink(x + gamma_k W (b - A x), theta_k)`` with the weight of least generalised
@@ -49,12 +52,10 @@ class ALISTARegressor(TrainedUnrolledRegressor):
 
     Parameters
     ----------
-    dictionary : array-like of shape (n_components, n_features), default=None
-        Rows are atoms, ``X ~ codes @ dictionary``. None estimates it from the pairs.
+    %(dictionary)s
     alpha : float, default=0.1
         Weight of the l1 norm in the objective of a fit without y; not used with y.
-    n_layers : int, default=16
-        Number of layers.
+    %(n_layers)s
     weights : {"analytic", "symmetric", "minimax"}, default="analytic"
         Least squared coherence in closed form [1]_, the same under ``W = Q A`` [2]_ (equally
         good, needed by theory), or least maximal coherence by one linear program per atom
@@ -70,46 +71,23 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         k. Published for 10 % support was (1.2, 13.0); signals with more nonzeros than the cap
         lets pass then fail, and rare as they are, they decide the pooled error. None shrinks
         all.
-    normalize : bool, default=False
-        Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
-        so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
-        times the relative norm of the observation.
-    debias : bool or {"least_squares", "repair"}, default=False
-        Follow the codes by least squares on their support, without or with repair of the
-        support at a noise level taken from the residual, see
-        :class:`~sklearn_unroll.LISTARegressor`.
-    trainer : Trainer, default=None
-        How to train; None starts from thresholds that fit the pairs and takes 600 steps on all
-        layers at once; 4000 pairs do at 250x500. The papers train layer after layer,
-        ``Trainer(schedule=StageWise(relative=False), learning_rate=0.1, decay="constant")``.
+    %(normalize)s
+    %(debias)s
+    %(trainer)s
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache the weight, for searches over other parameters.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last fit (with an end-to-end trainer:
-        stage-wise training starts each layer from the one before).
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
-    random_state : int, RandomState instance or None, default=None
-        Seed of shuffles and of the validation split.
+    %(warm_start)s
+    %(device)s
+    %(random_state)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The trained network.
-    dictionary_ : array of shape (n_components, n_features)
-        The dictionary in use, as given.
-    debias_ : {"least_squares", "repair"} or None
-        The debiasing in use.
-    norm_ : float or None
-        Norm to which observations are brought, with ``normalize=True``.
-    history_ : History
-        Losses, rates and times in seconds, of the last ``fit``.
-    n_epochs_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(network_)s
+    %(dictionary_)s
+    %(debias_)s
+    %(norm_)s
+    %(training_)s
+    %(features_)s
 
     See Also
     --------
@@ -140,9 +118,14 @@ class ALISTARegressor(TrainedUnrolledRegressor):
     True
     """
 
-    _unit_atoms: ClassVar[bool] = True
+    task = Codes(unit_atoms=True)
     _parameter_constraints: ClassVar[dict] = {
-        **TrainedUnrolledRegressor._parameter_constraints,
+        **Learned._parameter_constraints,
+        **CodeMethods._parameter_constraints,
+        "dictionary": ["array-like", None],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "normalize": ["boolean"],
+        "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
         "rule": [StrOptions({"learned", "recurrent"})],
         "hidden_size": [Interval(Integral, 1, None, closed="left")],
@@ -183,7 +166,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         self.device = device
         self.random_state = random_state
 
-    def _build_network(self, given: Given) -> Unrolled:
+    def build_network(self, given: Given) -> Unrolled:
         obs = given.obs
         W = compute_weight(self.weights, obs.A.D, self.memory)
         counts = check_support_selection(self.support_selection, self.n_layers, len(W))
@@ -193,9 +176,9 @@ class ALISTARegressor(TrainedUnrolledRegressor):
                 n_layers=self.n_layers,
                 counts=counts,
                 hidden_size=self.hidden_size,
-                generator=self._generator(W.device),
+                generator=given.generator,
             )
-        if has_sparse_codes(given):
+        if has_sparse_codes(given) and not given.resumes:
             network = alista(obs.A, W, n_layers=self.n_layers, counts=counts)
             calibrate_on_pairs(network, given)
             return network
@@ -205,7 +188,7 @@ class ALISTARegressor(TrainedUnrolledRegressor):
         theta = 0.4 * float((weight * sizes).sum() / weight.sum())
         return alista(obs.A, W, n_layers=self.n_layers, counts=counts, theta=theta)
 
-    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         if self.rule == "recurrent":
             return quick_trainer(n_samples, 800, learning_rate=5e-3)
         return quick_trainer(n_samples)

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.utils import check_array
-from sklearn.utils._array_api import check_same_namespace
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.base import _fit_context
+from sklearn.metrics import r2_score
 from torch import Tensor
 
+from sklearn_unroll.estimators._arrays import resolve_device, to_tensor
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._shell import Seen, Shell, Transforms
 from sklearn_unroll.estimators._state import all_or_nothing
-from sklearn_unroll.estimators._validation import (
-    check_codes,
-    check_codes_match,
-    check_dictionary,
-    check_magnitude,
-    check_numeric,
-    estimate_dictionary,
-    float_dtypes,
-    from_tensor,
-    refuse_complex,
-    resolve_device,
-    to_tensor,
-)
-from sklearn_unroll.functional import Dense
+from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 
 
-class BaseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
-    """Fit, inverse transform and everything around codes; a subclass says how to find them.
+@fill
+class BaseCoder(Transforms, Shell):
+    """Fit, score, inverse transform and everything around codes; a subclass finds them.
 
     A subclass has a constructor that only assigns, with at least the parameters below.
     """
 
+    task = Codes()
+    takes_operators = False
     _parameter_constraints: ClassVar[dict] = {
+        **Shell._parameter_constraints,
         "dictionary": ["array-like", None],
-        "device": [str, torch.device],
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -59,8 +46,7 @@ class BaseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Returns
         -------
-        self : estimator
-            The fitted estimator.
+        %(fitted)s
 
         Raises
         ------
@@ -70,45 +56,11 @@ class BaseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             If a parameter is an estimator that has to be fitted before and is not.
         """
         with all_or_nothing(self):
-            refuse_complex(X, "X")
-            dtypes, given = float_dtypes(X), self._given_dictionary()
-            if given is not None:
-                X = validate_data(self, X, dtype=dtypes)
-            else:
-                check_codes(y)
-                X, y = validate_data(self, X, y, dtype=dtypes, multi_output=True, y_numeric=True)
-                check_numeric(y)
-            device = resolve_device(self.device, X)
-            b = to_tensor(X, dtype=None, device=device)
-            if given is not None:
-                D = check_dictionary(given, b.shape[1], b.dtype, device)
-            else:
-                codes = to_tensor(y, dtype=b.dtype, device=device).reshape(len(b), -1)
-                D = check_magnitude(estimate_dictionary(b, codes, None))
-            self._check_fit(D)
-            self._y_was_1d = given is None and y.ndim == 1
-            self.dictionary_ = from_tensor(D.clone(), X)
+            known = self.own_operator() is not None
+            given = self.task.take_in(self, X, None if known else y, None)
+            self.check_fit(given.obs.A.D)
+            vars(self).update(given.fitted)
         return self
-
-    def fit_transform(self, X: Any, y: Any = None, **transform_params: Any) -> Any:
-        """Fit, and return the codes of the observations.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        y : array-like of shape (n_samples, n_components), default=None
-            As in ``fit``.
-        **transform_params : Any
-            What ``transform`` takes per sample.
-
-        Returns
-        -------
-        array of shape (n_samples, n_components)
-            Codes.
-        """
-        # Unlike scikit-learn's, with what is routed to transform.
-        return self.fit(X, y).transform(X, **transform_params)
 
     @abstractmethod
     def predict(self, X: Any) -> Any:
@@ -116,8 +68,7 @@ class BaseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
+        %(X)s
 
         Returns
         -------
@@ -138,19 +89,31 @@ class BaseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         array of shape (n_samples, n_features)
             Signals.
         """
-        check_is_fitted(self)
-        refuse_complex(X, "X")
-        check_same_namespace(X, self, attribute="dictionary_", method="inverse_transform")
-        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
-        device = resolve_device(self.device, codes)
-        z = to_tensor(codes, dtype=None, device=device)
-        A = Dense(self._tensor_dictionary(z.dtype, device))
-        z = z[:, None] if z.ndim == 1 else z
-        check_codes_match(z, A)
-        return from_tensor(A(z), codes)
+        return self._signals(X)
+
+    def compute_like(self, X: Any) -> Tensor:
+        """Return a tensor with the dtype of X, on the device in use."""
+        dtype = getattr(torch, str(X.dtype).split(".")[-1])
+        return torch.empty(0, dtype=dtype, device=resolve_device(self.device, X))
+
+    def check_fit(self, D: Tensor) -> None:
+        """Check what depends on the dictionary; by default nothing does.
+
+        Parameters
+        ----------
+        D : Tensor of shape (n_components, n_features)
+            The dictionary in use.
+        """
+
+    def _score(self, seen: Seen, codes: Any, y: Any, sample_weight: Any, problem: Any) -> float:
+        """Return R^2 of codes, or minus the mean objective of a problem where there is no y."""
+        if y is not None:
+            return r2_score(y, self._ravel(codes), sample_weight=sample_weight)
+        value = problem.value(to_tensor(codes, dtype=problem.b.dtype, device=problem.b.device))
+        return -weighted_mean(value, check_weight(sample_weight, seen.X, value))
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "dictionary_")
+        return "dictionary_" in vars(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -159,39 +122,3 @@ class BaseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         tags.target_tags.required = self.dictionary is None
         tags.target_tags.multi_output = True
         return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.dictionary_.shape[0]
-
-    def _given_dictionary(self) -> Any:
-        """Return the user's dictionary, None where it is to be estimated."""
-        return self.dictionary
-
-    def _check_fit(self, D: Tensor) -> None:
-        """Check what depends on the dictionary, and set what a subclass has besides it."""
-
-    def _tensor_dictionary(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        return to_tensor(self.dictionary_, dtype=dtype, device=device)
-
-    def _observe(self, X: Any, method: str) -> tuple[Any, Tensor]:
-        """Return X validated, and as a tensor."""
-        check_is_fitted(self)
-        refuse_complex(X, "X")
-        check_same_namespace(X, self, attribute="dictionary_", method=method)
-        checked = validate_data(self, X, reset=False, dtype=float_dtypes(X))
-        device = resolve_device(self.device, checked)
-        return checked, to_tensor(checked, dtype=None, device=device)
-
-    def _ravel(self, codes: Any) -> Any:
-        return codes[:, 0] if self._y_was_1d else codes
-
-
-def weighted_mean(value: Tensor, sample_weight: Any, X: Any) -> float:
-    """Return the mean over the samples of X in float64."""
-    value = value.double()
-    if sample_weight is None:
-        return float(value.mean())
-    checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-    weight = to_tensor(checked, dtype=torch.float64, device=value.device)
-    return float((weight * value).sum() / weight.sum())

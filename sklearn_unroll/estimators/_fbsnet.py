@@ -10,20 +10,21 @@ import torch
 from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
-from sklearn_unroll.estimators._state import Given, _is_fitted_state
-from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
-from sklearn_unroll.functional import Observation, least_squares_value
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._state import Given, fitted_state
 from sklearn_unroll.functional.penalties import L1, PENALTIES
 from sklearn_unroll.nn import Unrolled, fbs, refine
 from sklearn_unroll.nn.fbs import INITS
-from sklearn_unroll.training import Grouped, Lasso, Trainer
+from sklearn_unroll.training import Grouped, Lasso, Objective, Trainer
 
 __all__ = ["FBSNet"]
 
 
-class FBSNet(TrainedUnrolledRegressor):
+class FBSNet(CodeMethods, Learned):
     """Codes by a learned, unrolled forward-backward splitting, for any penalty.
 
     Layer l is ``x + = prox_{h tau_l lam_l R}(x - h tau_l W_l (A x - b))``, the basic network of
@@ -34,9 +35,7 @@ class FBSNet(TrainedUnrolledRegressor):
 
     Parameters
     ----------
-    dictionary : array-like of shape (n_components, n_features), default=None
-        Rows are atoms, ``X ~ codes @ dictionary`` (papers write ``b = A x`` with
-        ``A = dictionary.T``). None estimates it from the pairs by ridge regression.
+    %(dictionary)s
     alpha : float, default=0.1
         Where the weights ``lam_l`` of the penalty start; the weight in the objective of a fit
         without y.
@@ -58,36 +57,21 @@ default="l1"
         The first iterate: the same for all observations; a parameter, zero at first; a function
         from an :class:`~sklearn_unroll.functional.Observation` to a tensor of shape (n_samples,
         n_components); or zero.
-    trainer : Trainer, default=None
-        How to train; None takes gradient descent with momentum and separate rates, as
-        published. Norms over depth as in the learning problem of the paper are
-        :class:`~sklearn_unroll.training.DepthNorm`, to be given as ``Trainer(penalty=...)``.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last fit, or of :meth:`refine`.
-    device : str or torch.device, default="auto"
-        Where to compute. ``"auto"``: where X is, if it is a tensor; otherwise on the GPU
-        where there is one.
-    random_state : int, RandomState instance or None, default=None
-        Seed of shuffles and of the validation split.
+    %(trainer)s
+    %(warm_start)s
+    %(device)s
+    %(random_state)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The trained network.
-    dictionary_ : array of shape (n_components, n_features)
-        The dictionary in use.
+    %(network_)s
+    %(dictionary_)s
     debias_ : None
         Codes are not debiased.
     norm_ : None
         Observations are not normalised.
-    history_ : History
-        Losses, rates and times in seconds, of the last ``fit``.
-    n_epochs_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(training_)s
+    %(features_)s
 
     See Also
     --------
@@ -118,8 +102,12 @@ default="l1"
     # NOTE[DIFF]: the values of rates, momentum and initial scalars of the paper's experiment are
     # not legible in our source; those here are ours, and so is the clipping of gradients, without
     # which some runs of twenty layers are lost, and the norms over depth are off by default.
+    task = Codes()
     _parameter_constraints: ClassVar[dict] = {
-        **TrainedUnrolledRegressor._parameter_constraints,
+        **Learned._parameter_constraints,
+        **CodeMethods._parameter_constraints,
+        "dictionary": ["array-like", None],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
         "penalty": [StrOptions(set(PENALTIES)), HasMethods(["value", "prox"])],
         "horizon": [Interval(Real, 0, None, closed="neither"), None],
         "init": [StrOptions(set(INITS))],
@@ -184,11 +172,11 @@ default="l1"
         network = refine(self.network_, n_layers, absorb=absorb)
         if self.horizon is not None and not keep_time:
             new.horizon = self.horizon * n_layers / depth
-        fitted = {name: value for name, value in vars(self).items() if _is_fitted_state(name)}
-        vars(new).update(deepcopy(fitted) | {"network_": network, "_stream": None})
+        fitted = deepcopy(fitted_state(self))
+        vars(new).update(fitted | {"network_": network, "_stream": (0, None)})
         return new
 
-    def _build_network(self, given: Given) -> Unrolled:
+    def build_network(self, given: Given) -> Unrolled:
         return fbs(
             given.obs.A,
             n_layers=self.n_layers,
@@ -200,12 +188,7 @@ default="l1"
             x0=self.x0,
         )
 
-    def _resume(self, network: Unrolled, fitted: Unrolled) -> Unrolled:
-        # Not the fitted one itself: penalty and horizon are not learned, and may be new.
-        network.load_state_dict(fitted.state_dict())
-        return network
-
-    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         scaled = self.horizon is not None
         # With unit steps, larger rates make layers expand, and rare inputs get wild codes.
         rates = {"tau": 0.3, "lam": 0.1} if scaled else {"tau": 0.03, "lam": 0.03}
@@ -219,36 +202,27 @@ default="l1"
             max_epochs=60,
         )
 
-    def _penalty(self) -> Any:
-        return PENALTIES[self.penalty]() if isinstance(self.penalty, str) else self.penalty
-
-    def _given(self, X: Any, y: Any, *args: Any, **kwargs: Any) -> tuple[Trainer, Given]:
-        trainer, given = super()._given(X, y, *args, **kwargs)
-        objective = trainer.resolve_objective(y is not None, self.alpha)
+    def check_objective(self, objective: Objective) -> None:
+        """Raise where another problem than that of the penalty would be minimised."""
         if isinstance(objective, Lasso) and not isinstance(self._penalty(), L1):
             raise ValueError(
                 f"The objective Lasso is the problem with the l1 norm, but the penalty is "
                 f"{self.penalty!r}. Pass y, or an objective of your own, or use penalty='l1'."
             )
-        return trainer, given
 
-    def _finish(self, codes: Tensor, obs: Observation) -> Tensor:
-        failed = int((~torch.isfinite(codes)).any(1).sum())
-        if failed:
-            raise ValueError(
-                f"The codes of {failed} of {len(codes)} observations are infinite or NaN. Their "
-                f"scale may be far from that of the fit, or the prox of "
-                f"{type(self._penalty()).__name__} fails for them."
-            )
-        return codes
+    def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
+        """Return ``alpha R``; with another alpha that of the l1 norm."""
+        if alpha is not None:
+            return super().penalty_of(seen, alpha)
+        R, factor = self._penalty(), self.task.alpha(self)
+        if not isinstance(R, Penalty):
+            from sklearn_unroll.functional.penalties import Scaled
 
-    def _score(self, X: Any, y: Any, sample_weight: Any, operators: Any = None) -> float:
-        if y is not None:
-            return super()._score(X, y, sample_weight, operators)
-        X, obs = self._observe(X, "score", operators)
-        weight = self._weights(sample_weight, X, obs.b)
-        weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
-        codes = self._solve(obs)
-        penalised = self._objective_alpha() * self._penalty().value(codes)
-        value = least_squares_value(codes, obs) + penalised
-        return -float((weight * value).sum() / weight.sum())
+            return Scaled(R, factor)
+        # A penalty with a weight keeps its kind, whose duality gap is known; one without is
+        # zero or infinite, whatever the factor.
+        weight = R.get_params().get("weight")
+        return R if weight is None else type(R)(**R.get_params() | {"weight": factor * weight})
+
+    def _penalty(self) -> Any:
+        return PENALTIES[self.penalty]() if isinstance(self.penalty, str) else self.penalty

@@ -8,21 +8,22 @@ from typing import Any, ClassVar
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._normal import (
     SHRINKAGES,
-    normal_generator,
     normal_trainer,
     sharpness_of,
 )
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.nn import Unrolled, feed_forward
 from sklearn_unroll.training import Trainer
 
 __all__ = ["FeedForwardRegressor"]
 
 
-class FeedForwardRegressor(TrainedUnrolledRegressor):
+class FeedForwardRegressor(CodeMethods, Learned):
     """Codes by a plain network of equal layers: the baseline of the optimisation guarantees.
 
     ``x_1 = shrink(W_1 b / sqrt(n_features))`` and
@@ -33,10 +34,7 @@ class FeedForwardRegressor(TrainedUnrolledRegressor):
 
     Parameters
     ----------
-    dictionary : array-like of shape (n_components, n_features), default=None
-        Rows are atoms, ``X ~ codes @ dictionary``. The network does not use it:
-        ``inverse_transform``, and training and ``score`` without y, do. None estimates it from the
-        pairs.
+    %(dictionary)s
     alpha : float, default=1.0
         The threshold of every layer, not learned; and the weight of the l1 norm where there is
         no y.
@@ -46,31 +44,19 @@ class FeedForwardRegressor(TrainedUnrolledRegressor):
         Smooth threshold, which the guarantees need, or soft threshold.
     sharpness : float, default=1.0
         Of the smooth threshold, see :func:`~sklearn_unroll.functional.smooth_soft`.
-    trainer : Trainer, default=None
-        How to train; None takes about 2000 steps of Adam.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last fit.
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the first weights, of shuffles and of the validation split.
+    %(trainer)s
+    %(warm_start)s
+    %(device)s
+    %(random_state)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The trained network.
-    dictionary_ : array of shape (n_components, n_features)
-        The dictionary in use.
+    %(network_)s
+    %(dictionary_)s
     debias_ : None
         Codes are not debiased.
-    history_ : History
-        Losses, rates and times in seconds, of the last ``fit``.
-    n_epochs_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(training_)s
+    %(features_)s
 
     See Also
     --------
@@ -96,8 +82,12 @@ class FeedForwardRegressor(TrainedUnrolledRegressor):
     True
     """
 
+    task = Codes()
     _parameter_constraints: ClassVar[dict] = {
-        **TrainedUnrolledRegressor._parameter_constraints,
+        **Learned._parameter_constraints,
+        **CodeMethods._parameter_constraints,
+        "dictionary": ["array-like", None],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
         "shrinkage": [StrOptions(set(SHRINKAGES))],
         "sharpness": [Interval(Real, 0, None, closed="neither")],
     }
@@ -125,19 +115,14 @@ class FeedForwardRegressor(TrainedUnrolledRegressor):
         self.device = device
         self.random_state = random_state
 
-    def _build_network(self, given: Given) -> Unrolled:
+    def build_network(self, given: Given) -> Unrolled:
         return feed_forward(
             given.obs.A,
-            generator=normal_generator(self),
+            generator=given.generator,
             n_layers=self.n_layers,
             theta=float(self.alpha),
             sharpness=sharpness_of(self.shrinkage, self.sharpness),
         )
 
-    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         return normal_trainer(n_samples)
-
-    def _resume(self, network: Unrolled, fitted: Unrolled) -> Unrolled:
-        # Not the fitted one itself: threshold and sharpness may be new.
-        network.load_state_dict(fitted.state_dict())
-        return network

@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
-from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_random_state
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
 
-from sklearn_unroll.estimators._pictures import (
-    MASKS,
-    check_range,
-    check_seen,
-    draw_missing,
-    given_missing,
-    resolve_image_shape,
-)
-from sklearn_unroll.estimators._progress import CallbackReport
-from sklearn_unroll.estimators._state import all_or_nothing, any_tensor
-from sklearn_unroll.estimators._validation import (
-    float_dtypes,
-    from_tensor,
-    refuse_complex,
-    resolve_device,
-    to_tensor,
-)
-from sklearn_unroll.functional import Mask, Observation
+from sklearn_unroll.estimators._arrays import from_tensor, to_tensor
+from sklearn_unroll.estimators._inpainting import Pictures, padded_shape
+from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._pictures import MASKS
+from sklearn_unroll.estimators._start import passes
+from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, calibrate_flows, glow_prox
 from sklearn_unroll.nn.glow_prox import X0S
-from sklearn_unroll.training import Descent, Trainer
+from sklearn_unroll.training import Trainer
 
 __all__ = ["GlowProxInpainter"]
 
@@ -44,13 +27,9 @@ __all__ = ["GlowProxInpainter"]
 N_CALIBRATION = 256
 # Of the recipe: entries in a minibatch, and minibatches in a training.
 ENTRIES, UPDATES = 16_384, 1000
-# Kinds of descent towards the data.
-OF_DATA = ("gradient", "objective")
 
 
-class GlowProxInpainter(
-    CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
-):
+class GlowProxInpainter(OneToOneFeatureMixin, TransformerMixin, Learned):
     """Complete pictures by a learned, unrolled proximal-gradient method.
 
     Each layer takes a gradient step towards the visible pixels, maps the picture to the latents of
@@ -61,8 +40,8 @@ class GlowProxInpainter(
     ----------
     image_shape : tuple of (int, int) or (int, int, int), default=None
         Height and width of the pictures in rows of X, and number of channels, which are the
-        fastest axis; None for square pictures in grey. Height and width must be multiples of
-        ``2 ** n_levels``.
+        fastest axis; None for square pictures in grey, or one line of pixels where the number
+        of features is no square. Inside, sides are padded to multiples of ``2 ** n_levels``.
     mask : {"random", "square"} or callable, default="random"
         What ``fit`` hides of each picture: pixels at random, a part in the centre in the
         shape of the picture, or what ``mask(image_shape, rng)`` returns, a boolean array of shape
@@ -87,25 +66,19 @@ class GlowProxInpainter(
         agree with the visible pixels from the first.
     trainer : Trainer, default=None
         How to train; None takes about 1000 minibatches of 16,384 entries.
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
-    random_state : int, RandomState instance or None, default=None
-        Seed of masks, first weights, shuffles and the validation split.
+    %(warm_start)s
+    %(device)s
+    %(random_state)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The trained network.
+    %(network_)s
     image_shape_ : tuple of int
         Height and width, and number of channels if given.
-    history_ : History
-        Losses, rates and times in seconds of the fit.
-    n_epochs_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    data_range_ : tuple of (float, float)
+        Darkest and brightest pixel of fit: pictures may be in any units, always the same.
+    %(training_)s
+    %(features_)s
 
     See Also
     --------
@@ -120,7 +93,7 @@ class GlowProxInpainter(
 
     Trained for some minutes on a CPU it is about as good as its biharmonic start, in the mean over
     all pixels; tiles that are very smooth may come out worse than they started. Look at
-    ``staged_transform``, whose first pictures are the start.
+    ``staged_transform`` beside :func:`~sklearn_unroll.functional.smooth_fill`, the start.
 
     References
     ----------
@@ -146,7 +119,9 @@ class GlowProxInpainter(
     True
     """
 
+    task = Pictures()
     _parameter_constraints: ClassVar[dict] = {
+        **Learned._parameter_constraints,
         "image_shape": [tuple, list, None],
         "mask": [StrOptions(set(MASKS)), callable],
         "fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -156,9 +131,6 @@ class GlowProxInpainter(
         "n_hidden": [Interval(Integral, 1, None, closed="left")],
         "shrinkage": [Interval(Real, 0, None, closed="left")],
         "x0": [StrOptions(set(X0S))],
-        "trainer": [Trainer, None],
-        "device": [str, torch.device],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -174,6 +146,7 @@ class GlowProxInpainter(
         shrinkage: float = 0.1,
         x0: str = "biharmonic",
         trainer: Trainer | None = None,
+        warm_start: bool = False,
         device: str | torch.device = "auto",
         random_state: Any = None,
     ) -> None:
@@ -187,6 +160,7 @@ class GlowProxInpainter(
         self.shrinkage = shrinkage
         self.x0 = x0
         self.trainer = trainer
+        self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
 
@@ -197,7 +171,7 @@ class GlowProxInpainter(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Flattened pictures with values from 0 to 1. Rows with NaN are left out: nothing can
+            Flattened pictures. Rows with NaN are left out: nothing can
             be learned from what is not known.
         y : None
             Ignored.
@@ -208,51 +182,39 @@ class GlowProxInpainter(
 
         Returns
         -------
-        self : estimator
-            The fitted estimator.
+        %(fitted)s
 
         Raises
         ------
         ImportError
             If normflows is not installed.
-        ValueError
-            If an input or a parameter is not valid.
-        DivergenceError
-            If the training loss becomes infinite or NaN; the estimator is left as it was.
+        %(fit_errors)s
         """
-        with all_or_nothing(self), torch.enable_grad():
-            X, pixels = self._check(X, reset=True)
-            self.image_shape_ = resolve_image_shape(self.image_shape, self.n_features_in_)
-            complete = ~pixels.isnan().any(1)
-            if not bool(complete.any()):
-                raise ValueError(
-                    "Every row of X has missing values: fit learns from complete pictures, of "
-                    "which it hides pixels itself. Give some."
-                )
-            rng = check_random_state(self.random_state)
-            missing = self._hide(mask, len(pixels), rng)
-            pixels = pixels[complete]
-            missing = torch.from_numpy(missing).to(pixels.device)[complete]
-            check_seen(missing)
-            obs = _observe(pixels, missing)
-            trainer = self._resolve_trainer(len(pixels))
-            generator = torch.Generator(pixels.device).manual_seed(int(rng.randint(2**31)))
-            network = self._build_network(obs, generator)
+        return self.learn(X, mask=mask)
 
-            def state() -> dict:
-                return {"network_": deepcopy(network).eval(), "image_shape_": self.image_shape_}
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, mask: Any = None) -> GlowProxInpainter:
+        """Take one pass over a batch of a stream of complete pictures.
 
-            n_stages = len(trainer.stages(network))
-            report = CallbackReport(
-                self, n_stages, trainer.max_epochs, X, None, {"mask": mask}, state
-            )
-            self.history_ = trainer.run(
-                network, obs, pixels, alpha=0.0, generator=generator, report=report
-            )
-            report.fit_ends()
-            self.network_ = network.eval()
-            self.n_epochs_ = self.history_.n_epochs
-        return self
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Flattened pictures, in the units of the first batch.
+        y : None
+            Ignored.
+        mask : array-like of shape (n_samples, n_features), (n_samples, height, width) or \
+                (n_samples, height, width, n_channels), default=None
+            What to hide of each picture, as in ``fit``.
+
+        Returns
+        -------
+        %(fitted)s
+
+        Raises
+        ------
+        %(fit_errors)s
+        """
+        return self.learn_more(X, mask=mask)
 
     def transform(self, X: Any) -> Any:
         """Fill in the missing pixels.
@@ -260,18 +222,18 @@ class GlowProxInpainter(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Flattened pictures with values from 0 to 1, NaN where a pixel is missing.
+            Flattened pictures in the units of those of fit, NaN where a pixel is missing.
 
         Returns
         -------
         array of shape (n_samples, n_features)
             Complete pictures. What was visible is as it was, to the last bit.
         """
-        *_, filled = self._stages(X)
+        *_, filled = self._stages(X, "transform")
         return filled
 
     def staged_transform(self, X: Any) -> Iterator[Any]:
-        """Yield the pictures completed by the start and after every layer.
+        """Yield the pictures completed by every layer; the last ones are those of ``transform``.
 
         Parameters
         ----------
@@ -281,97 +243,54 @@ class GlowProxInpainter(
         Yields
         ------
         array of shape (n_samples, n_features)
-            Complete pictures, ``n_layers + 1`` times; the last ones are those of ``transform``.
+            Complete pictures after layer 1, 2, ...
         """
-        yield from self._stages(X)
+        yield from self._stages(X, "staged_transform")
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def __getstate__(self) -> dict:
-        # A fit made on a GPU must load where there is none.
-        state = super().__getstate__().copy()
-        if "network_" in state and any_tensor(state["network_"]).device.type != "cpu":
-            state["network_"] = deepcopy(state["network_"]).cpu()
-        return state
-
-    def _check(self, X: Any, *, reset: bool) -> tuple[Any, Tensor]:
-        """Return validated pictures, as they came and as a tensor on the device."""
-        refuse_complex(X, "X")
-        X = validate_data(
-            self, X, reset=reset, dtype=float_dtypes(X), ensure_all_finite="allow-nan"
-        )
-        pixels = to_tensor(X, dtype=None, device=resolve_device(self.device, X))
-        check_range(pixels)
-        return X, pixels
-
-    def _hide(self, mask: Any, n_pictures: int, rng: Any) -> Any:
-        if mask is not None:
-            return given_missing(mask, n_pictures, self.image_shape_)
-        return draw_missing(self.mask, self.fraction, n_pictures, self.image_shape_, rng)
-
-    def _resolve_trainer(self, n_samples: int) -> Trainer:
-        trainer = self.trainer
-        if trainer is None:
-            batch = min(max(ENTRIES // self.n_features_in_, 4), 256)
-            epochs = min(max(math.ceil(UPDATES * batch / n_samples), 5), 100)
-            return Trainer(learning_rate=3e-3, max_epochs=epochs, batch_size=batch)
-        trainer._validate_params()
-        objective = trainer.resolve_objective(True, 0.0)
-        if not objective.requires_y:
-            raise ValueError(
-                f"GlowProxInpainter learns from complete pictures, but the objective "
-                f"{type(objective).__name__} of its trainer does not use them. Use one that does, "
-                f"such as Trainer('supervised')."
-            )
-        for constraint in trainer.resolve_constraints():
-            of_data = isinstance(constraint, Descent) and constraint.kind in OF_DATA
-            if of_data and self.x0 != "flat":
-                raise ValueError(
-                    f"x0={self.x0!r} agrees with the visible pixels, so that no layer can "
-                    f"lower the {constraint.kind} of ||A x - b||^2 any further. Use "
-                    f"x0='flat', or Descent('distance')."
-                )
-        return trainer
-
-    def _build_network(self, obs: Observation, generator: torch.Generator) -> Unrolled:
+    def build_network(self, given: Given) -> Unrolled:
+        """Assemble GLOW-Prox, its flows calibrated on the first pictures."""
         network = glow_prox(
-            self.image_shape_,
+            padded_shape(given.fitted["image_shape_"], self.n_levels),
             n_layers=self.n_layers,
             n_levels=self.n_levels,
             n_steps=self.n_steps,
             n_hidden=self.n_hidden,
             shrinkage=self.shrinkage,
             x0=self.x0,
-            generator=generator,
-            like=obs.b,
+            generator=given.generator,
+            like=given.obs.b,
         )
-        calibrate_flows(network, obs.take(slice(0, N_CALIBRATION)))
+        calibrate_flows(network, given.obs.take(slice(0, N_CALIBRATION)))
         return network
 
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        """Return the recipe: about 1000 minibatches of 16,384 entries."""
+        # Without a shape nothing is known of the pictures before the fit; tiles are small.
+        n_features = 256 if self.image_shape is None else math.prod(self.image_shape)
+        batch = min(max(ENTRIES // max(n_features, 1), 4), 256)
+        epochs = passes(n_samples, n_steps=UPDATES, batch=batch)
+        return Trainer(learning_rate=3e-3, max_epochs=epochs, batch_size=batch)
+
     @torch.no_grad()
-    def _stages(self, X: Any) -> Iterator[Any]:
-        check_is_fitted(self)
-        X, pixels = self._check(X, reset=False)
+    def _stages(self, X: Any, method: str) -> Iterator[Any]:
+        seen, network = self.task.see(self, X, method), self.network_
+        pixels = to_tensor(seen.X, dtype=None, device=seen.obs.b.device)
         missing = pixels.isnan()
-        check_seen(missing)
-        self.network_.to(pixels.device)
         rows = missing.any(1)
-        obs = _observe(pixels[rows].to(any_tensor(self.network_).dtype), missing[rows])
-        streams = [self.network_.stream(chunk) for _, chunk in obs.chunks()]
-        for parts in zip(*streams, strict=True) if streams else [()] * (self.n_layers + 1):
+        obs = seen.units.inside(seen.obs.take(rows))
+        streams = [network.stream(chunk) for _, chunk in obs.chunks()]
+        for number in range(network.depth + 1):
+            parts = [next(stream) for stream in streams]
+            if number == 0:
+                continue
             filled = pixels.clone()
             if parts:
-                found = torch.cat(parts).clamp_(0, 1).to(pixels.dtype)
+                found = seen.units.leave(torch.cat(parts)).to(pixels.dtype)
                 filled[rows] = torch.where(missing[rows], found, pixels[rows])
-            yield from_tensor(filled, X)
+            yield from_tensor(filled, seen.X)
 
-
-def _observe(pixels: Tensor, missing: Tensor) -> Observation:
-    return Observation(torch.where(missing, 0, pixels), Mask(~missing))
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -17,7 +17,10 @@ from sklearn.utils.validation import check_memory
 from torch import Tensor
 
 from sklearn_unroll.estimators._alista import WEIGHTS
-from sklearn_unroll.estimators._base import BaseUnrolledRegressor
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._learned import Networked
+from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._state import Given, all_or_nothing
 from sklearn_unroll.functional import Observation, mutual_coherence, pseudo_inverse
 from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
@@ -28,7 +31,7 @@ TUNE_ON = 2000  # pairs
 FACTORS = (0.8, 0.87, 0.93, 0.97, 1.0, 1.07, 1.13, 1.2, 1.27)
 
 
-class HyperLISTARegressor(BaseUnrolledRegressor):
+class HyperLISTARegressor(CodeMethods, Networked):
     """Sparse codes by HyperLISTA: an analytic weight and three numbers, no training.
 
     Every layer takes threshold, momentum and support count from its own residual,
@@ -39,8 +42,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
 
     Parameters
     ----------
-    dictionary : array-like of shape (n_components, n_features), default=None
-        Rows are atoms, ``X ~ codes @ dictionary``. None estimates it from the pairs.
+    %(dictionary)s
     c1, c2 : float or "auto", default="auto"
         Threshold and momentum. ``"auto"`` starts from ``0.75 / (mu s)`` and ``0.214 / (mu s)``
         with s the number of nonzeros, a rule that carries over from size to size (published
@@ -53,38 +55,28 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
     n_nonzero : float or None, default=None
         Expected number of nonzeros of a code. None counts them in y; without y it is a fifth
         of n_features, about the most that recovery at this noise can do.
-    n_layers : int, default=16
-        Number of layers. With noise 8 to 12 do.
-    debias : bool or {"least_squares", "repair"}, default=False
-        Follow the codes by least squares on their support, see
-        :class:`~sklearn_unroll.LISTARegressor`.
+    %(n_layers)s
+    %(debias)s
     weights : {"analytic", "symmetric", "minimax"}, default="analytic"
         Which analytic weight, see :class:`~sklearn_unroll.ALISTARegressor`. The published one is
         symmetric; the default recovers as well, and saves one of three matrix products a layer.
         Where the symmetric one does not exist the analytic one is taken.
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache the weight, for searches over the three numbers.
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
+    %(device)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The network.
-    dictionary_ : array of shape (n_components, n_features)
-        The dictionary in use, as given.
+    %(network_)s
+    %(dictionary_)s
     c1_, c2_, c3_ : float
         The three numbers in use.
     mu_ : float
         Generalised mutual coherence of weight and dictionary.
-    debias_ : {"least_squares", "repair"} or None
-        The debiasing in use.
+    %(debias_)s
     n_nonzero_ : float
         Expected number of nonzeros.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(features_)s
 
     See Also
     --------
@@ -106,9 +98,12 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
     True
     """
 
-    _unit_atoms: ClassVar[bool] = True
+    task = Codes(unit_atoms=True)
     _parameter_constraints: ClassVar[dict] = {
-        **BaseUnrolledRegressor._parameter_constraints,
+        **Networked._parameter_constraints,
+        **CodeMethods._parameter_constraints,
+        "dictionary": ["array-like", None],
+        "debias": ["boolean", StrOptions(set(DEBIAS))],
         "c1": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "c2": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "c3": [
@@ -174,7 +169,7 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
             codes explain the observations worse than zeros would.
         """
         with all_or_nothing(self):
-            given = self._prepare(X, y, None, reset=True)
+            given = self.task.take_in(self, X, y, None)
             ingredients = check_memory(self.memory).cache(prepare_rule)
             W, pinv, mu = ingredients(self.weights, given.obs.A.D)
             n_nonzero = self._expected_nonzeros(given)
@@ -189,11 +184,12 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
 
             if self.c1 != "auto":
                 c1 = float(self.c1)
-            elif given.codes is None:
+            elif given.target is None:
                 c1 = min(0.75 * unit, 0.7 * float(waking.min()))
             else:
                 c1 = best_c1(network, min(0.75 * unit, 0.7 * float(waking.min())), given)
-            vars(self).update(self._fitted_state(network(c1), given))
+            self.network_ = network(c1).eval()
+            vars(self).update(given.fitted | self.task.state(self, self.network_, given))
             self.c1_, self.c2_, self.c3_ = c1, c2, c3
             self.mu_, self.n_nonzero_ = mu, n_nonzero
             self._warn_if_useless(given, waking)
@@ -226,9 +222,9 @@ class HyperLISTARegressor(BaseUnrolledRegressor):
     def _expected_nonzeros(self, given: Given) -> float:
         if self.n_nonzero is not None:
             return float(self.n_nonzero)
-        if given.codes is None:
-            return max(given.D.shape[1] / 5, 1.0)
-        return max(float((given.codes != 0).sum(1).double().mean()), 1.0)
+        if given.target is None:
+            return max(given.obs.A.n_features / 5, 1.0)
+        return max(float((given.target != 0).sum(1).double().mean()), 1.0)
 
 
 def prepare_rule(weight: str, D: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -249,7 +245,7 @@ def best_c1(network: Callable[[float], Unrolled], start: float, given: Given) ->
     a candidate counts with the next larger one. A larger c1 bears more noise, so that it is
     preferred where it costs less than 1 dB, errors below -75 dB not counted.
     """
-    obs, y = given.obs.take(slice(TUNE_ON)), given.codes[:TUNE_ON]
+    obs, y = given.obs.take(slice(TUNE_ON)), given.target[:TUNE_ON]
     candidates = [start * factor for factor in FACTORS]
 
     def error(c1: float) -> float:

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.metrics import r2_score
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_unroll.estimators._coder import BaseCoder, weighted_mean
+from sklearn_unroll.estimators._arrays import as_kind, to_tensor
+from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._lasso_solvers import (
     SOLVERS,
     LassoCodes,
@@ -22,9 +22,9 @@ from sklearn_unroll.estimators._lasso_solvers import (
     solve_chunks,
     warn_if_not_converged,
 )
-from sklearn_unroll.estimators._units import Units
-from sklearn_unroll.estimators._validation import as_kind, check_alpha, to_tensor
-from sklearn_unroll.functional import Dense, Observation, alpha_max, lasso_value
+from sklearn_unroll.estimators._shell import Seen, exact
+from sklearn_unroll.estimators._validation import check_alpha
+from sklearn_unroll.functional import L1, Dense, NonnegativeL1, Observation, Penalty, alpha_max
 from sklearn_unroll.solvers import Solution
 
 __all__ = ["LassoCoder"]
@@ -74,19 +74,14 @@ class LassoCoder(BaseCoder):
         :class:`~sklearn_unroll.LISTARegressor`: they are where to start. As ``clone`` forgets
         what nested estimators have learned, wrap it in :class:`~sklearn.frozen.FrozenEstimator`
         for cross-validation.
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
+    %(device)s
 
     Attributes
     ----------
-    dictionary_ : array of shape (n_components, n_features)
-        The dictionary in use.
+    %(dictionary_)s
     n_iter_ : int
         Looks at the data in ``fit``, always 1; :meth:`solve` gives the iterations of codes.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(features_)s
 
     See Also
     --------
@@ -147,16 +142,13 @@ class LassoCoder(BaseCoder):
         self.warm_start_from = warm_start_from
         self.device = device
 
-    def solve(self, X: Any, alpha: Any = None) -> LassoCodes:
+    def solve(self, X: Any, *, alpha: Any = None) -> LassoCodes:
         """Return codes with their certificate, per sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        alpha : float or array-like of shape (n_samples,), default=None
-            Weight of the l1 norm, or, with ``alpha_relative=True``, fraction of each sample's
-            largest; the estimator's own by default.
+        %(X)s
+        %(solver_alpha)s
 
         Returns
         -------
@@ -180,10 +172,8 @@ class LassoCoder(BaseCoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        alpha : float or array-like of shape (n_samples,), default=None
-            As in ``solve``.
+        %(X)s
+        %(solver_alpha)s
 
         Returns
         -------
@@ -197,10 +187,8 @@ class LassoCoder(BaseCoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        alpha : float or array-like of shape (n_samples,), default=None
-            As in ``solve``.
+        %(X)s
+        %(solver_alpha)s
 
         Returns
         -------
@@ -209,13 +197,27 @@ class LassoCoder(BaseCoder):
         """
         return self._ravel(self._certified(X, alpha, "predict")[1].codes)
 
+    def certify(self, X: Any, alpha: Any = None) -> Any:
+        """Return how far the codes of ``predict`` are from the optimum of ``problem``, at most.
+
+        Parameters
+        ----------
+        %(X)s
+        %(solver_alpha)s
+
+        Returns
+        -------
+        array of shape (n_samples,)
+            Relative duality gaps, in float64: those of ``solve``.
+        """
+        return self._certified(X, alpha, "certify")[1].gap
+
     def path(self, X: Any, alphas: Any) -> LassoPath:
         """Return codes for several alpha, each started from those of the next larger one.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
+        %(X)s
         alphas : array-like of shape (n_alphas,)
             Weights of the l1 norm in any order, or, with ``alpha_relative=True``, fractions.
 
@@ -234,56 +236,70 @@ class LassoCoder(BaseCoder):
         ConvergenceWarning
             If samples miss the tolerance.
         """
-        X, b, A = self._problem(X, "path")
+        seen = self.task.see(self, X, "path")
+        b, A = seen.obs.b, self._weighted(seen)
         n_alphas = alphas.numel() if isinstance(alphas, Tensor) else np.size(alphas)
-        given = check_alpha(alphas, n_alphas, b.device)
-        ordered = given.sort(descending=True).values
-        start, parts = None, []
+        ordered = check_alpha(alphas, n_alphas, b.device).sort(descending=True).values
+        before, parts = None, []
         for alpha in ordered:
-            before = start
             found = self._run(
                 b, A, alpha.expand(len(b)), lambda rows, x=before: None if x is None else x[rows]
             )
-            parts.append(found._replace(x=self._units(A.D).leave(found.x)))
-            start = found.x
+            parts.append(found._replace(x=self._unweighted(found.x)))
+            before = found.x
         whole = (torch.stack(part) for part in zip(*parts, strict=True))
-        return LassoPath(as_kind(ordered, X), *(as_kind(part, X) for part in whole))
+        return LassoPath(as_kind(ordered, seen.X), *(as_kind(part, seen.X) for part in whole))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, alpha: Any = None) -> float:
         """Return R^2 of the codes, or minus the mean objective where there is no y.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        y : array-like of shape (n_samples, n_components), default=None
-            True codes.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-        alpha : float or array-like of shape (n_samples,), default=None
-            As in ``solve``.
+        %(X)s
+        %(y)s
+        %(sample_weight)s
+        %(solver_alpha)s
 
         Returns
         -------
         float
             Greater is better.
         """
-        (checked, b, A), found = self._certified(X, alpha, "score")
-        if y is not None:
-            return r2_score(y, self._ravel(found.codes), sample_weight=sample_weight)
-        obs = Observation(b.double(), A)
-        alphas = self._alphas(alpha, b)
-        alphas = alphas * alpha_max(obs, positive=self.positive) if self.alpha_relative else alphas
-        codes = to_tensor(found.codes, dtype=torch.float64, device=b.device)
-        value = lasso_value(self._units(A.D).enter(codes), obs, alphas)
-        return -weighted_mean(value, sample_weight, checked)
+        seen, found = self._certified(X, alpha, "score")
+        problem = exact(self.task.problem(self, seen, alpha))
+        return self._score(seen, found.codes, y, sample_weight, problem)
+
+    def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
+        """Return ``alpha ||w z||_1``, for nonnegative z with ``positive=True``.
+
+        Parameters
+        ----------
+        seen : Seen
+            What was seen.
+        alpha : float or array-like of shape (n_samples,), default=None
+            Weights or fractions; the estimator's own by default.
+
+        Returns
+        -------
+        Penalty
+            With a weight for every sample, and every atom where they have any.
+        """
+        obs = Observation(seen.obs.b.double(), self._weighted(seen))
+        weight = self._alphas(alpha, obs.b)
+        if self.alpha_relative:
+            weight = weight * alpha_max(obs, positive=self.positive)
+        weight = weight[:, None]
+        if self.atom_weights is not None:
+            weight = weight * self._atom_weights(obs.A.n_components, obs.b)
+        return NonnegativeL1(weight) if self.positive else L1(weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self.dictionary is None and self.warm_start_from is None
         return tags
 
-    def _given_dictionary(self) -> Any:
+    def own_operator(self) -> Any:
+        """Return the dictionary, that of ``warm_start_from`` where there is no other."""
         if self.warm_start_from is None:
             return self.dictionary
         check_is_fitted(
@@ -305,33 +321,36 @@ class LassoCoder(BaseCoder):
             )
         return self.dictionary
 
-    def _check_fit(self, D: Tensor) -> None:
+    def check_fit(self, D: Tensor) -> None:
+        """Check the weights of the atoms."""
         if self.atom_weights is not None:
-            check_atom_weights(self.atom_weights, len(D), D)
+            self._atom_weights(len(D), D)
         self.n_iter_ = 1
 
-    def _problem(self, X: Any, method: str) -> tuple[Any, Tensor, Dense]:
-        """Return X validated, as a tensor, and the operator with weighted atoms."""
-        checked, b = self._observe(X, method)
-        D = self._tensor_dictionary(torch.float64, b.device)
-        units = self._units(D)
-        return checked, b, Dense(D if units.atoms is None else D / units.atoms[:, None])
+    def _atom_weights(self, n_components: int, like: Tensor) -> Tensor:
+        return check_atom_weights(self.atom_weights, n_components, like)
 
-    def _units(self, D: Tensor) -> Units:
-        """Return the units in which all atoms have weight one."""
+    def _weighted(self, seen: Seen) -> Dense:
+        """Return the operator in float64, with atoms whose codes all have weight one."""
+        D = to_tensor(self.dictionary_, dtype=torch.float64, device=seen.obs.b.device)
+        if self.atom_weights is not None:
+            D = D / self._atom_weights(len(D), D)[:, None]
+        return Dense(D)
+
+    def _unweighted(self, codes: Tensor) -> Tensor:
         if self.atom_weights is None:
-            return Units(None, None)
-        return Units(check_atom_weights(self.atom_weights, len(D), D), None)
+            return codes
+        return codes / self._atom_weights(codes.shape[1], codes)
 
     def _alphas(self, alpha: Any, b: Tensor) -> Tensor:
         return check_alpha(self.alpha if alpha is None else alpha, len(b), b.device)
 
-    def _certified(self, X: Any, alpha: Any, method: str) -> tuple[tuple, LassoCodes]:
-        checked, b, A = self._problem(X, method)
-        units = self._units(A.D)
+    def _certified(self, X: Any, alpha: Any, method: str) -> tuple[Seen, LassoCodes]:
+        seen = self.task.see(self, X, method)
+        b, A = seen.obs.b, self._weighted(seen)
         found = self._run(b, A, self._alphas(alpha, b), lambda rows: self._start(X, rows, A))
-        found = found._replace(x=units.leave(found.x))
-        return (checked, b, A), LassoCodes(*(as_kind(part, checked) for part in found))
+        found = found._replace(x=self._unweighted(found.x))
+        return seen, LassoCodes(*(as_kind(part, seen.X) for part in found))
 
     def _run(self, b: Tensor, A: Dense, alpha: Tensor, start: Any) -> Solution:
         found = solve_chunks(
@@ -349,4 +368,7 @@ class LassoCoder(BaseCoder):
         some = _safe_indexing(X, rows) if some is None else some
         codes = self.warm_start_from.predict(some)
         z = to_tensor(codes, dtype=torch.float64, device=A.D.device)
-        return self._units(A.D).enter(z.reshape(len(z), -1))
+        z = z.reshape(len(z), -1)
+        if self.atom_weights is None:
+            return z
+        return z * self._atom_weights(z.shape[1], z)

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from torch import Tensor
 
-from sklearn_unroll.estimators._validation import float_dtypes, to_tensor
+from sklearn_unroll.estimators._arrays import float_dtypes, to_tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
 from sklearn_unroll.solvers import (
     ADMM,

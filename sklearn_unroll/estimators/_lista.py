@@ -8,13 +8,16 @@ from typing import Any, ClassVar
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._normal import (
     SHRINKAGES,
     draw_weights,
-    normal_generator,
     normal_trainer,
     sharpness_of,
 )
+from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._start import (
     calibrate_on_pairs,
     check_support_selection,
@@ -22,7 +25,6 @@ from sklearn_unroll.estimators._start import (
     quick_trainer,
 )
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.functional import analytic_weight
 from sklearn_unroll.nn import Unrolled, lista, smooth_lista
 from sklearn_unroll.nn.lista import WEIGHTS
@@ -35,7 +37,7 @@ __all__ = ["LISTARegressor"]
 MATRIX_RATE = 0.01
 
 
-class LISTARegressor(TrainedUnrolledRegressor):
+class LISTARegressor(CodeMethods, Learned):
     """Sparse codes by a learned, unrolled ISTA.
 
     Before training the network is ISTA with ``n_layers`` iterations on
@@ -44,15 +46,11 @@ class LISTARegressor(TrainedUnrolledRegressor):
 
     Parameters
     ----------
-    dictionary : array-like of shape (n_components, n_features), default=None
-        Rows are atoms, ``X ~ codes @ dictionary``, as in
-        :class:`sklearn.decomposition.SparseCoder` (papers write ``b = A x`` with
-        ``A = dictionary.T``). None estimates it from the pairs by ridge regression.
+    %(dictionary)s
     alpha : float, default=0.1
         Weight of the l1 norm. It is the objective of a fit without y, and sets the first
         thresholds of a fit with y; with ``init="normal"`` it is the threshold of all layers.
-    n_layers : int, default=16
-        Number of layers, the iterations of the untrained network.
+    %(n_layers)s
     weights : {"coupled", "free", "adjoint"}, default="coupled"
         ``"coupled"``: ``x + W_k (b - A x)``, LISTA-CP [2]_. ``"free"``: ``W1_k b + W2_k x``,
         LISTA [1]_; more parameters, and no use of the dictionary after the first step.
@@ -81,47 +79,21 @@ class LISTARegressor(TrainedUnrolledRegressor):
         for free weights, with scales ``1 / sqrt(n)`` inside and thresholds alpha that are not
         learned, the network whose training is analysed in [4]_ (there with ``shrinkage="smooth"``,
         ``alpha=1`` and ``n_layers=6``).
-    normalize : bool, default=False
-        Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
-        so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
-        times the relative norm of the observation.
-    debias : bool or {"least_squares", "repair"}, default=False
-        Follow the codes by least squares on their support, without or with repair of the
-        support at a noise level taken from the residual, see
-        :func:`~sklearn_unroll.solvers.debias`; codes that explain their observation better
-        as they are stay so. True takes what serves the pairs of ``fit`` best, which may be
-        neither, and without y the former. For recovery: the codes no longer solve the l1
-        problem.
-    trainer : Trainer, default=None
-        How to train; None takes the default :class:`~sklearn_unroll.Trainer`.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last fit.
-    device : str or torch.device, default="auto"
-        Where to compute. ``"auto"``: where X is, if it is a tensor; otherwise on the GPU
-        where there is one.
-    random_state : int, RandomState instance or None, default=None
-        Seed of shuffles, of the validation split and of normal weights. The global generators
-        of torch and numpy do not matter and are not touched, except that None draws the seed
-        from numpy's.
+    %(normalize)s
+    %(debias)s
+    %(trainer)s
+    %(warm_start)s
+    %(device)s
+    %(random_state)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The trained network.
-    dictionary_ : array of shape (n_components, n_features)
-        The dictionary in use.
-    debias_ : {"least_squares", "repair"} or None
-        The debiasing in use.
-    norm_ : float or None
-        Norm to which observations are brought, with ``normalize=True``.
-    history_ : History
-        Losses, rates and times in seconds, of the last ``fit``.
-    n_epochs_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(network_)s
+    %(dictionary_)s
+    %(debias_)s
+    %(norm_)s
+    %(training_)s
+    %(features_)s
 
     See Also
     --------
@@ -163,8 +135,14 @@ class LISTARegressor(TrainedUnrolledRegressor):
     True
     """
 
+    task = Codes()
     _parameter_constraints: ClassVar[dict] = {
-        **TrainedUnrolledRegressor._parameter_constraints,
+        **Learned._parameter_constraints,
+        **CodeMethods._parameter_constraints,
+        "dictionary": ["array-like", None],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "normalize": ["boolean"],
+        "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
         "tied": ["boolean"],
         "learn_step": ["boolean"],
@@ -211,12 +189,18 @@ class LISTARegressor(TrainedUnrolledRegressor):
         self.device = device
         self.random_state = random_state
 
-    def _build_network(self, given: Given) -> Unrolled:
+    @property
+    def takes_operators(self) -> bool:
+        """Whether each observation may have a dictionary of its own."""
+        return self.weights == "adjoint"
+
+    def build_network(self, given: Given) -> Unrolled:
+        """Assemble LISTA."""
         self._check_parts()
         if self.init == "normal":
             return smooth_lista(
                 given.obs.A,
-                generator=normal_generator(self),
+                generator=given.generator,
                 n_layers=self.n_layers,
                 theta=float(self.alpha),
                 sharpness=sharpness_of(self.shrinkage, self.sharpness),
@@ -247,7 +231,7 @@ class LISTARegressor(TrainedUnrolledRegressor):
         if analytic:
             calibrate_on_pairs(network, given)
         if self.init == "random":
-            draw_weights(network, normal_generator(self))
+            draw_weights(network, given.generator)
         if self.shrinkage == "smooth":
             for layer in network.layers:
                 layer.shrinkage = smooth_shrinkage(self.sharpness)
@@ -291,14 +275,10 @@ class LISTARegressor(TrainedUnrolledRegressor):
             return selects and sparse_codes
         return self.init == "analytic"
 
-    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        """Return the recipe of weights that start as ISTA's, analytic, or normal."""
         if self.init == "normal":
             return normal_trainer(n_samples)
         if self._starts_analytic(has_y):
             return quick_trainer(n_samples, schedule=EndToEnd(matrix_rate=MATRIX_RATE))
         return Trainer()
-
-    def _resume(self, network: Unrolled, fitted: Unrolled) -> Unrolled:
-        # Not the fitted one itself: step-LISTA's thresholds follow alpha, which may be new.
-        network.load_state_dict(fitted.state_dict())
-        return network

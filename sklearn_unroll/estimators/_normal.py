@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 
@@ -16,11 +15,6 @@ SHRINKAGES = ("soft", "smooth")
 def sharpness_of(shrinkage: str, sharpness: float) -> float:
     """Return the sharpness of a shrinkage by name; the soft threshold's is infinite."""
     return float(sharpness) if shrinkage == "smooth" else math.inf
-
-
-def normal_generator(estimator: Any) -> torch.Generator:
-    """Return the source of first weights: on the CPU, so that they are the same everywhere."""
-    return torch.Generator().manual_seed(estimator._seed())
 
 
 @torch.no_grad()

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from sklearn_unroll.estimators._coder import BaseCoder, weighted_mean
-from sklearn_unroll.estimators._validation import as_kind, check_per_sample, to_tensor
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.estimators._arrays import as_kind
+from sklearn_unroll.estimators._coder import BaseCoder
+from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._validation import check_per_sample
 from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
 
 __all__ = ["OMPCoder", "OMPCodes"]
@@ -66,17 +66,13 @@ class OMPCoder(BaseCoder):
         sample, ``n_features`` times its variance, or a little less. One per sample may be given
         to ``solve``, ``transform``, ``predict`` and ``score``. None is for exactly
         n_nonzero_coefs atoms.
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
+    %(device)s
 
     Attributes
     ----------
     dictionary_ : array of shape (n_components, n_features)
         The dictionary in use.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(features_)s
 
     See Also
     --------
@@ -120,15 +116,13 @@ class OMPCoder(BaseCoder):
         self.tol = tol
         self.device = device
 
-    def solve(self, X: Any, tol: Any = None) -> OMPCodes:
+    def solve(self, X: Any, *, tol: Any = None) -> OMPCodes:
         """Return codes with their residuals, per sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        tol : float or array-like of shape (n_samples,), default=None
-            Largest squared norms of residuals; the estimator's own by default.
+        %(X)s
+        %(solver_tol)s
 
         Returns
         -------
@@ -152,10 +146,8 @@ class OMPCoder(BaseCoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        tol : float or array-like of shape (n_samples,), default=None
-            As in ``solve``.
+        %(X)s
+        %(solver_tol)s
 
         Returns
         -------
@@ -169,10 +161,8 @@ class OMPCoder(BaseCoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        tol : float or array-like of shape (n_samples,), default=None
-            As in ``solve``.
+        %(X)s
+        %(solver_tol)s
 
         Returns
         -------
@@ -186,37 +176,33 @@ class OMPCoder(BaseCoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Observations.
-        y : array-like of shape (n_samples, n_components), default=None
-            True codes.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-        tol : float or array-like of shape (n_samples,), default=None
-            As in ``solve``.
+        %(X)s
+        %(y)s
+        %(sample_weight)s
+        %(solver_tol)s
 
         Returns
         -------
         float
             Greater is better.
         """
-        (checked, b), found = self._pursue(X, tol, "score")
-        if y is not None:
-            return r2_score(y, self._ravel(found.codes), sample_weight=sample_weight)
-        residual = to_tensor(found.residual, dtype=torch.float64, device=b.device)
-        return -weighted_mean(residual, sample_weight, checked)
+        seen, found = self._pursue(X, tol, "score")
+        # Its objective is the squared norm of the residual, twice that of the problem.
+        twice = 1.0 if y is not None else 2.0
+        problem = self.task.problem(self, seen)
+        return twice * self._score(seen, found.codes, y, sample_weight, problem)
 
-    def _pursue(self, X: Any, tol: Any, method: str) -> tuple[tuple, OMPCodes]:
-        checked, b = self._observe(X, method)
+    def _pursue(self, X: Any, tol: Any, method: str) -> tuple[Seen, OMPCodes]:
+        seen = self.task.see(self, X, method)
+        b = seen.obs.b
         limit = self.tol if tol is None else check_tol(tol, len(b))
         most = self.n_nonzero_coefs
         if most is None:
             most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
-        obs = Observation(b, Dense(self._tensor_dictionary(b.dtype, b.device)))
-        found = orthogonal_matching_pursuit(obs, most, limit)
+        found = orthogonal_matching_pursuit(seen.obs, most, limit)
         warn_if_not_reached(found, limit, most)
-        return (checked, b), OMPCodes(
-            *(as_kind(part, checked)
+        return seen, OMPCodes(
+            *(as_kind(part, seen.X)
               for part in (found.x, found.residual, found.n_nonzero, found.converged))
         )  # fmt: skip
 

@@ -17,12 +17,7 @@ def resolve_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
     """Return height, width and perhaps channels of pictures in rows of that many features."""
     if image_shape is None:
         side = math.isqrt(n_features)
-        if side * side != n_features:
-            raise ValueError(
-                f"X has {n_features} features, which are no square picture in grey: give "
-                f"image_shape=(height, width), or (height, width, n_channels)."
-            )
-        return side, side
+        return (side, side) if side * side == n_features else (1, n_features)
     shape = tuple(image_shape)
     fits = len(shape) in (2, 3) and all(isinstance(n, int | np.integer) and n > 0 for n in shape)
     if not fits or math.prod(shape) != n_features:
@@ -32,18 +27,6 @@ def resolve_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
             f"pictures.reshape(n_pictures, -1)."
         )
     return tuple(int(n) for n in shape)
-
-
-def check_range(pixels: Tensor) -> None:
-    """Raise for pixels outside [0, 1]; NaN is none."""
-    known = pixels[~pixels.isnan()]
-    if len(known) and not bool(((known >= 0) & (known <= 1)).all()):
-        lowest, highest = float(known.min()), float(known.max())
-        hint = " Divide bytes by 255." if lowest >= 0 and 2 < highest <= 255 else ""
-        raise ValueError(
-            f"X has values from {lowest:.4g} to {highest:.4g}, but pixels are expected in unit "
-            f"scale, from 0 (black) to 1 (white).{hint}"
-        )
 
 
 def check_seen(missing: Tensor) -> None:

@@ -23,9 +23,9 @@ def debias_codes(codes: Tensor, obs: Observation, kind: str | None) -> Tensor:
 @torch.no_grad()
 def choose_debias(network: Unrolled, given: Given) -> str | None:
     """Return the kind of debiasing with the least error on pairs; the safe one without."""
-    if given.codes is None:
+    if given.target is None:
         return "least_squares"
-    obs, y = given.obs.take(slice(CHOOSE_ON)), given.codes[:CHOOSE_ON]
+    obs, y = given.obs.take(slice(CHOOSE_ON)), given.target[:CHOOSE_ON]
     weight = None if given.weight is None else given.weight[:CHOOSE_ON, None]
     codes = torch.cat([network(chunk) for _, chunk in obs.chunks()])
 

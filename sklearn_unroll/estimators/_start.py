@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any
 
@@ -27,12 +28,24 @@ def check_support_selection(
     return support_counts(n_layers, n_components, *selection)
 
 
+def passes(n_samples: int, *, n_steps: int | None = None, batch: int = 256) -> int:
+    """Return in how many passes to take about ``n_steps`` minibatches; 100 at most.
+
+    No more than a quarter as many as there are samples: on few of them what many passes learn is
+    these samples by heart.
+    """
+    most = min(max(n_samples // 4, 2), 100)
+    if n_steps is None:
+        return most
+    return min(max(math.ceil(n_steps * batch / max(n_samples, 1)), 1), most)
+
+
 def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer:
     """Return how to train scalars through their logarithms, from a good start, in few steps."""
     batch = 256
     recipe = {
         "learning_rate": 0.03,
-        "max_epochs": min(max(round(n_steps * batch / max(n_samples, 1)), 1), 300),
+        "max_epochs": passes(n_samples, n_steps=n_steps, batch=batch),
         "batch_size": batch,
         "max_grad_norm": None,
         "loss": "log",
@@ -45,11 +58,11 @@ def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer
 
 def has_sparse_codes(given: Given) -> bool:
     """Return whether there are codes with zeros, so that thresholds can be calibrated."""
-    return given.codes is not None and bool((given.codes == 0).any())
+    return given.target is not None and bool((given.target == 0).any())
 
 
 def calibrate_on_pairs(network: Unrolled, given: Given) -> None:
     """Set the first thresholds from the first 2000 pairs."""
     some = slice(2000)
     weight = None if given.weight is None else given.weight[some]
-    calibrate_thresholds(network, given.obs.take(some), given.codes[some], weight)
+    calibrate_thresholds(network, given.obs.take(some), given.target[some], weight)

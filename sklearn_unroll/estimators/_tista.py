@@ -6,11 +6,14 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
+from sklearn_unroll.estimators._code_methods import CodeMethods
+from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.estimators._trained import TrainedUnrolledRegressor
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn import Unrolled, tista
 from sklearn_unroll.training import StageWise, Trainer
@@ -18,7 +21,7 @@ from sklearn_unroll.training import StageWise, Trainer
 __all__ = ["TISTARegressor"]
 
 
-class TISTARegressor(TrainedUnrolledRegressor):
+class TISTARegressor(CodeMethods, Learned):
     """Sparse codes by trainable ISTA: a step a layer is learned, the prior is known.
 
     ``x+ = E[x | x + gamma_k A^+ (b - A x)]`` where codes are zero with probability
@@ -28,8 +31,7 @@ class TISTARegressor(TrainedUnrolledRegressor):
 
     Parameters
     ----------
-    dictionary : array-like of shape (n_components, n_features), default=None
-        Rows are atoms, ``X ~ codes @ dictionary``. None estimates it from the pairs.
+    %(dictionary)s
     sparsity : float or None, default=None
         Probability of a nonzero. None takes the share of nonzeros in y.
     variance : float or None, default=None
@@ -43,34 +45,20 @@ class TISTARegressor(TrainedUnrolledRegressor):
         Follow the codes by least squares on their support, see
         :class:`~sklearn_unroll.LISTARegressor`. Codes here are means, with many small entries,
         so that ``"least_squares"`` keeps too many; use ``"repair"``.
-    trainer : Trainer, default=None
-        How to train; None trains layer after layer, all so far at once, at rates relative to
-        the steps.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last fit.
-    device : str or torch.device, default="auto"
-        Where to compute, see :class:`~sklearn_unroll.LISTARegressor`.
-    random_state : int, RandomState instance or None, default=None
-        Seed of shuffles and of the validation split.
+    %(trainer)s
+    %(warm_start)s
+    %(device)s
+    %(random_state)s
 
     Attributes
     ----------
-    network_ : Unrolled
-        The trained network.
-    dictionary_ : array of shape (n_components, n_features)
-        The dictionary in use, as given.
+    %(network_)s
+    %(dictionary_)s
     sparsity_, variance_, noise_std_ : float
         The prior and the noise in use.
-    debias_ : {"least_squares", "repair"} or None
-        The debiasing in use.
-    history_ : History
-        Losses, rates and times in seconds, of the last ``fit``.
-    n_epochs_ : int
-        Epochs trained.
-    n_features_in_ : int
-        Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X had names.
+    %(debias_)s
+    %(training_)s
+    %(features_)s
 
     See Also
     --------
@@ -98,10 +86,12 @@ class TISTARegressor(TrainedUnrolledRegressor):
     True
     """
 
-    _unit_atoms: ClassVar[bool] = True
-    _needs_pairs: ClassVar[bool] = True
+    task = Codes(unit_atoms=True, needs_pairs=True)
     _parameter_constraints: ClassVar[dict] = {
-        **TrainedUnrolledRegressor._parameter_constraints,
+        **Learned._parameter_constraints,
+        **CodeMethods._parameter_constraints,
+        "dictionary": ["array-like", None],
+        "debias": ["boolean", StrOptions(set(DEBIAS))],
         "sparsity": [Interval(Real, 0, 1, closed="neither"), None],
         "variance": [Interval(Real, 0, None, closed="neither"), None],
         "noise_std": [Interval(Real, 0, None, closed="left"), None],
@@ -132,30 +122,30 @@ class TISTARegressor(TrainedUnrolledRegressor):
         self.device = device
         self.random_state = random_state
 
-    def _build_network(self, given: Given) -> Unrolled:
-        sparsity, variance = self._prior(given.codes, given.weight)
+    def build_network(self, given: Given) -> Unrolled:
+        """Assemble TISTA, with the prior of the pairs or of the fit that goes on."""
+        if given.resumes:
+            sparsity, variance, noise_std = self.sparsity_, self.variance_, self.noise_std_
+        else:
+            sparsity, variance = self._prior(given.target, given.weight)
+            noise_std = self._noise(given.obs, given.target, given.weight)
         return tista(
             given.obs.A,
             sparsity=sparsity,
             variance=variance,
-            noise_variance=self._noise(given.obs, given.codes, given.weight) ** 2,
+            noise_variance=noise_std**2,
             n_layers=self.n_layers,
         )
 
-    def _fitted_state(self, network: Unrolled, given: Given) -> dict:
-        # Of the network, which may be that of an earlier fit.
+    def fitted_attributes(self, network: Unrolled, given: Given) -> dict:
+        """Return what a fit leaves behind, the prior of the network too."""
         layer = network.layers[0]
         return {
-            **super()._fitted_state(network, given),
+            **super().fitted_attributes(network, given),
             "sparsity_": layer.shrinkage.keywords["sparsity"],
             "variance_": layer.shrinkage.keywords["variance"],
             "noise_std_": layer.rule.noise_variance**0.5,
         }
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
 
     def _prior(self, y: Tensor, weight: Tensor | None) -> tuple[float, float]:
         weight = torch.ones_like(y[:, 0]) if weight is None else weight
@@ -178,7 +168,8 @@ class TISTARegressor(TrainedUnrolledRegressor):
         weight = torch.ones_like(squared) if weight is None else weight
         return float((weight * squared).sum() / weight.sum()) ** 0.5
 
-    def _default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        """Return the recipe: layer after layer, at rates relative to the steps."""
         return Trainer(
             "supervised",
             schedule=StageWise(rates=(0.1, 0.03), layer_decay=1.0),

@@ -40,9 +40,13 @@ class Units(NamedTuple):
         codes = codes if self.atoms is None else codes / self.atoms
         return codes if self.samples is None else codes * self.samples[rows]
 
-    def alpha(self, alpha: float) -> Tensor | float:
-        """Return the weight of the l1 norm in the user's units, of shape (n_samples,)."""
-        return alpha if self.samples is None else alpha * self.samples[:, 0]
+    def weight(self, alpha: float) -> Tensor | float:
+        """Return the weights of the l1 norm in the user's units: numbers for which it is
+        ``alpha ||z||_1`` in the network's, but for a factor of each sample.
+        """
+        if self.samples is None:
+            return alpha if self.atoms is None else alpha * self.atoms
+        return alpha * self.samples * (1 if self.atoms is None else self.atoms)
 
 
 def atom_norms(D: Tensor) -> Tensor:

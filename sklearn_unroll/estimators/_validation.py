@@ -1,4 +1,4 @@
-"""Everything that enters or leaves an estimator passes here: arrays, dictionary, device."""
+"""The one place where what an estimator is given is checked: codes, operators, weights."""
 
 from __future__ import annotations
 
@@ -9,108 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import check_array
-from sklearn.utils._array_api import (
-    get_namespace_and_device,
-    move_to,
-    supported_float_dtypes,
-)
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, Operator
+from sklearn_unroll.estimators._arrays import float_dtypes, refuse_complex, to_tensor
+from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Observation, Operator
 
 # Share of the observations' energy from which on a residual is no noise.
 UNEXPLAINED = 0.5
-
-
-def float_dtypes(array: Any) -> list:
-    """Return the float dtypes to keep, in the array's own namespace; others become the first."""
-    xp, _, device = get_namespace_and_device(array)
-    half = getattr(xp, "float16", None)  # too coarse to train in
-    return [dtype for dtype in supported_float_dtypes(xp, device) if dtype != half]
-
-
-def resolve_device(device: str | torch.device, X: Any) -> torch.device:
-    """Return where to compute: ``"auto"`` is where a tensor lives, else a GPU if there is one."""
-    if isinstance(device, str) and device == "auto":
-        if isinstance(X, Tensor):
-            return X.device
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device={device!r} is not known. Use 'auto', 'cpu', 'cuda', 'cuda:1', or a "
-            f"torch.device."
-        ) from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise ValueError(
-            f"device={str(chosen)!r} is not supported: float64 is needed. Use 'auto', 'cpu' or "
-            f"'cuda'."
-        )
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device={str(chosen)!r} was asked for, but torch {torch.__version__} sees no such "
-            f"device here. Use device='auto' or device='cpu'."
-        )
-    return chosen
-
-
-def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    """Return a validated array of any namespace as a tensor; tensors stay on their device."""
-    if not isinstance(array, Tensor):
-        # A copy only of what torch cannot wrap (read-only maps, negative strides); the package
-        # never writes to it.
-        array = np.require(move_to(array, xp=np, device="cpu"), requirements=["C", "W"])
-        array = torch.from_numpy(array)
-    return array.detach().to(device=device, dtype=dtype)
-
-
-def from_tensor(tensor: Tensor, like: Any) -> Any:
-    """Return a tensor as an array with namespace, device and float dtype of ``like``."""
-    return as_kind(tensor.to(getattr(torch, str(like.dtype).split(".")[-1])), like)
-
-
-def as_kind(tensor: Tensor, like: Any) -> Any:
-    """Return a tensor as an array of the namespace and device of ``like``, dtype kept."""
-    if isinstance(like, Tensor):
-        return tensor.to(like.device)
-    array = tensor.cpu().numpy()
-    if isinstance(like, np.ndarray):
-        return array
-    xp, _, device = get_namespace_and_device(like)
-    return move_to(array, xp=xp, device=device)
-
-
-def to_computed(array: Any, D: Tensor) -> Tensor:
-    """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
-    tensor = to_tensor(array, dtype=D.dtype, device=D.device)
-    if D.dtype == torch.float32 and not bool(torch.isfinite(tensor).all()):
-        raise ValueError(
-            "Input contains values too large for float32, the dtype of the fit. Rescale it, or "
-            "fit in float64."
-        )
-    return tensor
-
-
-def to_cpu(nested: Any) -> Any:
-    """Return nested dicts, lists and tuples with all tensors on the host."""
-    if isinstance(nested, Tensor):
-        return nested.cpu()
-    if isinstance(nested, dict):
-        return {key: to_cpu(value) for key, value in nested.items()}
-    if isinstance(nested, (list, tuple)):
-        return type(nested)(to_cpu(value) for value in nested)
-    return nested
-
-
-def refuse_complex(array: Any, name: str) -> None:
-    """Raise for complex arrays of any namespace; scikit-learn sees only numpy's."""
-    if "complex" in str(getattr(array, "dtype", "")):
-        raise ValueError(
-            f"Complex data not supported: {name} is complex. Give real numbers, such as rows "
-            f"[Re | Im] made by sklearn_unroll.functional.pack_complex."
-        )
 
 
 def check_codes(y: Any) -> None:
@@ -130,89 +38,6 @@ def check_numeric(y: Any) -> None:
         )
 
 
-def check_magnitude(D: Tensor) -> Tensor:
-    """Return D, and raise if the squares of its entries overflow."""
-    if not bool(torch.isfinite(D.square().sum())):
-        raise ValueError(
-            f"The dictionary has entries too large for {D.dtype} (largest "
-            f"{float(D.abs().max()):.3g}): their squares overflow. Rescale it."
-        )
-    return D
-
-
-def check_dictionary(dictionary: Any, n_features: int, dtype: torch.dtype, device) -> Tensor:
-    """Return a user's dictionary as a tensor of shape (n_components, n_features)."""
-    if isinstance(dictionary, Tensor):
-        D = dictionary.detach()
-        if D.is_complex():
-            raise ValueError("Complex data not supported: dictionary is a complex tensor.")
-        if D.ndim != 2:
-            raise ValueError(
-                f"dictionary must have 2 dimensions (n_components, n_features), got {D.ndim}."
-            )
-        if not bool(torch.isfinite(D).all()):
-            raise ValueError("Input dictionary contains NaN or infinity.")
-    else:
-        try:
-            D = check_array(dictionary, dtype=float_dtypes(dictionary), input_name="dictionary")
-        except ValueError as error:
-            raise ValueError(f"Invalid dictionary: {error}") from error
-    D = to_tensor(D, dtype=dtype, device=device)
-    if D.shape[1] != n_features:
-        hint = (
-            " It looks transposed: rows must be atoms, so pass dictionary.T."
-            if D.shape[0] == n_features
-            else ""
-        )
-        raise ValueError(
-            f"dictionary has shape {tuple(D.shape)}, but X has {n_features} features; expected "
-            f"shape (n_components, {n_features}).{hint}"
-        )
-    if not len(D):
-        raise ValueError(f"dictionary has no atoms, its shape is {tuple(D.shape)}.")
-    check_magnitude(D)
-    zero = torch.nonzero((D == 0).all(1)).flatten().tolist()
-    if zero:
-        raise ValueError(
-            f"dictionary has {len(zero)} zero atom(s), at rows {zero[:5]}"
-            f"{'...' if len(zero) > 5 else ''}: no code can use them. Remove these rows."
-        )
-    return D
-
-
-def check_own_dictionaries(
-    operators: Any, rows: Tensor, n_features: int, n_components: int | None = None
-) -> Dense:
-    """Return the operator of one dictionary for each row, with the rows' dtype and device."""
-    refuse_complex(operators, "operators")
-    if not isinstance(operators, Tensor):
-        if isinstance(operators, (list, tuple)):
-            shapes = {np.shape(D) for D in operators}
-            if len(shapes) > 1:
-                raise ValueError(
-                    f"operators must all have one shape, got {sorted(shapes, key=str)[:5]}. "
-                    f"Fit one model per shape, or add zero signals to shorter ones."
-                )
-        operators = check_array(
-            operators, dtype=float_dtypes(operators), allow_nd=True, ensure_2d=False,
-            input_name="operators",
-        )  # fmt: skip
-    shape = tuple(operators.shape)
-    expected = (len(rows), n_components or "n_components", n_features)
-    fits = len(shape) == 3 and all(
-        want in ("n_components", have) for want, have in zip(expected, shape, strict=True)
-    )
-    if not fits or shape[1] == 0:
-        raise ValueError(
-            f"operators must hold one dictionary per sample, of shape "
-            f"({', '.join(map(str, expected))}); got shape {shape}."
-        )
-    D = to_tensor(operators, dtype=rows.dtype, device=rows.device)
-    if not bool(torch.isfinite(D).all()):
-        raise ValueError("Input operators contains NaN or infinity.")
-    return Dense(check_magnitude(D))
-
-
 def check_codes_match(y: Tensor, A: Operator) -> None:
     """Raise unless codes and operator have the same number of components."""
     if y.shape[1] != A.n_components:
@@ -226,6 +51,161 @@ def check_codes_match(y: Tensor, A: Operator) -> None:
             f"(n_samples, n_components), with X ~ y @ dictionary. If y are labels for a later "
             f"step of a Pipeline, use trainer=Trainer(objective='lasso'), which ignores them."
         )
+
+
+def check_weight(sample_weight: Any, X: Any, like: Tensor) -> Tensor | None:
+    """Return the weights of samples, or None, with the dtype and device of a tensor."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, (list, tuple)):
+        sample_weight = np.asarray(sample_weight)
+    checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    return to_tensor(checked, dtype=like.dtype, device=like.device)
+
+
+def weighted_mean(value: Tensor, weight: Tensor | None = None) -> float:
+    """Return the mean over the samples, in float64."""
+    value = value.double()
+    if weight is None:
+        return float(value.mean())
+    weight = weight.double()
+    return float((weight * value).sum() / weight.sum())
+
+
+def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
+    """Return codes, and raise if a network has made infinity or NaN of finite observations."""
+    failed = int((~torch.isfinite(codes)).any(1).sum())
+    if failed:
+        raise ValueError(
+            f"The codes that {type(estimator).__name__} gives for {failed} of {len(codes)} "
+            f"observations are infinite or NaN. Their scale may be far from that of the fit: "
+            f"rescale them, or fit on such data."
+        )
+    return codes
+
+
+def check_magnitude(D: Tensor) -> Tensor:
+    """Return D, and raise if the squares of its entries overflow."""
+    if not bool(torch.isfinite(D.square().sum())):
+        raise ValueError(
+            f"The dictionary has entries too large for {D.dtype} (largest "
+            f"{float(D.abs().max()):.3g}): their squares overflow. Rescale it."
+        )
+    return D
+
+
+def check_dictionary(
+    dictionary: Any, n_features: int, dtype: torch.dtype, device: Any, name: str = "dictionary"
+) -> Tensor:
+    """Return a user's dictionary as a tensor of shape (n_components, n_features)."""
+    if isinstance(dictionary, Tensor):
+        D = dictionary.detach()
+        if D.is_complex():
+            raise ValueError(f"Complex data not supported: {name} is a complex tensor.")
+        if D.ndim != 2:
+            raise ValueError(
+                f"{name} must have 2 dimensions (n_components, n_features), got {D.ndim}."
+            )
+        if not bool(torch.isfinite(D).all()):
+            raise ValueError(f"Input {name} contains NaN or infinity.")
+    else:
+        try:
+            D = check_array(dictionary, dtype=float_dtypes(dictionary), input_name=name)
+        except ValueError as error:
+            raise ValueError(f"Invalid {name}: {error}") from error
+    D = to_tensor(D, dtype=dtype, device=device)
+    if D.shape[1] != n_features:
+        hint = (
+            f" It looks transposed: rows must be atoms, so pass {name}.T."
+            if D.shape[0] == n_features
+            else ""
+        )
+        raise ValueError(
+            f"{name} has shape {tuple(D.shape)}, but X has {n_features} features; expected "
+            f"shape (n_components, {n_features}).{hint}"
+        )
+    if not len(D):
+        raise ValueError(f"{name} has no atoms, its shape is {tuple(D.shape)}.")
+    check_magnitude(D)
+    zero = torch.nonzero((D == 0).all(1)).flatten().tolist()
+    if zero:
+        raise ValueError(
+            f"{name} has {len(zero)} zero atom(s), at rows {zero[:5]}"
+            f"{'...' if len(zero) > 5 else ''}: no code can use them. Remove these rows."
+        )
+    return D
+
+
+def check_operator(operator: Any, b: Tensor, name: str) -> Operator:
+    """Return a user's operator for all samples, with dtype and device of the observations."""
+    if isinstance(operator, Operator):
+        A = operator.to(b)
+    elif isinstance(operator, LinearOperator) or issparse(operator):
+        A = MatrixFree(operator).to(b)
+    else:
+        return Dense(check_dictionary(operator, b.shape[1], b.dtype, b.device, name))
+    if A.per_sample:
+        raise ValueError(
+            f"{name} must be one for all samples. Pass one for each as operators=... to the "
+            f"methods."
+        )
+    return _fitting(A, b, name)
+
+
+def check_operators(operators: Any, b: Tensor, n_components: int | None = None) -> Operator:
+    """Return the operators of samples: one for each, or one for all."""
+    if isinstance(operators, Operator):
+        A: Operator = operators.to(b)
+    else:
+        A = Dense(_stack(operators, b))
+    if A.per_sample and isinstance(A, Dense) and len(A.D) != len(b):
+        raise ValueError(
+            f"operators holds {len(A.D)} operators, but X has {len(b)} samples: one for each is "
+            f"needed, or one of shape (n_components, n_features) for all."
+        )
+    if n_components is not None and A.n_components != n_components:
+        raise ValueError(
+            f"operators have {A.n_components} components, but {n_components} were seen in fit."
+        )
+    return _fitting(A, b, "operators")
+
+
+def _stack(operators: Any, b: Tensor) -> Tensor:
+    refuse_complex(operators, "operators")
+    if isinstance(operators, (list, tuple)):
+        shapes = {np.shape(D) for D in operators}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"operators must all have one shape, got {sorted(shapes, key=str)[:5]}. Take the "
+                f"samples of each shape on their own."
+            )
+    if not isinstance(operators, Tensor):
+        operators = check_array(
+            operators, dtype=float_dtypes(operators), allow_nd=True, ensure_2d=False,
+            input_name="operators",
+        )  # fmt: skip
+    D = to_tensor(operators, dtype=b.dtype, device=b.device)
+    if D.ndim not in (2, 3) or 0 in D.shape:
+        raise ValueError(
+            f"operators must have shape (n_samples, n_components, n_features), one for each "
+            f"sample, or (n_components, n_features), one for all; got {tuple(D.shape)}."
+        )
+    if not bool(torch.isfinite(D).all()):
+        raise ValueError("Input operators contains NaN or infinity.")
+    return check_magnitude(D)
+
+
+def _fitting(A: Operator, b: Tensor, name: str) -> Operator:
+    """Return an operator, and raise unless it gives as many features as the samples have."""
+    if A.n_features != b.shape[1]:
+        hint = " It looks transposed." if A.n_components == b.shape[1] else ""
+        if isinstance(A, MaskedFourier):
+            hint = f" They are [Re | Im] of the {len(A.entries)} entries that the mask samples."
+        raise ValueError(
+            f"X has {b.shape[1]} features, but {name}, a {type(A).__name__} of "
+            f"{A.n_components} components, gives {A.n_features}.{hint}"
+        )
+    return A
 
 
 def check_per_sample(name: str, given: Any, n_samples: int) -> Tensor:

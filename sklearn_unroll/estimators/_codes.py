@@ -1,0 +1,264 @@
+"""The task of coding over a dictionary or an operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sklearn.utils._array_api import check_same_namespace
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from sklearn_unroll.estimators._arrays import (
+    float_dtypes,
+    from_tensor,
+    refuse_complex,
+    resolve_device,
+    to_computed,
+    to_tensor,
+)
+from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
+from sklearn_unroll.estimators._shell import Seen, Task, stated
+from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._units import Units, atom_norms, mean_norm, relative_norms
+from sklearn_unroll.estimators._validation import (
+    check_codes,
+    check_codes_match,
+    check_finite_codes,
+    check_magnitude,
+    check_numeric,
+    check_operator,
+    check_operators,
+    check_weight,
+    estimate_dictionary,
+    warn_if_unexplained,
+)
+from sklearn_unroll.functional import (
+    Composite,
+    Dense,
+    LeastSquares,
+    Observation,
+    Operator,
+)
+from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.training import Lasso, Trainer
+
+__all__ = ["Codes"]
+
+
+@dataclass(frozen=True)
+class Codes(Task):
+    """``0.5 ||x - z D||^2 + R(z)``: codes z of observations x, learned from pairs or from x alone.
+
+    An estimator with parameters ``normalize`` and ``debias`` has what they say, and one with
+    ``alpha`` the penalty ``alpha ||z||_1`` unless its ``penalty_of`` says otherwise.
+
+    Parameters
+    ----------
+    operator : str, default="dictionary"
+        The name of the parameter that maps codes to observations.
+    unit_atoms : bool, default=False
+        Whether the network sees atoms of norm one; codes are rescaled on the way out.
+    needs_pairs : bool, default=False
+        Whether y is what makes the network, whatever the objective of its training.
+    """
+
+    operator: str = "dictionary"
+    unit_atoms: bool = False
+    needs_pairs: bool = False
+
+    def take_in(
+        self,
+        est: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        operators: Any = None,
+        *,
+        trainer: Trainer | None = None,
+        generator: torch.Generator | None = None,
+        reset: bool = True,
+        keep: bool = False,
+    ) -> Given:
+        """Validate what fit was given; ``keep`` goes on with the operator of the last fit."""
+        refuse_complex(X, "X")
+        check_codes(y)
+        dtypes = float_dtypes(X)
+        if y is None:
+            X = validate_data(est, X, y, reset=reset, dtype=dtypes)
+        else:
+            X, y = validate_data(
+                est, X, y, reset=reset, dtype=dtypes, multi_output=True, y_numeric=True
+            )
+            check_numeric(y)
+        est._y_was_1d = y is not None and y.ndim == 1
+        b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
+        weight = check_weight(sample_weight, X, b)
+        codes = None if y is None else as_codes(y, b)
+        keep = keep and est.__sklearn_is_fitted__()
+        own, A = self._resolve(est, b, codes, weight, operators, keep)
+        obs = Observation(b, A)
+        norm = mean_norm(b, weight) if option(est, "normalize") else None
+        norm = est.norm_ if keep else norm
+        units = self.units(obs, norm)
+        if codes is not None:
+            check_codes_match(codes, A)
+            if self.knows_operator(est, operators):
+                warn_if_unexplained(obs, codes, weight)
+            codes = units.enter(codes)
+        fitted = {
+            "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
+            "n_components_": A.n_components,
+            "norm_": norm,
+        }
+        if self.operator != "dictionary":
+            fitted["operator_"] = own
+        return Given(X, y, units.inside(obs), codes, weight, generator, keep, fitted)
+
+    def state(self, est: Any, network: Unrolled, given: Given) -> dict:
+        """Return the fitted attributes that depend on the network."""
+        kind = option(est, "debias")
+        return {"debias_": choose_debias(network, given) if kind is True else kind or None}
+
+    def knows_operator(self, est: Any, operators: Any = None) -> bool:
+        """Return whether the operator is given, and need not be estimated from pairs."""
+        return est.own_operator() is not None or operators is not None
+
+    def prepare(self, est: Any, trainer: Trainer, y: Any, metadata: dict) -> tuple[Trainer, bool]:
+        """Return how to train, and whether y is looked at; raise if it should be."""
+        objective = trainer.resolve_objective(y is not None, self.alpha(est))
+        est.check_objective(objective)
+        if y is None:
+            return trainer, False
+        if self.needs_pairs and not objective.requires_y:
+            raise ValueError(
+                f"{type(est).__name__} learns from pairs, but the objective "
+                f"{type(objective).__name__} of its trainer does not use y. Use one that does, "
+                f"such as Trainer('supervised')."
+            )
+        # Labels of a later step of a Pipeline, say: nothing here needs them.
+        return trainer, trainer.requires_y(objective) or not self.knows_operator(est, **metadata)
+
+    def see(self, est: Any, X: Any, method: str, dtype: Any = None, operators: Any = None) -> Seen:
+        """Validate X for a fitted estimator, which computes in the dtype of its fit."""
+        self.check_ready(est, X, method, operators)
+        X = validate_data(est, X, reset=False, dtype=float_dtypes(X))
+        like = est.compute_like(X)
+        b = (
+            to_computed(X, like)
+            if dtype is None
+            else to_tensor(X, dtype=dtype, device=like.device)
+        )
+        obs = Observation(b, self.fitted_operator(est, b, operators))
+        return Seen(X, obs, self.units(obs, est.norm_))
+
+    def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
+        """Return codes that belong to what was seen, in the units of the network."""
+        codes = as_codes(y, seen.obs.b)
+        check_codes_match(codes, seen.obs.A)
+        if len(codes) != len(seen.obs.b) or not bool(torch.isfinite(codes).all()):
+            raise ValueError(
+                f"y must hold one finite code for each of the {len(seen.obs.b)} observations, got "
+                f"shape {tuple(codes.shape)}."
+            )
+        return seen.units.enter(codes)
+
+    def check_ready(self, est: Any, X: Any, method: str, operators: Any) -> None:
+        """Raise unless the estimator is fitted and what maps codes to X is known."""
+        check_is_fitted(est)
+        refuse_complex(X, "X")
+        if operators is not None:
+            self._check_operators_allowed(est)
+        elif est.dictionary_ is not None:
+            check_same_namespace(X, est, attribute="dictionary_", method=method)
+        elif self.operator == "dictionary":
+            raise ValueError(
+                f"{type(est).__name__} was fitted with one dictionary per observation and has "
+                f"none of its own: pass operators=..., of shape (n_samples, n_components, "
+                f"n_features), to {method}, or dictionary=... to the constructor."
+            )
+
+    def fitted_operator(self, est: Any, b: Tensor, operators: Any = None) -> Operator:
+        """Return the operator of a fitted estimator for the observations b."""
+        if operators is not None:
+            return check_operators(operators, b, est.n_components_)
+        if self.operator != "dictionary":
+            return est.operator_.to(b)
+        return Dense(to_tensor(est.dictionary_, dtype=b.dtype, device=b.device))
+
+    def units(self, obs: Observation, norm: float | None) -> Units:
+        """Return the units that the network wants data and operator in."""
+        atoms = atom_norms(obs.A.D) if self.unit_atoms else None
+        return Units(atoms, None if norm is None else relative_norms(obs.b, norm))
+
+    def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
+        """Return ``0.5 ||x - z D||^2`` with the estimator's penalty, in the user's units."""
+        return stated(seen.obs, LeastSquares(), est.penalty_of(seen, alpha))
+
+    def alpha(self, est: Any) -> float:
+        """Return the weight of the l1 norm in the units of the network; zero where it is none."""
+        trainer = option(est, "trainer")
+        objective = None if trainer is None else trainer.objective
+        own = objective.alpha if isinstance(objective, Lasso) else None
+        return float((option(est, "alpha") if own is None else own) or 0.0)
+
+    @torch.no_grad()
+    def solve(self, est: Any, seen: Seen) -> Tensor:
+        """Return the codes of what was seen, in the user's units."""
+        network, obs = est.network_, seen.obs
+        codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
+        for rows, chunk in seen.units.inside(obs).chunks():
+            codes[rows] = seen.units.leave(network(chunk), rows)
+        return self.finish(est, codes, obs)
+
+    def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
+        """Return codes as they go out."""
+        return debias_codes(check_finite_codes(codes, est), obs, est.debias_)
+
+    def _resolve(
+        self,
+        est: Any,
+        b: Tensor,
+        codes: Tensor | None,
+        weight: Tensor | None,
+        operators: Any,
+        keep: bool,
+    ) -> tuple[Operator | None, Operator]:
+        """Return the estimator's own operator, if there is one, and the one to train on."""
+        own = est.own_operator()
+        if own is not None:
+            own = check_operator(own, b, self.operator)
+        elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):
+            own = self.fitted_operator(est, b)
+        elif operators is None:
+            if codes is None:
+                raise ValueError(
+                    f"{type(est).__name__} has no {self.operator}, and requires y to be passed "
+                    f"to estimate one, but the target y is None. Pass {self.operator}=..., or "
+                    f"pairs."
+                )
+            own = Dense(check_magnitude(estimate_dictionary(b, codes, weight)))
+        if operators is None:
+            return own, own
+        self._check_operators_allowed(est)
+        return own, check_operators(operators, b)
+
+    def _check_operators_allowed(self, est: Any) -> None:
+        if not est.takes_operators:
+            raise ValueError(
+                f"operators={type(est).__name__}'s own are not possible: its weights are made "
+                f"for one {self.operator}, and would be wrong for others. Use AdaLISTARegressor "
+                f"or LISTARegressor(weights='adjoint'), which take one for each observation."
+            )
+
+
+def option(est: Any, name: str) -> Any:
+    """Return a constructor parameter, None where the class has none of that name."""
+    return est.get_params(deep=False).get(name)
+
+
+def as_codes(y: Any, b: Tensor) -> Tensor:
+    """Return codes as a matrix, of the dtype and on the device of the observations."""
+    codes = to_tensor(y, dtype=b.dtype, device=b.device)
+    return codes[:, None] if codes.ndim == 1 else codes

@@ -1,0 +1,136 @@
+"""Paragraphs of docstrings that several estimators share, written once.
+
+A line ``%(name)s`` in a docstring stands for the paragraph of that name, see :func:`fill`.
+"""
+
+from __future__ import annotations
+
+import re
+from textwrap import indent
+
+PARAGRAPHS = {
+    # Parameters of constructors.
+    "dictionary": """\
+dictionary : array-like of shape (n_components, n_features), default=None
+    Rows are atoms, ``X ~ codes @ dictionary``, as in
+    :class:`sklearn.decomposition.SparseCoder` (papers write ``b = A x`` with
+    ``A = dictionary.T``). None estimates it from the pairs by ridge regression.""",
+    "alpha": """\
+alpha : float, default=0.1
+    Weight of the l1 norm. It is the objective of a fit without y, and sets the first
+    thresholds of a fit with y.""",
+    "n_layers": """\
+n_layers : int, default=16
+    Number of layers, the iterations of the untrained network.""",
+    "normalize": """\
+normalize : bool, default=False
+    Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
+    so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
+    times the relative norm of the observation.""",
+    "debias": """\
+debias : bool or {"least_squares", "repair"}, default=False
+    Follow the codes by least squares on their support, without or with repair of the
+    support at a noise level taken from the residual, see
+    :func:`~sklearn_unroll.solvers.debias`; codes that explain their observation better
+    as they are stay so. True takes what serves the pairs of ``fit`` best, which may be
+    neither, and without y the former. For recovery: the codes no longer solve the l1
+    problem.""",
+    "trainer": """\
+trainer : Trainer, default=None
+    How to train; None takes the recipe of ``default_trainer``.""",
+    "warm_start": """\
+warm_start : bool, default=False
+    Whether ``fit`` goes on from the network of the last fit.""",
+    "device": """\
+device : str or torch.device, default="auto"
+    Where to compute. ``"auto"``: where X is, if it is a tensor; otherwise on the GPU
+    where there is one.""",
+    "random_state": """\
+random_state : int, RandomState instance or None, default=None
+    Seed of first weights, shuffles and the validation split. The global generators
+    of torch and numpy do not matter and are not touched, except that None draws the seed
+    from numpy's.""",
+    # Attributes.
+    "network_": """\
+network_ : Unrolled
+    The trained network.""",
+    "dictionary_": """\
+dictionary_ : array of shape (n_components, n_features) or None
+    The dictionary in use, as given; None where every sample has its own.""",
+    "debias_": """\
+debias_ : {"least_squares", "repair"} or None
+    The debiasing in use.""",
+    "norm_": """\
+norm_ : float or None
+    Norm to which observations are brought, with ``normalize=True``.""",
+    "training_": """\
+trainer_ : Trainer
+    How the last ``fit`` or ``partial_fit`` has trained.
+history_ : History
+    Losses, rates and times in seconds, of the last ``fit``.
+n_epochs_ : int
+    Epochs trained.""",
+    "features_": """\
+n_features_in_ : int
+    Number of features seen during fit.
+feature_names_in_ : ndarray of shape (`n_features_in_`,)
+    Names of the features, where X had names.""",
+    # What methods take and give.
+    "X": """\
+X : array-like of shape (n_samples, n_features)
+    Observations.""",
+    "y": """\
+y : array-like of shape (n_samples, n_components), default=None
+    True codes.""",
+    "sample_weight": """\
+sample_weight : array-like of shape (n_samples,), default=None
+    Nonnegative weights of the samples.""",
+    "operators": """\
+operators : array-like of shape (n_samples, n_components, n_features), default=None
+    The dictionary of every observation, for networks that are made for more than one.""",
+    "problem_operators": """\
+operators : array-like of shape (n_samples, n_components, n_features), default=None
+    The operator of every instance, or one for all of shape (n_components, n_features).""",
+    "problem_alpha": """\
+alpha : float or array-like of shape (n_samples,), default=None
+    Weight of a named penalty for every instance; the estimator's own by default.""",
+    "n_iter": """\
+n_iter : int, default=None
+    Iterations; the estimator's own by default.""",
+    "x0": """\
+x0 : array-like of shape (n_samples, n_components), default=None
+    Where iterates start, zero by default.""",
+    "solver_alpha": """\
+alpha : float or array-like of shape (n_samples,), default=None
+    Weight of the l1 norm, or, with ``alpha_relative=True``, fraction of each sample's
+    largest; the estimator's own by default.""",
+    "solver_tol": """\
+tol : float or array-like of shape (n_samples,), default=None
+    Largest squared norms of residuals; the estimator's own by default.""",
+    "codes": """\
+array of shape (n_samples, n_components) or (n_samples,)
+    Codes, with the kind, device and float dtype of X; one-dimensional where y was.""",
+    "fitted": """\
+self : estimator
+    The fitted estimator.""",
+    "fit_errors": """\
+ValueError
+    If an input or a parameter is not valid.
+DivergenceError
+    If the training loss becomes infinite or NaN; the estimator is left as it was.""",
+}
+PLACE = re.compile(r"^( *)%\((\w+)\)s$", re.MULTILINE)
+
+
+def fill(owner: type) -> type:
+    """Put the shared paragraphs into the docstrings of a class and of what it defines."""
+    owner.__doc__ = _filled(owner.__doc__)
+    for member in vars(owner).values():
+        if callable(member) and member.__doc__ and not isinstance(member, type):
+            member.__doc__ = _filled(member.__doc__)
+    return owner
+
+
+def _filled(text: str | None) -> str | None:
+    # Without docstrings (python -OO) there is nothing to fill.
+    return text and PLACE.sub(lambda place: indent(PARAGRAPHS[place[2]], place[1]), text)

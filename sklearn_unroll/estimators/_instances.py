@@ -1,0 +1,226 @@
+"""The task of solving instances ``min f(x) + R(x)``, one in each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.utils import check_array
+from sklearn.utils._array_api import check_same_namespace
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from sklearn_unroll.estimators._arrays import (
+    float_dtypes,
+    from_tensor,
+    refuse_complex,
+    resolve_device,
+    to_tensor,
+)
+from sklearn_unroll.estimators._shell import Seen, Task, exact
+from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._units import Units
+from sklearn_unroll.estimators._validation import (
+    check_alpha,
+    check_operator,
+    check_operators,
+    check_weight,
+)
+from sklearn_unroll.functional import (
+    L1,
+    Composite,
+    Dense,
+    ElasticNet,
+    GroupL1,
+    LeastSquares,
+    Logistic,
+    NoData,
+    NonnegativeL1,
+    Operator,
+    Penalty,
+    Quadratic,
+    Smooth,
+    Zero,
+)
+from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.solvers import optimal_values
+from sklearn_unroll.training import ProblemObjective, Trainer
+
+LOSSES: dict[str, type[Smooth]] = {
+    "least_squares": LeastSquares,
+    "logistic": Logistic,
+    "none": NoData,
+}
+PENALTIES: dict[str, type[Penalty]] = {
+    "l1": L1,
+    "nonnegative_l1": NonnegativeL1,
+    "elastic_net": ElasticNet,
+    "ridge": Quadratic,
+    "none": Zero,
+}
+SAME = Units(None, None)
+
+
+@dataclass(frozen=True)
+class Instances(Task):
+    """``min f(z) + R(z)``: every row is an instance, learned from without its solution."""
+
+    def prepare(self, est: Any, trainer: Trainer, y: Any, metadata: dict) -> tuple[Trainer, bool]:
+        """Return how to train, on the problem itself; y is ignored."""
+        if trainer.objective is None:
+            trainer = clone(trainer).set_params(objective=ProblemObjective("log"))
+        trainer.resolve_objective(False, est.alpha)
+        return trainer, False
+
+    def take_in(
+        self,
+        est: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        operators: Any = None,
+        alpha: Any = None,
+        *,
+        trainer: Trainer,
+        generator: torch.Generator,
+        reset: bool = True,
+        keep: bool = False,
+    ) -> Given:
+        """Validate instances, and find their optimal values where the objective wants them."""
+        refuse_complex(X, "X")
+        # Where each instance brings its operator, a stream may be of several sizes.
+        if reset or operators is None:
+            X = validate_data(est, X, reset=reset, dtype=float_dtypes(X))
+        else:
+            X = check_array(X, dtype=float_dtypes(X), input_name="X")
+        b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
+        weight = check_weight(sample_weight, X, b)
+        own = None
+        if est.operator is not None:
+            own = check_operator(est.operator, b, "operator")
+        elif operators is None:
+            own = Dense(torch.eye(b.shape[1], dtype=b.dtype, device=b.device))
+        A = own if operators is None else check_operators(operators, b)
+        known = to_tensor(est.classes_, dtype=b.dtype, device=b.device) if keep else None
+        problem, classes = make_problem(est, b, A, alpha, known)
+        if isinstance(trainer.objective, ProblemObjective):
+            problem = problem._replace(least=optimal_values(exact(problem)).to(b.dtype))
+        fitted = {
+            "operator_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else own,
+            "n_components_": A.n_components,
+            "classes_": None if classes is None else from_tensor(classes, X),
+        }
+        return Given(X, None, problem, None, weight, generator, keep, fitted)
+
+    def state(self, est: Any, network: Unrolled, given: Given) -> dict:
+        """Return nothing: all is in the network."""
+        return {}
+
+    def alpha(self, est: Any) -> float:
+        """Return the estimator's alpha."""
+        return est.alpha
+
+    def see(
+        self,
+        est: Any,
+        X: Any,
+        method: str,
+        dtype: Any = None,
+        operators: Any = None,
+        alpha: Any = None,
+        x0: Any = None,
+    ) -> Seen:
+        """Validate instances for a fitted solver: of any size where they bring operators."""
+        check_is_fitted(est)
+        refuse_complex(X, "X")
+        if operators is not None:
+            checked = check_array(X, dtype=float_dtypes(X), input_name="X")
+        elif est.operator_ is None:
+            raise ValueError(
+                f"{type(est).__name__} was fitted with operators of the instances and has "
+                f"none of its own: pass operators=..., or operator=... to the constructor."
+            )
+        else:
+            if not isinstance(est.operator_, Operator):
+                check_same_namespace(X, est, attribute="operator_", method=method)
+            checked = validate_data(est, X, reset=False, dtype=float_dtypes(X))
+        b = to_tensor(checked, dtype=dtype, device=est.compute_like(checked).device)
+        if operators is None:
+            A = check_operator(est.operator_, b, "operator")
+        else:
+            A = check_operators(operators, b)
+        classes = est.classes_
+        if classes is not None:
+            classes = to_tensor(classes, dtype=b.dtype, device=b.device)
+        problem, _ = make_problem(est, b, A, alpha, classes)
+        return Seen(checked, problem._replace(x0=check_x0(x0, b, A)), SAME)
+
+    def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
+        """Return codes of instances."""
+        return check_x0(y, seen.obs.b, seen.obs.A, "y")
+
+    def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
+        """Return the instances, which know their problem; alpha has been told to ``see``."""
+        return seen.obs
+
+
+def make_problem(
+    est: Any, b: Tensor, A: Operator, alpha: Any, classes: Tensor | None
+) -> tuple[Composite, Tensor | None]:
+    """Return instances, and the classes of their labels; a named penalty gets alpha."""
+    if est.loss == "logistic":
+        b, classes = check_labels(b, classes)
+    f = LOSSES[est.loss]() if isinstance(est.loss, str) else est.loss
+    R = Zero() if est.penalty is None else est.penalty
+    if isinstance(R, str):
+        kind = PENALTIES[R]
+        R = kind() if kind is Zero else kind(_weights(est.alpha if alpha is None else alpha, b))
+    if isinstance(R, GroupL1):
+        raise ValueError(
+            "penalty=GroupL1 is not separable: its prox with a step per coordinate is not known. "
+            "Use a penalty that is a sum over coordinates, such as L1."
+        )
+    return Composite.of(b, A, f, R), classes
+
+
+def check_labels(b: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return labels as -1 and 1, and the two classes, which are those given where there are."""
+    found = torch.unique(b)
+    known = found if classes is None else classes.to(b)
+    if len(known) != 2 or not bool(torch.isin(found, known).all()):
+        raise ValueError(
+            f"loss='logistic' needs labels of two classes in X, "
+            f"{'such as 0 and 1' if classes is None else known.tolist()}; got "
+            f"{len(found)} different values: {found[:5].tolist()}."
+        )
+    return torch.where(b == known[1], 1.0, -1.0).to(b), known
+
+
+def _weights(alpha: Any, b: Tensor) -> Any:
+    weights = check_alpha(alpha, len(b), b.device).to(b.dtype)
+    return float(alpha) if np.ndim(alpha) == 0 else weights[:, None].contiguous()
+
+
+def check_x0(x0: Any, b: Tensor, A: Operator, name: str = "x0") -> Tensor | None:
+    """Return codes of all samples as a tensor, or None."""
+    if x0 is None:
+        return None
+    if not isinstance(x0, Tensor):
+        x0 = check_array(x0, dtype=float_dtypes(x0), input_name=name)
+    x0 = to_tensor(x0, dtype=b.dtype, device=b.device)
+    if x0.shape != (len(b), A.n_components) or not bool(torch.isfinite(x0).all()):
+        raise ValueError(
+            f"{name} must be finite codes of shape ({len(b)}, {A.n_components}), got shape "
+            f"{tuple(x0.shape)}."
+        )
+    return x0
+
+
+def check_n_iter(n_iter: Any) -> int:
+    """Return a number of iterations; raise unless it is a positive integer."""
+    if isinstance(n_iter, bool) or not isinstance(n_iter, (int, np.integer)) or n_iter < 1:
+        raise ValueError(f"n_iter must be an integer of at least 1, got {n_iter!r}.")
+    return int(n_iter)

@@ -1,0 +1,243 @@
+"""What every estimator of the package shares, whatever it solves: its task says the rest."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array
+from torch import Tensor
+
+from sklearn_unroll._renamed import Renamed
+from sklearn_unroll.estimators._arrays import float_dtypes, from_tensor, to_computed
+from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._state import Given, to_host
+from sklearn_unroll.estimators._units import Units
+from sklearn_unroll.estimators._validation import check_alpha, check_codes_match
+from sklearn_unroll.functional import L1, Composite, Observation, Penalty, Smooth, Zero
+from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.training import Trainer
+
+
+class Seen(NamedTuple):
+    """What a fitted estimator was shown: validated array, data in the user's units, the units."""
+
+    X: Any
+    obs: Observation
+    units: Units
+
+
+def stated(obs: Observation, f: Smooth, R: Penalty) -> Composite:
+    """Return a problem to be evaluated; its classical step, which is not, takes longer."""
+    return Composite(obs.b, obs.A, f, R, obs.b.new_ones(()))
+
+
+def exact(problem: Composite) -> Composite:
+    """Return a problem in float64, or in what its operator can compute in."""
+    A = problem.A.to(problem.b.double())
+    return problem._replace(b=problem.b.to(A.like.dtype), A=A)
+
+
+class Task(ABC):
+    """Which problem is solved, and how arrays get to the network and back; has no state."""
+
+    @abstractmethod
+    def prepare(
+        self, estimator: Any, trainer: Trainer, y: Any, metadata: dict
+    ) -> tuple[Trainer, bool]:
+        """Return how to train, and whether y is looked at; raise where they do not fit."""
+
+    @abstractmethod
+    def take_in(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        trainer: Trainer,
+        generator: torch.Generator,
+        reset: bool,
+        keep: bool,
+        **metadata: Any,
+    ) -> Given:
+        """Validate what fit was given; ``keep`` goes on with what the last fit has seen."""
+
+    @abstractmethod
+    def state(self, estimator: Any, network: Unrolled, given: Given) -> dict:
+        """Return the fitted attributes that depend on the trained network."""
+
+    @abstractmethod
+    def alpha(self, estimator: Any) -> float:
+        """Return the weight of the penalty for objectives of training that leave it open."""
+
+    @abstractmethod
+    def see(self, estimator: Any, X: Any, method: str, dtype: Any = None, **extra: Any) -> Seen:
+        """Validate what a method of a fitted estimator was given."""
+
+    @abstractmethod
+    def see_codes(self, estimator: Any, y: Any, seen: Seen) -> Tensor:
+        """Return codes that belong to what was seen, in the units of the network."""
+
+    @abstractmethod
+    def problem(self, estimator: Any, seen: Seen, alpha: Any = None) -> Composite:
+        """Return the problem ``min f + R`` of data in the user's units; see :func:`stated`."""
+
+
+@fill
+class Shell(Renamed, BaseEstimator, ABC):
+    """Fitted state, devices, and the two methods that theory, metrics and plots look through."""
+
+    task: ClassVar[Task]
+    _parameter_constraints: ClassVar[dict] = {"device": [str, torch.device]}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        fill(cls)
+
+    def observe(
+        self, X: Any, y: Any = None, *, dtype: torch.dtype | None = None, **metadata: Any
+    ) -> tuple[Observation, Tensor | None]:
+        """Return data and operator as the network sees them, and codes in its units.
+
+        Parameters
+        ----------
+        %(X)s
+        %(y)s
+        dtype : torch.dtype, default=None
+            Of all tensors; that of the network by default.
+        **metadata : Any
+            What ``predict`` or ``transform`` takes for each sample, such as ``operators``.
+
+        Returns
+        -------
+        tuple of (Observation, Tensor or None)
+            For ``network_``.
+        """
+        seen = self.task.see(self, X, "observe", dtype, **metadata)
+        codes = None if y is None else self.task.see_codes(self, y, seen)
+        return seen.units.inside(seen.obs), codes
+
+    def problem(self, X: Any, *, alpha: Any = None, **metadata: Any) -> Composite:
+        """Return the problem ``min_z f(z) + R(z)`` that is solved for observations.
+
+        One definition for ``score``, ``certify``, scorers, theory and displays; in the units of
+        X, on the estimator's device.
+
+        Parameters
+        ----------
+        %(X)s
+        alpha : float or array-like of shape (n_samples,), default=None
+            Weight of the penalty; the estimator's own by default.
+        **metadata : Any
+            What ``predict`` or ``transform`` takes for each sample, such as ``operators``.
+
+        Returns
+        -------
+        Composite
+            Data, operator, smooth part f and penalty R, which is zero where the estimator has
+            none.
+        """
+        problem = self.task.problem(self, self.task.see(self, X, "problem", **metadata), alpha)
+        return Composite.of(problem.b, problem.A, problem.f, problem.R, problem.x0)
+
+    @abstractmethod
+    def compute_like(self, X: Any) -> Tensor:
+        """Return a tensor with the dtype and on the device that results for X are computed in.
+
+        Parameters
+        ----------
+        %(X)s
+
+        Returns
+        -------
+        Tensor
+            Any; a fitted network is moved to where it is.
+        """
+
+    def __getstate__(self) -> dict:
+        # What a fit on a GPU leaves must load where there is none.
+        return to_host(super().__getstate__())
+
+
+class Transforms(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Transformers to codes, whose ``fit_transform`` gives both methods what is theirs."""
+
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit, and return the codes of the observations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Observations.
+        y : array-like of shape (n_samples, n_components), default=None
+            As in ``fit``.
+        **params : Any
+            What ``fit`` and ``transform`` take for each sample; what both take goes to both.
+
+        Returns
+        -------
+        array of shape (n_samples, n_components)
+            Codes.
+        """
+        # scikit-learn's gives all of it to fit, and nothing to transform.
+        takes = [inspect.signature(method).parameters for method in (self.fit, self.transform)]
+        both = [{k: v for k, v in params.items() if k in names} for names in takes]
+        for name in params:
+            if name not in takes[0] and name not in takes[1]:
+                raise TypeError(
+                    f"{type(self).__name__}.fit_transform got an unexpected {name!r}: neither fit "
+                    f"nor transform takes it."
+                )
+        return self.fit(X, y, **both[0]).transform(X, **both[1])
+
+    def own_operator(self) -> Any:
+        """Return what the constructor was given to map codes to observations.
+
+        Returns
+        -------
+        object
+            None where it is to be estimated from pairs.
+        """
+        return self.get_params(deep=False)[self.task.operator]
+
+    def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
+        """Return R of the problem in the user's units: ``alpha ||z||_1`` in the network's.
+
+        Parameters
+        ----------
+        seen : Seen
+            What was seen, and its units.
+        alpha : float or array-like of shape (n_samples,), default=None
+            Another weight, of ``||z||_1`` in the user's units.
+
+        Returns
+        -------
+        Penalty
+            R, zero for estimators without alpha.
+        """
+        if alpha is not None:
+            b = seen.obs.b
+            return L1(check_alpha(alpha, len(b), b.device)[:, None].to(b))
+        alpha = self.task.alpha(self)
+        return L1(seen.units.weight(alpha)) if alpha else Zero()
+
+    def _signals(self, X: Any, operators: Any = None) -> Any:
+        """Return the signals of codes."""
+        self.task.check_ready(self, X, "inverse_transform", operators)
+        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
+        z = to_computed(codes, self.compute_like(codes))
+        z = z[:, None] if z.ndim == 1 else z
+        A = self.task.fitted_operator(self, z, operators)
+        check_codes_match(z, A)
+        return from_tensor(A(z), codes)
+
+    def _ravel(self, codes: Any) -> Any:
+        return codes[:, 0] if self._y_was_1d else codes
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
