@@ -182,7 +182,7 @@ class Codes(Task):
     def fitted_operator(self, est: Any, b: Tensor, operators: Any = None) -> Operator:
         """Return the operator of a fitted estimator for the observations b."""
         if operators is not None:
-            return check_operators(operators, b, est.n_components_)
+            return check_operators(operators, b, est.n_features_in_, est.n_components_)
         if self.operator != "dictionary":
             return est.operator_.to(b)
         return Dense(to_tensor(est.dictionary_, dtype=b.dtype, device=b.device))

@@ -16,7 +16,7 @@ from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import Given, fitted_state
-from sklearn_unroll.functional.penalties import L1, PENALTIES
+from sklearn_unroll.functional.penalties import L1, PENALTIES, Penalty
 from sklearn_unroll.nn import Unrolled, fbs, refine
 from sklearn_unroll.nn.fbs import INITS
 from sklearn_unroll.training import Grouped, Lasso, Objective, Trainer

@@ -149,11 +149,16 @@ def check_operator(operator: Any, b: Tensor, name: str) -> Operator:
             f"{name} must be one for all samples. Pass one for each as operators=... to the "
             f"methods."
         )
-    return _fitting(A, b, name)
+    return _fitting(A, b.shape[1], name)
 
 
-def check_operators(operators: Any, b: Tensor, n_components: int | None = None) -> Operator:
-    """Return the operators of samples: one for each, or one for all."""
+def check_operators(
+    operators: Any, b: Tensor, n_features: int | None = None, n_components: int | None = None
+) -> Operator:
+    """Return the operators of samples: one for each, or one for all.
+
+    Of as many features as b has by default, where b are observations, not codes.
+    """
     if isinstance(operators, Operator):
         A: Operator = operators.to(b)
     else:
@@ -167,7 +172,7 @@ def check_operators(operators: Any, b: Tensor, n_components: int | None = None) 
         raise ValueError(
             f"operators have {A.n_components} components, but {n_components} were seen in fit."
         )
-    return _fitting(A, b, "operators")
+    return _fitting(A, b.shape[1] if n_features is None else n_features, "operators")
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:
@@ -195,14 +200,14 @@ def _stack(operators: Any, b: Tensor) -> Tensor:
     return check_magnitude(D)
 
 
-def _fitting(A: Operator, b: Tensor, name: str) -> Operator:
+def _fitting(A: Operator, n_features: int, name: str) -> Operator:
     """Return an operator, and raise unless it gives as many features as the samples have."""
-    if A.n_features != b.shape[1]:
-        hint = " It looks transposed." if A.n_components == b.shape[1] else ""
+    if A.n_features != n_features:
+        hint = " It looks transposed." if A.n_components == n_features else ""
         if isinstance(A, MaskedFourier):
             hint = f" They are [Re | Im] of the {len(A.entries)} entries that the mask samples."
         raise ValueError(
-            f"X has {b.shape[1]} features, but {name}, a {type(A).__name__} of "
+            f"X has {n_features} features, but {name}, a {type(A).__name__} of "
             f"{A.n_components} components, gives {A.n_features}.{hint}"
         )
     return A

@@ -223,14 +223,15 @@ def test_dictionaries_that_nobody_asked_for_are_told(family, model):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda D: D[0], r"\(200, n_components, 12\); got shape \(20, 12\)"),
-        (lambda D: D[:199], r"one dictionary per sample.*got shape \(199, 20, 12\)"),
+        (lambda D: D[0, 0], r"\(n_samples, n_components, n_features\).*got \(12,\)"),
+        (lambda D: D[0].T, r"X has 12 features.*gives 20. It looks transposed"),
+        (lambda D: D[:199], r"holds 199 operators, but X has 200 samples"),
         (lambda D: [D[0][:10], *D[1:]], r"all have one shape, got \[\(10, 12\), \(20, 12\)\]"),
         (lambda D: np.where(np.arange(12) == 3, np.nan, D), "operators contains NaN"),
         (lambda D: torch.from_numpy(D * np.inf), "operators contains NaN or infinity"),
         (lambda D: D[:, :19], r"y has 20 components.*19 atoms"),
     ],
-    ids=["2-D", "number", "unequal", "NaN", "tensor", "atoms"],
+    ids=["1-D", "transposed", "number", "unequal", "NaN", "tensor", "atoms"],
 )
 def test_bad_dictionaries(family, model, spoil, message):
     train, _ = family

@@ -189,7 +189,7 @@ def test_search_over_the_three_numbers(clean, tmp_path):
         {"c3": -2.0},
         {"c1": "tune"},
         {"n_nonzero": 0},
-        {"weight": "w"},
+        {"weights": "w"},
     ],
 )
 def test_invalid_numbers(clean, parameters):
