@@ -16,7 +16,7 @@ from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import Given, fitted_state
-from sklearn_unroll.functional.penalties import L1, PENALTIES, Penalty
+from sklearn_unroll.functional.penalties import L1, PENALTIES, Box, Penalty, Scaled, Zero
 from sklearn_unroll.nn import Unrolled, fbs, refine
 from sklearn_unroll.nn.fbs import INITS
 from sklearn_unroll.training import Grouped, Lasso, Objective, Trainer
@@ -215,14 +215,10 @@ default="l1"
         if alpha is not None:
             return super().penalty_of(seen, alpha)
         R, factor = self._penalty(), self.task.alpha(self)
-        if not isinstance(R, Penalty):
-            from sklearn_unroll.functional.penalties import Scaled
-
-            return Scaled(R, factor)
-        # A penalty with a weight keeps its kind, whose duality gap is known; one without is
-        # zero or infinite, whatever the factor.
-        weight = R.get_params().get("weight")
-        return R if weight is None else type(R)(**R.get_params() | {"weight": factor * weight})
+        if isinstance(R, Penalty) and "weight" in R.get_params():
+            # It keeps its kind, whose duality gap may be known.
+            return type(R)(**R.get_params() | {"weight": factor * R.weight})
+        return R if isinstance(R, (Box, Zero)) else Scaled(R, factor)
 
     def _penalty(self) -> Any:
         return PENALTIES[self.penalty]() if isinstance(self.penalty, str) else self.penalty

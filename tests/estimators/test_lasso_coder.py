@@ -129,7 +129,7 @@ def test_one_alpha_per_sample(data):
     np.testing.assert_allclose(together, alone, atol=1e-9)
     np.testing.assert_array_equal(coder.transform(data.X, alpha=alpha), together)
     np.testing.assert_array_equal(coder.predict(data.X, alpha=list(alpha)), together)
-    np.testing.assert_array_equal(coder.solve(data.X, alpha[:, None]).codes, together)
+    np.testing.assert_array_equal(coder.solve(data.X, alpha=alpha[:, None]).codes, together)
     other = coder.solve(data.X, torch.from_numpy(alpha)).codes
     np.testing.assert_array_equal(other, together)
 
@@ -153,7 +153,7 @@ def test_from_alpha_max_on_codes_are_zero_without_iterating(data, solver):
     alpha = 1.000001 * np.abs(data.X @ data.dictionary.T).max(1)
     start = LISTARegressor(data.dictionary, n_layers=2, random_state=0).fit(data.X, data.y)
     coder = LassoCoder(data.dictionary, solver=solver, warm_start_from=start).fit(data.X)
-    found = coder.solve(data.X, alpha)
+    found = coder.solve(data.X, alpha=alpha)
     assert not found.codes.any()
     assert not found.gap.any()
     assert not found.n_iter.any()

@@ -93,13 +93,13 @@ def test_alpha_and_start_are_per_instance(data, fitted):
     found = fitted.solve(X, n_iter=300, operators=operators, alpha=alpha)
     for row in (0, 17, 31):
         one = slice(row, row + 1)
-        alone = fitted.solve(X[one], 300, operators[one], alpha=float(alpha[row]))
+        alone = fitted.solve(X[one], n_iter=300, operators=operators[one], alpha=float(alpha[row]))
         np.testing.assert_allclose(found.codes[one], alone.codes, atol=1e-5)
-    assert fitted.predict(X[:1], 1, operators[:1], x0=found.codes[:1]) == pytest.approx(
-        fitted.predict(X[:1], 300, operators[:1]), abs=0.3
-    )
-    far = fitted.solve(X, 500, operators, x0=np.full((32, 20), 100.0))
-    near = fitted.solve(X, 300, operators)
+    assert fitted.predict(
+        X[:1], n_iter=1, operators=operators[:1], x0=found.codes[:1]
+    ) == pytest.approx(fitted.predict(X[:1], n_iter=300, operators=operators[:1]), abs=0.3)
+    far = fitted.solve(X, n_iter=500, operators=operators, x0=np.full((32, 20), 100.0))
+    near = fitted.solve(X, n_iter=300, operators=operators)
     np.testing.assert_allclose(far.objective, near.objective, rtol=1e-5)
 
 
@@ -261,7 +261,7 @@ def test_bad_numbers(data, fitted):
     X, operators = data
     for n_iter in (0, -1, 2.5, True):
         with pytest.raises(ValueError, match="n_iter must be an integer of at least 1"):
-            fitted.predict(X, n_iter, operators)
+            fitted.predict(X, n_iter=n_iter, operators=operators)
     for alpha in (0.0, -1.0, np.zeros(32), np.ones(3), np.nan):
         with pytest.raises(ValueError, match="alpha"):
             fitted.predict(X, operators=operators, alpha=alpha)

@@ -50,7 +50,7 @@ def test_it_ends_where_scikit_learn_does(data, per_sample):
         for x, t in zip(data.X, np.broadcast_to(tol, 60), strict=True)
     ]
     coder = OMPCoder(data.dictionary, tol=None if per_sample else tol).fit(data.X)
-    found = coder.solve(data.X, tol if per_sample else None)
+    found = coder.solve(data.X, tol=tol if per_sample else None)
     np.testing.assert_allclose(found.codes, expected, atol=1e-10)
     residual = ((data.X - found.codes @ data.dictionary) ** 2).sum(1)
     np.testing.assert_allclose(found.residual, residual, atol=1e-12)
@@ -63,11 +63,11 @@ def test_it_ends_where_scikit_learn_does(data, per_sample):
 def test_the_methods_agree(data):
     tol = 30 * data.noise_std**2
     coder = OMPCoder(data.dictionary, tol=0.5).fit(data.X)
-    codes = coder.solve(data.X, tol).codes
+    codes = coder.solve(data.X, tol=tol).codes
     for other in (
         coder.transform(data.X, tol=tol),
         coder.predict(data.X, tol=list(tol)),
-        coder.solve(data.X, tol[:, None]).codes,
+        coder.solve(data.X, tol=tol[:, None]).codes,
         coder.solve(data.X, torch.from_numpy(tol)).codes,
     ):
         np.testing.assert_array_equal(other, codes)
