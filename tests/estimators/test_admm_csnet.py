@@ -175,7 +175,7 @@ def test_no_lasso_is_claimed_for_pictures(patches):
         ({"sharpness": 0.0}, "sharpness"),
         ({"operator": MaskedFourier(radial_mask(SHAPE, 0.2))},
          r"but operator, a MaskedFourier .* gives \d+. They are \[Re \| Im\] of the \d+ entries"),
-        ({"operator": PartialHadamard(256, rows=range(9))}, "a PartialHadamard of 256 components, gives 9"),
+        ({"operator": PartialHadamard(256, rows=range(9))}, "256 components, gives 9"),
         ({"operator": Dense(torch.ones(3, 256, 206))}, "operator must be one for all samples"),
         ({"operator": np.ones((256, 9))}, r"expected shape \(n_components, "),
         ({"image_shape": None, "stage": "basic"}, "needs pictures"),

@@ -130,7 +130,7 @@ def test_one_alpha_per_sample(data):
     np.testing.assert_array_equal(coder.transform(data.X, alpha=alpha), together)
     np.testing.assert_array_equal(coder.predict(data.X, alpha=list(alpha)), together)
     np.testing.assert_array_equal(coder.solve(data.X, alpha=alpha[:, None]).codes, together)
-    other = coder.solve(data.X, torch.from_numpy(alpha)).codes
+    other = coder.solve(data.X, alpha=torch.from_numpy(alpha)).codes
     np.testing.assert_array_equal(other, together)
 
 
@@ -289,7 +289,7 @@ def test_codes_and_dtype_do_not_depend_on_jobs(data, dtype):
     coder = LassoCoder(data.dictionary, tol=1e-6).fit(X)
     blocks = np.array_split(np.arange(60), 4)
     parts = {
-        n_jobs: Parallel(n_jobs)(delayed(coder.solve)(X[i], alpha[i]) for i in blocks)
+        n_jobs: Parallel(n_jobs)(delayed(coder.solve)(X[i], alpha=alpha[i]) for i in blocks)
         for n_jobs in (1, 2)
     }
     for one, two in zip(parts[1], parts[2], strict=True):

@@ -220,10 +220,10 @@ def test_same_seed_same_bits_and_a_copy_too(data):
     model = solver().fit(X, operators=operators)
     torch.rand(3)
     again = clone(model).fit(X, operators=operators)
-    codes = model.predict(X, 30, operators)
-    np.testing.assert_array_equal(again.predict(X, 30, operators), codes)
+    codes = model.predict(X, n_iter=30, operators=operators)
+    np.testing.assert_array_equal(again.predict(X, n_iter=30, operators=operators), codes)
     np.testing.assert_array_equal(
-        pickle.loads(pickle.dumps(model)).predict(X, 30, operators), codes
+        pickle.loads(pickle.dumps(model)).predict(X, n_iter=30, operators=operators), codes
     )
 
 
@@ -242,12 +242,15 @@ def test_a_shared_operator_needs_no_metadata(data):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda D: D[:31], "holds 31 operators, but X has 32 instances"),
-        (lambda D: D[:, :, :11], "X has 12 features, but operators of shape .* give 11"),
+        (lambda D: D[:31], "holds 31 operators, but X has 32 samples"),
+        (
+            lambda D: D[:, :, :11],
+            "X has 12 features, but operators, a Dense of 20 components, gives 11",
+        ),
         (lambda D: D.transpose(0, 2, 1), "looks transposed"),
         (lambda D: [D[0][:10], *D[1:]], r"all have one shape, got \[\(10, 12\), \(20, 12\)\]"),
         (lambda D: np.where(np.arange(12) == 3, np.nan, D), "operators contains NaN"),
-        (lambda D: D[0, 0], r"must have shape \(n_components, n_features\)"),
+        (lambda D: D[0, 0], r"\(n_components, n_features\), one for all; got \(12,\)"),
     ],
     ids=["number", "features", "transposed", "sizes", "NaN", "1-D"],
 )
