@@ -32,7 +32,7 @@ from sklearn_unroll.training import Descent, Trainer
 # Kinds of descent towards the data.
 OF_DATA = ("gradient", "objective")
 # How far beyond the range of fit pixels may lie, in units of that range.
-BEYOND = 1.0
+BEYOND = 0.5
 
 
 class Frame(NamedTuple):

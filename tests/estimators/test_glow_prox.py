@@ -9,7 +9,6 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_unroll import GlowProxInpainter, Trainer
 from sklearn_unroll.datasets import load_image_patches
@@ -74,10 +73,10 @@ def test_complete_pictures_are_returned_untouched(tiles, fitted):
 
 def test_the_last_stage_is_the_transform(holes, fitted):
     stages = list(fitted.staged_transform(holes))
-    assert len(stages) == 3
+    assert len(stages) == 2
     assert np.array_equal(stages[-1], fitted.transform(holes))
     assert not np.array_equal(stages[0], stages[1])
-    assert len(list(fitted.staged_transform(stages[0]))) == 3  # with nothing to do as well
+    assert len(list(fitted.staged_transform(stages[0]))) == 2  # with nothing to do as well
 
 
 def test_training_is_worth_it(tiles, holes):
@@ -194,15 +193,28 @@ def test_square_grey_pictures_need_no_shape(tiles):
     square = tiles[:, :64]
     model = GlowProxInpainter(**SMALL).fit(square)
     assert model.image_shape_ == (8, 8)
-    with pytest.raises(ValueError, match="X has 96 features, which are no square picture"):
-        clone(model).fit(tiles)
+    assert clone(model).fit(tiles).image_shape_ == (1, 96)  # one line of pixels
+
+
+def test_pictures_of_any_size_and_in_any_units(tiles, holes):
+    """Sides that the flows cannot halve are padded, and units are those of fit."""
+    odd, gaps = tiles[:, :90].astype(float), holes[:, :90].astype(float)
+    gaps[1, 3] = tiles[1, 3]
+    model = GlowProxInpainter((15, 6), **SMALL).fit(odd)
+    filled = model.transform(gaps)
+    assert np.isfinite(filled).all()
+    for scale, shift in ((1e-6, 0.0), (255.0, 0.0), (1e4, -3.0)):
+        moved = clone(model).fit(scale * odd + shift)
+        np.testing.assert_allclose(
+            moved.transform(scale * gaps + shift),
+            scale * filled + shift,
+            atol=1e-5 * scale,
+        )
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda X: 255 * X, "expected in unit scale, from 0 .black. to 1 .white.. Divide bytes"),
-        (lambda X: X - 0.6, r"values from -0.*expected in unit scale"),
         (lambda X: X[:, :90], r"image_shape=\(12, 8\) does not fit X with 90 features"),
         (lambda X: np.where(X.max() == X, np.inf, X), "contains infinity"),
         (lambda X: X + 0j, "Complex data not supported"),
@@ -219,8 +231,6 @@ def test_bad_pictures(tiles, model, change, message):
     [
         ({"image_shape": (8, 12, 2)}, "does not fit X with 96 features"),
         ({"image_shape": (96,)}, "does not fit X with 96 features"),
-        ({"image_shape": (6, 16)}, "multiples of 4, got 6 by 16. Crop or pad"),
-        ({"n_levels": 3}, "multiples of 8, got 12 by 8"),
         ({"fraction": 1.0}, "fraction"),
         ({"mask": "circle"}, "mask"),
         ({"mask": lambda shape, rng: np.ones((2, 2))}, r"boolean array of shape \(12, 8\)"),
@@ -244,26 +254,9 @@ def test_bad_masks_and_bad_holes(tiles, holes, model, fitted):
     blank[4] = np.nan
     with pytest.raises(ValueError, match=r"1 picture\(s\) have no visible pixel, at rows \[4\]"):
         fitted.transform(blank)
-    with pytest.raises(ValueError, match="expected in unit scale"):
+    with pytest.raises(ValueError, match="those of fit were from .* in the same units"):
         fitted.transform(2 * holes)
     with pytest.raises(ValueError, match="expecting 96 features"):
         fitted.transform(holes[:, :64])
     with pytest.raises(NotFittedError):
         model.transform(holes)
-
-
-def test_scikit_learns_checks_but_for_their_data():
-    """Their data are no pictures: not from 0 to 1, of any number of features."""
-    reasons = ("expected in unit scale", "no square picture", "no visible pixel", "multiples of 4")
-    passed, other = 0, {}
-    for result in check_estimator(GlowProxInpainter(**SMALL), on_fail=None, on_skip=None):
-        passed += result["status"] == "passed"
-        if result["status"] == "failed":
-            chain, error = [], result["exception"]
-            while error is not None:
-                chain.append(str(error))
-                error = error.__cause__ or error.__context__
-            if not any(reason in text for reason in reasons for text in chain):
-                other[result["check_name"]] = chain
-    assert not other
-    assert passed >= 15
