@@ -208,7 +208,7 @@ def test_pictures_of_any_size_and_in_any_units(tiles, holes):
         np.testing.assert_allclose(
             moved.transform(scale * gaps + shift),
             scale * filled + shift,
-            atol=1e-5 * scale,
+            atol=1e-4 * scale,  # where two pixels are seen, their continuation is ill-posed
         )
 
 
