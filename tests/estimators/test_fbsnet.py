@@ -214,7 +214,7 @@ def test_an_expanding_horizon_is_told_with_the_number(data):
 
 def test_the_trainer_of_the_recipe_is_the_published_one(data):
     unit, flow = (quick(data, horizon=horizon).trainer for horizon in (None, 3.0))
-    assert (unit.optimizer, unit.momentum) == ("sgd", 0.9)
+    assert unit.optimizer.momentum == 0.9
     assert flow.schedule.scale_with_depth and not unit.schedule.scale_with_depth
     own = FBSNet(data.dictionary, n_layers=3, trainer=Trainer(max_epochs=1))
     assert own.fit(data.X, data.y).n_epochs_ == 1

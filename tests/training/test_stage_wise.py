@@ -7,7 +7,7 @@ from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation, analytic_weight
 from sklearn_unroll.nn import alista, lista
 from sklearn_unroll.training import ParameterGroup, Stage, StageWise, Trainer
-from sklearn_unroll.training.loop import make_optimizer
+from sklearn_unroll.training.steps import groups_of
 from tests.conftest import make_problem
 
 
@@ -85,8 +85,7 @@ def test_relative_rates_follow_the_size_of_each_parameter():
     small, large = (torch.nn.Parameter(torch.full((3,), v)) for v in (0.01, 10.0))
     zero = torch.nn.Parameter(torch.zeros(2))
     stage = Stage("s", 1, [ParameterGroup([small, large, zero], 0.5, relative=True)])
-    options = Trainer(learning_rate=0.2)._options(patience=None)
-    rates = [group["lr"] for group in make_optimizer(stage, options).param_groups]
+    rates = [group["lr"] for group in groups_of(stage, 0.2)]
     assert rates == pytest.approx([0.001, 1.0, 0.1])
 
 
