@@ -57,11 +57,16 @@ def test_settings_are_todays(network, data):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"optimizer": "sgd"}, {"schedule": EndToEnd(matrix_rate=0.1)}]
+    "before, after",
+    [
+        ({}, {"optimizer": "sgd"}),
+        ({"optimizer": SGD(0.9)}, {}),
+        ({}, {"schedule": EndToEnd(matrix_rate=0.1)}),
+    ],
 )
-def test_moments_of_another_optimiser_or_of_other_groups_are_left(network, data, changes):
-    state = update(Trainer(), network, data)
-    trainer = Trainer(**changes)
+def test_moments_of_another_optimiser_or_of_other_groups_are_left(network, data, before, after):
+    state = update(Trainer(**before), network, data)
+    trainer = Trainer(**after)
     torch.testing.assert_close(
         moved(trainer, network, data, state), moved(trainer, network, data), rtol=0, atol=0
     )
