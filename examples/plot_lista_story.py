@@ -22,7 +22,7 @@ from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.nn import lista
 from sklearn_unroll.plotting import ConvergenceDisplay, WeightDisplay
 from sklearn_unroll.solvers import FISTA, iterates
-from sklearn_unroll.training import EndToEnd
+from sklearn_unroll.training import Adam, EndToEnd
 
 N_LAYERS = 12
 dictionary = make_sparse_recovery(1, 100, 200, random_state=0).dictionary.astype(np.float32)
@@ -145,7 +145,7 @@ quick = Trainer(
     learning_rate=0.03,
     max_epochs=15,
     loss="log",
-    betas=(0.9, 0.99),
+    optimizer=Adam(betas=(0.9, 0.99)),
     max_grad_norm=None,
     early_stopping=False,
     schedule=EndToEnd(matrix_rate=0.03),

@@ -19,7 +19,7 @@ from sklearn_unroll.estimators._state import Given, fitted_state
 from sklearn_unroll.functional.penalties import L1, PENALTIES, Box, Penalty, Scaled, Zero
 from sklearn_unroll.nn import Unrolled, fbs, refine
 from sklearn_unroll.nn.fbs import INITS
-from sklearn_unroll.training import Grouped, Lasso, Objective, Trainer
+from sklearn_unroll.training import SGD, Grouped, Lasso, Objective, Trainer
 
 __all__ = ["FBSNet"]
 
@@ -194,8 +194,7 @@ default="l1"
         rates = {"tau": 0.3, "lam": 0.1} if scaled else {"tau": 0.03, "lam": 0.03}
         return Trainer(
             schedule=Grouped(rates, scale_with_depth=scaled),
-            optimizer="sgd",
-            momentum=0.9,
+            optimizer=SGD(momentum=0.9),
             learning_rate=0.01 if scaled else 0.05,
             decay="constant",
             batch_size=50,

@@ -81,7 +81,7 @@ class Pictures(Task):
                 f"{type(objective).__name__} of its trainer does not use them. Use one that does, "
                 f"such as Trainer('supervised')."
             )
-        for constraint in trainer.resolve_constraints():
+        for constraint in trainer.resolve_constraints(True, 0.0):
             of_data = isinstance(constraint, Descent) and constraint.kind in OF_DATA
             if of_data and est.x0 != "flat":
                 raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, calibrate_thresholds, support_counts
-from sklearn_unroll.training import Trainer
+from sklearn_unroll.training import Adam, Trainer
 
 
 def check_support_selection(
@@ -49,7 +49,7 @@ def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer
         "batch_size": batch,
         "max_grad_norm": None,
         "loss": "log",
-        "betas": (0.9, 0.99),
+        "optimizer": Adam(betas=(0.9, 0.99)),
         # A few numbers cannot overfit, and rare failures, which decide, must be seen.
         "early_stopping": False,
     }

@@ -28,7 +28,6 @@ PLAIN = {
     "max_grad_norm": None,
     "loss": "mean",
     "optimizer": "sgd",
-    "momentum": 0.0,
     "truncate": None,
     "penalty": None,
     "constraint": None,
@@ -104,10 +103,7 @@ def untrained(estimator: Any, X: Any, y: Any = None) -> Any:
             f"An estimator with a trainer is needed, such as LISTARegressor(...); got "
             f"{type(estimator).__name__}."
         )
-    # A step that is lost in rounding, whatever the gradient.
-    still = {"schedule": "end_to_end", "learning_rate": 1e-300, "max_epochs": 1}
-    still["early_stopping"] = False
-    still = {f"trainer__{name}": value for name, value in still.items()}
+    still = {"trainer__max_epochs": 0, "trainer__early_stopping": False}
     return clone(estimator).set_params(**still).fit(X, y)
 
 

@@ -3,8 +3,9 @@
 from sklearn_unroll.training.constraints import Constraint, Descent
 from sklearn_unroll.training.grouped import Grouped
 from sklearn_unroll.training.history import Epoch, History
-from sklearn_unroll.training.loop import DivergenceError, Report
+from sklearn_unroll.training.loop import Report
 from sklearn_unroll.training.objectives import Lasso, Objective, Supervised
+from sklearn_unroll.training.optimizers import SGD, Adam, Optimizer
 from sklearn_unroll.training.penalties import (
     DepthNorm,
     ParameterPenalty,
@@ -14,9 +15,12 @@ from sklearn_unroll.training.penalties import (
 from sklearn_unroll.training.perturbations import LayerNoise, Perturbation
 from sklearn_unroll.training.problem_objective import ProblemObjective
 from sklearn_unroll.training.schedules import EndToEnd, ParameterGroup, Schedule, Stage, StageWise
+from sklearn_unroll.training.steps import DivergenceError
 from sklearn_unroll.training.trainer import Trainer
 
 __all__ = [
+    "SGD",
+    "Adam",
     "Constraint",
     "DepthNorm",
     "Descent",
@@ -28,6 +32,7 @@ __all__ = [
     "Lasso",
     "LayerNoise",
     "Objective",
+    "Optimizer",
     "ParameterGroup",
     "ParameterPenalty",
     "Perturbation",

@@ -29,9 +29,9 @@ class Grouped(Schedule):
     Examples
     --------
     >>> from sklearn_unroll import Trainer
-    >>> from sklearn_unroll.training import Grouped
-    >>> Trainer(schedule=Grouped({"lam": 0.1}), optimizer="sgd", momentum=0.9)
-    Trainer(momentum=0.9, optimizer='sgd', schedule=Grouped(rates={'lam': 0.1}))
+    >>> from sklearn_unroll.training import SGD, Grouped
+    >>> Trainer(schedule=Grouped({"lam": 0.1}), optimizer=SGD(momentum=0.9))
+    Trainer(optimizer=SGD(momentum=0.9), schedule=Grouped(rates={'lam': 0.1}))
     """
 
     _parameter_constraints: ClassVar[dict] = {

@@ -7,28 +7,23 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
+from sklearn_unroll._renamed import Renamed
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.training.constraints import Constraint
 from sklearn_unroll.training.history import History
-from sklearn_unroll.training.loop import (
-    LoopOptions,
-    Report,
-    Samples,
-    check_finite,
-    largest_parameter,
-    make_optimizer,
-    mean_scale,
-    run_epoch,
-    train,
-)
+from sklearn_unroll.training.loop import Report, train
 from sklearn_unroll.training.objectives import OBJECTIVES, Objective
+from sklearn_unroll.training.optimizers import OPTIMIZERS, Optimizer
+from sklearn_unroll.training.parts import constraints_of, objective_of, part_of
 from sklearn_unroll.training.perturbations import Perturbation
-from sklearn_unroll.training.schedules import SCHEDULES, Schedule
+from sklearn_unroll.training.samples import Loss, Samples
+from sklearn_unroll.training.schedules import SCHEDULES, Schedule, Stage
+from sklearn_unroll.training.steps import Steps
 
 __all__ = ["Trainer"]
 
@@ -36,7 +31,7 @@ __all__ = ["Trainer"]
 EARLY_STOPPING_FROM = 1000
 
 
-class Trainer(BaseEstimator):
+class Trainer(Renamed, BaseEstimator):
     """How to train a network: objective, schedule, and the settings of the one loop.
 
     A stateless parameter object, to be given to an estimator and searched through it, as in
@@ -50,14 +45,14 @@ class Trainer(BaseEstimator):
     schedule : {"end_to_end", "stage_wise"} or Schedule, default="end_to_end"
         Which parameters are trained when.
     learning_rate : float, default=1e-3
-        First step size of Adam. Larger ones learn faster, but may leave directions in which
-        the layers amplify, and rare inputs then get codes far from any optimum: look at the
-        worst samples too, not only at the mean.
+        First step size of the optimiser. Larger ones learn faster, but may leave directions in
+        which the layers amplify, and rare inputs then get codes far from any optimum: look at
+        the worst samples too, not only at the mean.
     decay : {"cosine", "constant", "plateau"}, default="cosine"
         How the learning rate goes down: to zero along a cosine over ``max_epochs``, not at
         all, or by 0.3 when the monitored loss stalls.
     max_epochs : int, default=100
-        Passes over the training data in each stage.
+        Passes over the training data in each stage; with 0 the network stays untrained.
     batch_size : int or None, default=256
         Samples in a minibatch; None takes all of them.
     max_grad_norm : float, default=1.0
@@ -68,14 +63,11 @@ class Trainer(BaseEstimator):
         mean over the samples of what the objective says, for step sizes that theory gives.
         ``"log"``: the logarithm of every minibatch's loss, so that no minibatch with a signal
         that fails outweighs the others; for losses that fall by many orders of magnitude.
-    optimizer : {"adam", "sgd"}, default="adam"
-        Adam, or (stochastic) gradient descent, which with ``loss="mean"``,
+    optimizer : {"adam", "sgd"} or Optimizer, default="adam"
+        :class:`~sklearn_unroll.training.Adam`, or (stochastic) gradient descent,
+        :class:`~sklearn_unroll.training.SGD`, which with ``loss="mean"``,
         ``batch_size=None``, ``decay="constant"`` and ``max_grad_norm=None`` is the plain one
         of the theory.
-    momentum : float, default=0.0
-        Momentum of ``optimizer="sgd"``.
-    betas : tuple of (float, float), default=(0.9, 0.999)
-        Decay of Adam's averages of the gradient and of its square.
     truncate : int or None, default=None
         Back-propagate through that many layers only, and take a step after every such segment,
         from which the next one goes on: memory for ``truncate`` layers instead of all. The
@@ -100,7 +92,7 @@ class Trainer(BaseEstimator):
     n_iter_no_change : int, default=20
         Epochs without progress after which to stop.
     tol : float, default=1e-4
-        Relative decrease of the monitored loss that counts as progress.
+        Decrease of the monitored loss, relative to the size of the best, that counts as progress.
 
     Notes
     -----
@@ -120,13 +112,11 @@ class Trainer(BaseEstimator):
         "schedule": [StrOptions(set(SCHEDULES)), Schedule],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "decay": [StrOptions({"cosine", "constant", "plateau"})],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "loss": [StrOptions({"relative", "mean", "log"})],
-        "optimizer": [StrOptions({"adam", "sgd"})],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "betas": [tuple, list],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer],
         "truncate": [Interval(Integral, 1, None, closed="left"), None],
         "penalty": [HasMethods("value"), None],
         "constraint": [Constraint, list, tuple, None],
@@ -148,9 +138,7 @@ class Trainer(BaseEstimator):
         batch_size: int | None = 256,
         max_grad_norm: float | None = 1.0,
         loss: str = "relative",
-        optimizer: str = "adam",
-        momentum: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
+        optimizer: str | Optimizer = "adam",
         truncate: int | None = None,
         penalty: Any = None,
         constraint: Constraint | Sequence[Constraint] | None = None,
@@ -169,8 +157,6 @@ class Trainer(BaseEstimator):
         self.max_grad_norm = max_grad_norm
         self.loss = loss
         self.optimizer = optimizer
-        self.momentum = momentum
-        self.betas = betas
         self.truncate = truncate
         self.penalty = penalty
         self.constraint = constraint
@@ -200,18 +186,29 @@ class Trainer(BaseEstimator):
         ValueError
             If the objective needs true codes and there are none.
         """
-        chosen = self.objective or ("supervised" if has_y else "lasso")
-        objective = OBJECTIVES[chosen]() if isinstance(chosen, str) else clone(chosen)
-        objective._validate_params()
-        if objective.requires_y and not has_y:
-            raise ValueError(
-                f"The objective {type(objective).__name__} of the trainer requires y to be "
-                f"passed, but the target y is None. Pass y, the true codes, or use an objective "
-                f"that needs none, such as Trainer(objective='lasso')."
-            )
-        if "alpha" in objective.get_params() and objective.alpha is None:
-            objective.set_params(alpha=alpha)
-        return objective
+        return objective_of(self, has_y, alpha)
+
+    def resolve_constraints(self, has_y: bool, alpha: float) -> list[Constraint]:
+        """Return the constraints as a list, and check that they can be evaluated.
+
+        Parameters
+        ----------
+        has_y, alpha : object
+            As for ``resolve_objective``.
+
+        Returns
+        -------
+        list of Constraint
+            Validated copies; empty where there are none.
+
+        Raises
+        ------
+        TypeError
+            If something given is no constraint.
+        ValueError
+            If one needs true codes and there are none, or cannot be weighed against the loss.
+        """
+        return constraints_of(self, has_y, alpha)
 
     def requires_y(self, objective: Objective) -> bool:
         """Return whether training with an objective takes true codes.
@@ -226,7 +223,23 @@ class Trainer(BaseEstimator):
         bool
             Whether objective or constraint need them.
         """
-        return objective.requires_y or any(part.requires_y for part in self.resolve_constraints())
+        constraints = self.resolve_constraints(has_y=True, alpha=0.0)
+        return objective.requires_y or any(part.requires_y for part in constraints)
+
+    def stages(self, network: Unrolled) -> list[Stage]:
+        """Return the stages of the schedule for a network.
+
+        Parameters
+        ----------
+        network : Unrolled
+            The network.
+
+        Returns
+        -------
+        list of Stage
+            At least one.
+        """
+        return part_of(self.schedule, SCHEDULES).stages(network)
 
     def run(
         self,
@@ -263,24 +276,14 @@ class Trainer(BaseEstimator):
         History
             Losses, rates and times.
         """
-        self._validate_params()
-        objective = self.resolve_objective(y is not None, alpha)
-        stages = self.stages(network)
-        samples = _weighted(obs, y, sample_weight)
-        training = monitor = samples
+        trainer = self._resolve(y is not None, alpha)
+        training = monitor = samples = Samples.of(obs, y, sample_weight)
         hold_out = self.early_stopping
         if hold_out == "auto":
-            hold_out = int((samples.weight > 0).sum()) >= EARLY_STOPPING_FROM
+            hold_out = len(samples.counted()) >= EARLY_STOPPING_FROM
         if hold_out:
-            training, monitor = self._split(samples, generator)
-        constraints = tuple(
-            self._resolve_constraint(part, y is not None, alpha)
-            for part in self.resolve_constraints()
-        )
-        options = self._options(self.n_iter_no_change if hold_out else None, constraints)
-        return train(
-            network, training, monitor, objective, stages, options, generator, report or Report()
-        )
+            training, monitor = samples.split(self.validation_fraction, generator)
+        return train(network, training, monitor, trainer, generator, report or Report())
 
     def update(
         self,
@@ -297,20 +300,11 @@ class Trainer(BaseEstimator):
 
         Parameters
         ----------
-        network : Unrolled
-            The network, trained in place.
-        obs : Observation
-            The batch, on the network's device.
-        y : Tensor of shape (n_samples, n_components), default=None
-            True codes.
-        alpha : float
-            Weight of the l1 norm, for objectives that leave it open.
-        sample_weight : Tensor of shape (n_samples,), default=None
-            Nonnegative weights, ones by default.
-        generator : torch.Generator
-            Source of the shuffles, on the network's device.
+        network, obs, y, alpha, sample_weight, generator : object
+            As for ``run``; ``obs`` is the batch.
         optimizer_state : dict, default=None
-            What the previous call returned.
+            What the previous call returned; left as it is, on whatever device. Settings are
+            today's, and after a change of optimiser or groups it starts anew.
 
         Returns
         -------
@@ -322,135 +316,29 @@ class Trainer(BaseEstimator):
         DivergenceError
             If a loss or a parameter is not finite.
         """
-        self._validate_params()
-        objective = self.resolve_objective(y is not None, alpha)
-        stage = self._schedule().all_at_once(network)
-        samples = _weighted(obs, y, sample_weight)
-        if self.resolve_constraints():
+        trainer = self._resolve(y is not None, alpha)
+        if trainer.constraint:
             raise ValueError(
                 "A stream of batches has no multipliers: use fit, or a trainer without constraint."
             )
-        options = self._options(patience=None)
-        optimizer = make_optimizer(stage, options)
+        samples = Samples.of(obs, y, sample_weight)
+        stage = trainer.schedule.all_at_once(network)
+        scale = Loss(trainer.objective, trainer.penalty).unit(samples)
+        steps = Steps(network, stage, trainer, scale, generator)
         if optimizer_state is not None:
-            rates = [group["lr"] for group in optimizer.param_groups]
-            optimizer.load_state_dict(optimizer_state)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate  # today's, not that of the previous call
-        scale = mean_scale(objective, samples)
-        loss = run_epoch(network, samples, objective, stage, optimizer, options, generator, scale)
-        check_finite(loss + largest_parameter(network), stage, 1, options)
-        return optimizer.state_dict()
+            steps.take_up(optimizer_state)
+        loss = steps.epoch(samples)
+        steps.check(loss + steps.largest_parameter(), 1)
+        steps.check_sign(loss)
+        return steps.optimizer.state_dict()
 
-    def stages(self, network: Unrolled) -> list:
-        """Return the stages of the schedule for a network.
-
-        Parameters
-        ----------
-        network : Unrolled
-            The network.
-
-        Returns
-        -------
-        list of Stage
-            At least one.
-        """
-        return self._schedule().stages(network)
-
-    def _schedule(self) -> Schedule:
-        named = isinstance(self.schedule, str)
-        schedule = SCHEDULES[self.schedule]() if named else self.schedule
-        schedule._validate_params()
-        return schedule
-
-    def resolve_constraints(self) -> list[Constraint]:
-        """Return the constraints, as they were given.
-
-        Returns
-        -------
-        list of Constraint
-            Empty where there are none.
-
-        Raises
-        ------
-        TypeError
-            If something given is no constraint.
-        """
-        if self.constraint is None:
-            return []
-        given = (
-            self.constraint if isinstance(self.constraint, (list, tuple)) else [self.constraint]
-        )
-        for part in given:
-            if not isinstance(part, Constraint):
-                raise TypeError(
-                    f"constraint must be a Constraint, such as Descent(), or a list of them; got "
-                    f"{part!r}."
-                )
-        return list(given)
-
-    def _resolve_constraint(self, constraint: Constraint, has_y: bool, alpha: float) -> Constraint:
-        constraint = clone(constraint)
-        constraint._validate_params()
-        if constraint.requires_y and not has_y:
-            raise ValueError(
-                f"The constraint {constraint!r} needs y, the codes that layers are to approach, "
-                f"but the target y is None. Pass y, or use Descent(kind='gradient')."
-            )
-        if self.loss == "log" or self.truncate is not None:
-            raise ValueError(
-                f"A constraint is weighed against the loss itself, over all layers: use "
-                f"loss='relative' or 'mean' and truncate=None; got loss={self.loss!r}, "
-                f"truncate={self.truncate}."
-            )
-        if "alpha" in constraint.get_params() and constraint.alpha is None:
-            constraint.set_params(alpha=alpha)
-        return constraint
-
-    def _options(
-        self, patience: int | None, constraints: tuple[Constraint, ...] = ()
-    ) -> LoopOptions:
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(
-                f"betas must be two numbers from 0 to 1, 1 excluded; got {self.betas!r}."
-            )
-        if self.momentum and self.optimizer != "sgd":
-            raise ValueError(
-                f"momentum={self.momentum} needs optimizer='sgd'; Adam's is the first of betas."
-            )
-        return LoopOptions(
-            loss=self.loss,
-            optimizer=self.optimizer,
-            momentum=self.momentum,
-            betas=tuple(self.betas),
-            truncate=self.truncate,
-            penalty=self.penalty,
-            constraints=constraints,
-            perturbation=self.perturbation,
-            learning_rate=self.learning_rate,
-            decay=self.decay,
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            patience=patience,
-            tol=self.tol,
-            max_grad_norm=self.max_grad_norm,
-        )
-
-    def _split(self, samples: Samples, generator: torch.Generator) -> tuple[Samples, Samples]:
-        counted = samples.weight.nonzero()[:, 0]  # a weight of zero takes a sample out
-        n = len(counted)
-        held_out = max(1, round(self.validation_fraction * n))
-        if held_out >= n:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} of {n} samples leaves none to "
-                f"train on. Lower it, or set early_stopping=False."
-            )
-        order = counted[torch.randperm(n, generator=generator, device=counted.device)]
-        return samples.take(order[held_out:]), samples.take(order[:held_out])
-
-
-def _weighted(obs: Observation, y: Tensor | None, sample_weight: Tensor | None) -> Samples:
-    """Bundle the data; weights are scaled to mean one, so that only their ratios matter."""
-    if sample_weight is None:
-        sample_weight = torch.ones_like(obs.b[:, 0])
-    return Samples(obs, y, sample_weight / sample_weight.mean())
+    def _resolve(self, has_y: bool, alpha: float) -> Trainer:
+        """Return a trainer whose parts are objects, checked and complete."""
+        self._validate_params()
+        parts = {
+            "objective": self.resolve_objective(has_y, alpha),
+            "constraint": self.resolve_constraints(has_y, alpha),
+            "schedule": part_of(self.schedule, SCHEDULES),
+            "optimizer": part_of(self.optimizer, OPTIMIZERS),
+        }
+        return type(self)(**self.get_params(deep=False) | parts)

@@ -48,7 +48,7 @@ def test_it_learns_to_be_faster_on_new_instances():
     new, theirs = family(40, seed=1)
     model = solver().set_params(trainer__max_epochs=8)
     model.fit(X, operators=operators)
-    start = clone(model).set_params(trainer__learning_rate=1e-12, trainer__max_epochs=1)
+    start = clone(model).set_params(trainer__max_epochs=0)
     start.fit(X, operators=operators)
     exact = model.solve(new, n_iter=800, operators=theirs).objective
     digits = [

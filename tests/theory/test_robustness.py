@@ -42,7 +42,7 @@ def test_input_noise_is_in_units_of_the_observations(data, model):
 def test_codes_wanted_may_be_those_of_the_disturbed_observations(data):
     coder = LassoCoder(data.dictionary, alpha=0.1).fit(data.X)
     model = LISTARegressor(
-        data.dictionary, alpha=0.1, n_layers=30, trainer=Trainer(learning_rate=1e-9, max_epochs=1)
+        data.dictionary, alpha=0.1, n_layers=30, trainer=Trainer(max_epochs=0)
     ).fit(data.X)
     wanted = coder.transform(data.X)
     options = {"where": ["input"], "scales": [0.5]}

@@ -243,7 +243,7 @@ def test_training_couples_the_last_layers():
         n_layers=12,
         weights="free",
         warm_start=True,
-        trainer=Trainer(learning_rate=1e-30, max_epochs=1),
+        trainer=Trainer(max_epochs=0),
         random_state=0,
     ).fit(data.X[:100], data.y[:100])
     assert weight_coupling(model).max() < 1e-5

@@ -132,16 +132,22 @@ def test_a_layer_that_descends_keeps_its_multiplier_at_zero(problem):
     assert (history.column("multipliers")[1:] == 0).all()
 
 
-def test_the_step_is_against_the_gradient_of_the_lagrangian(problem):
+@pytest.mark.parametrize("loss", ["mean", "relative"])
+def test_the_step_is_against_the_gradient_of_the_lagrangian(problem, loss):
+    """The relative loss is that over its first value: so are rate and multipliers' weight."""
     obs, y = problem
     network = wild(obs)
     twin = copy.deepcopy(network)
     constraint = Descent(dual_learning_rate=0.5)
-    history = train(network, obs, y, constraint=constraint, max_epochs=2)
-    multipliers = torch.tensor(history.column("multipliers")[1])
-    assert multipliers.max() > 0
     objective = Supervised()
     scale = objective.scale(obs, y).mean()
+    first = objective.value(network.iterates(obs), obs, y).mean().detach()
+    rate = 1e-3 if loss == "mean" else 1e-3 * float(first)
+    history = train(
+        network, obs, y, constraint=constraint, max_epochs=2, loss=loss, learning_rate=rate
+    )
+    multipliers = torch.tensor(history.column("multipliers")[1])
+    assert multipliers.max() > 0
     for nu in (torch.zeros(3, dtype=torch.float64), multipliers):
         iterates = twin.iterates(obs)
         goal = objective.value(iterates, obs, y).mean()
@@ -198,6 +204,39 @@ def test_the_best_state_counts_violations(problem):
     assert history.column("monitor")[1] < history.column("monitor")[0]
     for one, other in zip(network.parameters(), before.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_more_slack_than_is_asked_for_is_no_merit(problem):
+    """A loss that falls is better, however much less a constraint is over-fulfilled."""
+    obs, y = problem
+
+    class Shrinking(Descent):
+        def excess(self, iterates, obs, y, network):
+            moved = (iterates[-1] - first).square().sum(1, keepdim=True)
+            return -1 / (1e-9 + moved.expand(-1, len(iterates) - 1))
+
+    network = wild(obs)
+    first = network(obs).detach()
+    before = copy.deepcopy(network)
+    history = train(network, obs, y, constraint=Shrinking(), learning_rate=1e-4)
+    assert history.column("monitor")[1] < history.column("monitor")[0]
+    assert (history.column("excess")[1] < 0).all()
+    pairs = zip(network.parameters(), before.parameters(), strict=True)
+    assert not any(torch.equal(one, other) for one, other in pairs)
+
+
+def test_constraints_are_checked_copies_with_the_estimators_alpha():
+    given = [Descent("objective"), Descent("distance"), Descent("objective", alpha=0.5)]
+    trainer = Trainer("lasso", constraint=given)
+    found = trainer.resolve_constraints(True, 0.2)
+    assert [part.alpha for part in found] == [0.2, 0.2, 0.5]
+    assert [part.alpha for part in given] == [None, None, 0.5]
+    assert trainer.requires_y(trainer.resolve_objective(True, 0.2))
+    free = Trainer("lasso", constraint=given[0])
+    assert not free.requires_y(free.resolve_objective(False, 0.2))
+    assert Trainer().resolve_constraints(False, 0.2) == []
+    with pytest.raises(ValueError, match="'form' parameter of Descent"):
+        Trainer(constraint=Descent(form="power")).resolve_constraints(True, 0.2)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0, -0.1, 3])

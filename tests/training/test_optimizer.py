@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn_unroll import Trainer
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn import lista
-from sklearn_unroll.training import Lasso
+from sklearn_unroll.training import SGD, Adam, Lasso
 
 PLAIN = {
     "optimizer": "sgd",
@@ -68,7 +68,7 @@ def test_relative_and_log_steps_are_scaled_gradients(problem):
 
 def test_momentum_goes_on_with_the_last_step(problem):
     network, twin = network_of(problem), network_of(problem)
-    train(network, problem, learning_rate=1e-3, momentum=0.9, max_epochs=2)
+    train(network, problem, learning_rate=1e-3, optimizer=SGD(momentum=0.9), max_epochs=2)
     names = [name for name, _ in twin.named_parameters()]
     velocity = dict.fromkeys(names, 0.0)
     for _ in range(2):
@@ -81,9 +81,20 @@ def test_momentum_goes_on_with_the_last_step(problem):
         torch.testing.assert_close(new, expected, rtol=0, atol=1e-14)
 
 
-def test_momentum_is_no_word_of_adam(problem):
-    with pytest.raises(ValueError, match=r"momentum=0.5 needs optimizer='sgd'"):
-        train(network_of(problem), problem, optimizer="adam", momentum=0.5)
+@pytest.mark.parametrize(
+    "optimizer, match",
+    [
+        (SGD(momentum=1.0), "'momentum' parameter of SGD"),
+        (Adam(betas=0.9), "'betas' parameter of Adam"),
+        (Adam(betas=(0.9, 1.0)), r"betas must be two numbers .* got \(0.9, 1.0\)"),
+        (Adam(betas=(0.9, "high")), "betas must be two numbers"),
+        (Adam(betas=[0.9]), "betas must be two numbers"),
+        ("rmsprop", "'optimizer' parameter of Trainer"),
+    ],
+)
+def test_settings_of_an_optimiser_are_checked(problem, optimizer, match):
+    with pytest.raises(ValueError, match=match):
+        train(network_of(problem), problem, optimizer=optimizer)
 
 
 class SquaredNorm(BaseEstimator):

@@ -6,7 +6,7 @@ from sklearn.base import clone
 
 from sklearn_unroll import Trainer
 from sklearn_unroll.nn import fbs, lista, refine
-from sklearn_unroll.training import DepthNorm, Grouped, Smoothness, SumPenalty
+from sklearn_unroll.training import SGD, DepthNorm, Grouped, Smoothness, SumPenalty
 from tests.conftest import make_problem
 
 TAUS = [1.0, 3.0, 3.0, 0.0]
@@ -115,7 +115,7 @@ def test_training_with_a_penalty_shrinks_what_it_weighs():
     for weight in (0.0, 0.5):
         net = fbs(obs.A, n_layers=3)
         trainer = Trainer(
-            optimizer="sgd", momentum=0.9, penalty=DepthNorm({"W": weight}), max_epochs=40,
+            optimizer=SGD(0.9), penalty=DepthNorm({"W": weight}), max_epochs=40,
             learning_rate=0.05, decay="constant",
         )  # fmt: skip
         trainer.run(net, obs, y, alpha=0.1, generator=torch.Generator().manual_seed(0))

@@ -6,8 +6,8 @@ import torch
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation, analytic_weight
 from sklearn_unroll.nn import alista, lista
-from sklearn_unroll.training import ParameterGroup, Stage, StageWise, Trainer
-from sklearn_unroll.training.loop import make_optimizer
+from sklearn_unroll.training import EndToEnd, ParameterGroup, Stage, StageWise, Trainer
+from sklearn_unroll.training.steps import groups_of
 from tests.conftest import make_problem
 
 
@@ -85,9 +85,20 @@ def test_relative_rates_follow_the_size_of_each_parameter():
     small, large = (torch.nn.Parameter(torch.full((3,), v)) for v in (0.01, 10.0))
     zero = torch.nn.Parameter(torch.zeros(2))
     stage = Stage("s", 1, [ParameterGroup([small, large, zero], 0.5, relative=True)])
-    options = Trainer(learning_rate=0.2)._options(patience=None)
-    rates = [group["lr"] for group in make_optimizer(stage, options).param_groups]
+    rates = [group["lr"] for group in groups_of(stage, 0.2)]
     assert rates == pytest.approx([0.001, 1.0, 0.1])
+
+
+def test_the_rate_of_matrices_is_relative_to_their_size(data):
+    network = lista(data[0].A, n_layers=2, weights="coupled")
+    (stage,) = EndToEnd(matrix_rate=0.5).stages(network)
+    groups = groups_of(stage, 0.2)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    for layer in network.layers:
+        size = float(layer.weights.W.detach().square().mean().sqrt())
+        assert size < 0.5
+        assert rates[id(layer.weights.W)] == pytest.approx(0.1 * size)
+        assert rates[id(layer.rule.theta)] == 0.2
 
 
 def test_every_layer_improves_on_the_one_before():

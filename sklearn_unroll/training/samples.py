@@ -1,0 +1,115 @@
+"""Training data on their device, and the loss that is pooled over them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional import Observation
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.training.objectives import Objective
+
+__all__ = ["Loss", "Samples"]
+
+
+class Samples(NamedTuple):
+    """Observations, codes or None, weights."""
+
+    obs: Observation
+    y: Tensor | None
+    weight: Tensor
+
+    @classmethod
+    def of(cls, obs: Observation, y: Tensor | None, weight: Tensor | None) -> Samples:
+        """Bundle the data; weights are scaled to mean one, so that only their ratios matter."""
+        weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
+        return cls(obs, y, weight / weight.mean())
+
+    def __len__(self) -> int:  # rows, not fields
+        return len(self.weight)
+
+    def take(self, rows: Tensor | slice) -> Samples:
+        """Return a subset of the samples."""
+        y = None if self.y is None else self.y[rows]
+        return Samples(self.obs.take(rows), y, self.weight[rows])
+
+    def batches(self, size: int | None, generator: torch.Generator) -> Iterator[Samples]:
+        """Yield all samples, shuffled, in batches of equal size."""
+        n = len(self)
+        if size is None or size >= n:
+            yield self
+            return
+        order = torch.randperm(n, generator=generator, device=self.weight.device)
+        # Equal parts instead of a small last batch, whose step would be noisier than the others.
+        for rows in order.tensor_split(math.ceil(n / size)):
+            yield self.take(rows)
+
+    def counted(self) -> Tensor:
+        """Return the rows that count: a weight of zero takes a sample out."""
+        return self.weight.nonzero()[:, 0]
+
+    def split(self, fraction: float, generator: torch.Generator) -> tuple[Samples, Samples]:
+        """Return what is left to train on, and a share that is held out."""
+        counted = self.counted()
+        n = len(counted)
+        held_out = max(1, round(fraction * n))
+        if held_out >= n:
+            raise ValueError(
+                f"validation_fraction={fraction} of {n} samples leaves none to train on. Lower "
+                f"it, or set early_stopping=False."
+            )
+        order = counted[torch.randperm(n, generator=generator, device=counted.device)]
+        return self.take(order[held_out:]), self.take(order[:held_out])
+
+
+class Loss(NamedTuple):
+    """``mean(w value) + penalty``: the objective, pooled over samples, and the penalty."""
+
+    objective: Objective
+    penalty: Any
+
+    def unit(self, samples: Samples) -> float:
+        """Return what the loss is relative to: the mean weighted scale, one where it is zero."""
+        scale = float((samples.weight * self.objective.scale(samples.obs, samples.y)).mean())
+        return scale if scale > 0 else 1.0
+
+    def of(self, iterates: list[Tensor], samples: Samples, network: Unrolled) -> Tensor:
+        """Return the loss of a batch: mean weight one in every batch on average."""
+        loss = (samples.weight * self._values(iterates, samples)).mean()
+        return loss if self.penalty is None else loss + self._penalty(network)
+
+    @torch.no_grad()
+    def relative(self, network: Unrolled, samples: Samples, depth: int) -> float:
+        """Return ``sum(w value) / sum(w scale)`` over all samples, in chunks; with the penalty."""
+        value = torch.zeros((), dtype=torch.float64, device=samples.weight.device)
+        scale = torch.zeros_like(value)
+        for rows, obs in samples.obs.chunks():
+            chunk = samples.take(rows)
+            iterates = network.iterates(obs, depth)
+            value += (chunk.weight * self._values(iterates, chunk)).sum()
+            scale += (chunk.weight * self.objective.scale(obs, chunk.y)).sum()
+        if self.penalty is not None:
+            value += self._penalty(network) * len(samples)
+        return float(value / scale) if scale > 0 else float(value)
+
+    def _values(self, iterates: list[Tensor], samples: Samples) -> Tensor:
+        values = self.objective.value(iterates, samples.obs, samples.y)
+        if values.shape != samples.weight.shape:
+            raise ValueError(
+                f"{type(self.objective).__name__}.value must return one number per sample, of "
+                f"shape {tuple(samples.weight.shape)}; got shape {tuple(values.shape)}."
+            )
+        return values
+
+    def _penalty(self, network: Unrolled) -> Tensor:
+        value = self.penalty.value(network)
+        if not isinstance(value, Tensor) or value.ndim:
+            raise ValueError(
+                f"{type(self.penalty).__name__}.value must return one number, a tensor of shape "
+                f"(); got {value!r}."
+            )
+        return value
