@@ -96,7 +96,6 @@ class Codes(Task):
         b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
         weight = check_weight(sample_weight, X, b)
         codes = None if y is None else as_codes(y, b)
-        keep = keep and est.__sklearn_is_fitted__()
         own, A = self._resolve(est, b, codes, weight, operators, keep)
         obs = Observation(b, A)
         norm = mean_norm(b, weight) if option(est, "normalize") else None

@@ -104,7 +104,9 @@ class Instances(Task):
         elif operators is None:
             own = Dense(torch.eye(b.shape[1], dtype=b.dtype, device=b.device))
         A = own if operators is None else check_operators(operators, b)
-        known = to_tensor(est.classes_, dtype=b.dtype, device=b.device) if keep else None
+        known = est.classes_ if keep else None
+        if known is not None:
+            known = to_tensor(known, dtype=b.dtype, device=b.device)
         problem, classes = make_problem(est, b, A, alpha, known)
         if isinstance(trainer.objective, ProblemObjective):
             problem = problem._replace(least=optimal_values(exact(problem)).to(b.dtype))

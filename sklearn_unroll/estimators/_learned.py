@@ -205,7 +205,7 @@ class Learned(CallbackSupportMixin, Networked):
         with all_or_nothing(self), torch.enable_grad():
             resume = self.__sklearn_is_fitted__()
             trainer, given = self._take_in(
-                X, y, sample_weight, metadata, reset=not resume, keep=True
+                X, y, sample_weight, metadata, reset=not resume, keep=resume
             )
             network = self._first_network(given, resume)
             n_updates, moments = self._stream if resume else (0, None)
@@ -256,8 +256,8 @@ class Learned(CallbackSupportMixin, Networked):
         if not resume:
             return network
         fitted = deepcopy(self.network_).to(any_tensor(network).device)
-        shapes = {name: tuple(p.shape) for name, p in network.named_parameters()}
-        fitted_shapes = {name: tuple(p.shape) for name, p in fitted.named_parameters()}
+        shapes = {name: tuple(p.shape) for name, p in network.state_dict().items()}
+        fitted_shapes = {name: tuple(p.shape) for name, p in fitted.state_dict().items()}
         if shapes != fitted_shapes:
             changed = sorted(dict(shapes.items() ^ fitted_shapes.items()))
             raise ValueError(

@@ -25,7 +25,9 @@ class Units(NamedTuple):
     samples: Tensor | None
 
     def inside(self, obs: Observation) -> Observation:
-        """Return data and operator in the network's units."""
+        """Return data and operator in the network's units; what knows more stays as it is."""
+        if self.atoms is None and self.samples is None:
+            return obs
         b = obs.b if self.samples is None else obs.b / self.samples
         A = obs.A if self.atoms is None else Dense(obs.A.D / self.atoms[:, None])
         return Observation(b, A)

@@ -8,7 +8,11 @@ from torch.special import entr
 
 from sklearn_unroll.functional.composite import Composite, LeastSquares, Logistic
 from sklearn_unroll.functional.penalties import L1, Box, ElasticNet, NonnegativeL1, Zero
-from sklearn_unroll.functional.problems import least_squares_gap, range_basis
+from sklearn_unroll.functional.problems import (
+    gap_from_residual,
+    least_squares_gap,
+    range_basis,
+)
 
 __all__ = ["composite_gap"]
 
@@ -18,7 +22,8 @@ def composite_gap(x: Tensor, problem: Composite, *, relative: bool = True) -> Te
     """Return ``F(x) + f*(c u) + R*(-c A^T u)`` per sample: it bounds ``F(x) - min F``.
 
     With ``f(A x)`` and its gradient u at ``A x``; c in [0, 1] is the largest factor for which
-    the conjugate ``R*`` is finite (Rockafellar 1970, Section 31). For least squares and logistic
+    the conjugate ``R*`` is finite (Rockafellar 1970, Section 31), and for the lasso the best
+    one, as in :func:`duality_gap`. For least squares and logistic
     loss with L1, NonnegativeL1, ElasticNet and Box, and least squares alone.
 
     Parameters
@@ -56,6 +61,10 @@ def _gap(x: Tensor, problem: Composite) -> Tensor:
     if isinstance(f, LeastSquares) and isinstance(R, Zero):
         return least_squares_gap(x, problem, range_basis(A))
     value = problem.value(x)
+    if isinstance(f, LeastSquares) and isinstance(R, (L1, NonnegativeL1)):
+        r, positive = A.residual(b, x), isinstance(R, NonnegativeL1)
+        peak = _peak(A.adjoint(r), R)[:, 0]
+        return gap_from_residual(value, r, b, peak, 1.0, relative=False, positive=positive)
     if isinstance(f, LeastSquares):
         u = -A.residual(b, x)
     elif isinstance(f, Logistic):
@@ -83,11 +92,16 @@ def _penalty_dual(w: Tensor, R: object) -> tuple[Tensor, Tensor] | None:
         return torch.ones_like(w[:, :1]), ends.sum(1)
     if not isinstance(R, (L1, NonnegativeL1, ElasticNet)):
         return None
-    weight = torch.as_tensor(R.weight, dtype=w.dtype, device=w.device)
     if isinstance(R, ElasticNet) and R.l1_ratio < 1:
+        weight = torch.as_tensor(R.weight, dtype=w.dtype, device=w.device)
         over = (w.abs() - R.l1_ratio * weight).relu().square()
         ridge = (1 - R.l1_ratio) * weight
         return torch.ones_like(w[:, :1]), (0.5 * over / ridge).sum(1)
+    return 1 / _peak(w, R).clamp_min(1), torch.zeros_like(w[:, 0])
+
+
+def _peak(w: Tensor, R: L1 | NonnegativeL1 | ElasticNet) -> Tensor:
+    """Return the largest entry over its weight, of shape (n_samples, 1)."""
+    weight = torch.as_tensor(R.weight, dtype=w.dtype, device=w.device)
     size = w.relu() if isinstance(R, NonnegativeL1) else w.abs()
-    peak = (size / weight).amax(1, keepdim=True)
-    return 1 / peak.clamp_min(1), torch.zeros_like(w[:, 0])
+    return (size / weight).amax(1, keepdim=True)

@@ -14,7 +14,7 @@ from sklearn_unroll.metrics._codes import (
     support_precision,
     support_recall,
 )
-from sklearn_unroll.metrics._signals import duality_gap, psnr
+from sklearn_unroll.metrics._signals import psnr
 
 __all__ = [
     "duality_gap_scorer",
@@ -62,15 +62,15 @@ def psnr_scorer(estimator: Any, X: ArrayLike, y: Any = None, *, data_range: floa
 
 
 def duality_gap_scorer(estimator: Any, X: ArrayLike, y: Any = None) -> float:
-    """Score how close the codes are to the lasso optimum: minus the mean relative gap.
+    """Score how close the codes are to their optimum: minus the mean relative duality gap.
 
-    It needs no true codes, so it selects among models fitted without labels. Raises
-    AttributeError if the estimator does not define the problem.
+    It needs no true codes, so it selects among models fitted without labels, each judged by the
+    problem that it states.
 
     Parameters
     ----------
-    estimator : estimator with ``predict``, ``dictionary_`` and ``alpha``
-        Fitted estimator.
+    estimator : estimator with ``certify``
+        Fitted estimator of this package, or any whose ``certify(X)`` returns a gap a sample.
     X : array-like of shape (n_samples, n_features)
         Signals.
     y : None
@@ -83,24 +83,15 @@ def duality_gap_scorer(estimator: Any, X: ArrayLike, y: Any = None) -> float:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from types import SimpleNamespace
+    >>> from sklearn_unroll import LassoCoder
+    >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.metrics import duality_gap_scorer
-    >>> zero = SimpleNamespace(predict=np.zeros_like, dictionary_=np.eye(2), alpha=1.0)
-    >>> duality_gap_scorer(zero, np.array([[2.0, 0.0]]))
-    -0.25
+    >>> data = make_sparse_recovery(20, 8, 12, random_state=0)
+    >>> coder = LassoCoder(data.dictionary, tol=1e-10).fit(data.X)
+    >>> bool(-1e-10 <= duality_gap_scorer(coder, data.X) <= 0)
+    True
     """
-    missing = [name for name in ("dictionary_", "alpha") if not hasattr(estimator, name)]
-    if missing:
-        raise AttributeError(
-            "duality_gap_scorer needs a fitted estimator with the attributes dictionary_ and "
-            f"alpha, which define the problem; {type(estimator).__name__} has no "
-            f"{' and no '.join(missing)}."
-        )
-    codes = estimator.predict(X)
-    codes = codes[:, None] if codes.ndim == 1 else codes
-    gap = duality_gap(X, codes, estimator.dictionary_, estimator.alpha)
-    return float(0.0 - gap.mean())
+    return 0.0 - float(estimator.certify(X).mean())
 
 
 nmse_db_scorer = make_scorer(nmse_db, greater_is_better=False)

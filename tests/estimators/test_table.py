@@ -109,7 +109,11 @@ def test_score_certificate_and_scorer_state_one_problem(name):
         return
     gaps = model.certify(entry.X, **entry.metadata)
     assert gaps.dtype == np.float64 and (gaps >= 0).all()
-    np.testing.assert_allclose(gaps, composite_gap(codes, problem), rtol=1e-6, atol=1e-12)
+    stated = composite_gap(codes, problem).numpy()
+    if name.startswith("LassoCoder"):  # which keeps the best dual point it has met
+        assert (gaps <= stated + 1e-12).all() and gaps.max() <= model.tol
+    else:
+        np.testing.assert_allclose(gaps, stated, rtol=1e-6, atol=1e-12)
     if not entry.metadata:
         assert duality_gap_scorer(model, entry.X) == pytest.approx(-gaps.mean(), rel=1e-9)
 
@@ -207,9 +211,8 @@ def test_a_stream_and_a_warm_start_go_on(name):
     last = entry.run(model)
     np.testing.assert_allclose(entry.run(entry.refit(model)), last, rtol=1e-9, atol=1e-12)
     model.set_params(n_layers=model.n_layers + 1)
-    if name != "Math-L2O":  # its iterations share one layer
-        with pytest.raises(ValueError, match="Training cannot go on"):
-            entry.refit(model)
+    with pytest.raises(ValueError, match="Training cannot go on"):
+        entry.refit(model)
 
 
 OLD = [
