@@ -1,0 +1,52 @@
+"""Every estimator on an accelerator: there, back, and stored where there is none.
+
+On the one of this machine, or on that which ``TEST_DEVICE`` names.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tests.estimator_table import LEARNED, MAKERS, case
+
+DEVICE = os.environ.get("TEST_DEVICE", "cuda" if torch.cuda.is_available() else "")
+pytestmark = pytest.mark.skipif(not DEVICE, reason="no accelerator here, and none in TEST_DEVICE")
+
+LOAD = """
+import pickle, sys
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    model, X, metadata, method, codes = pickle.load(file)
+np.testing.assert_allclose(getattr(model, method)(X, **metadata), codes, atol=1e-4)
+"""
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_fit_there_is_the_fit_here(name):
+    entry = case(name)
+    there, here = entry.fit(device=DEVICE), entry.fit(device="cpu")
+    if "network_" in vars(there):
+        kinds = {tensor.device.type for tensor in there.network_.state_dict().values()}
+        assert kinds == {torch.device(DEVICE).type}
+    np.testing.assert_allclose(entry.run(there), entry.run(here), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_fit_there_loads_where_there_is_no_device(name, tmp_path):
+    entry = case(name)
+    model = entry.fit(device=DEVICE)
+    if name in LEARNED:
+        model.partial_fit(entry.X, entry.y, **entry.metadata)
+    stored = [model.set_params(device="auto"), entry.holes(), entry.metadata, entry.method]
+    path = tmp_path / "model.pickle"
+    path.write_bytes(pickle.dumps([*stored, entry.run(model)]))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
