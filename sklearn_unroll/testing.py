@@ -125,14 +125,15 @@ def _check_derivatives(A: Operator, x: Tensor, r: Tensor, rho: float) -> None:
 
 
 def check_layer(layer: UnrolledLayer, obs: Observation) -> None:
-    """Check the contract of a layer: state, rows, determinism, gradients, storage.
+    """Check the contract of a layer: state, iterate, rows, determinism, gradients, storage.
 
     Parameters
     ----------
     layer : UnrolledLayer
         The layer, on the device and in the dtype of the data.
-    obs : Observation
-        At least three samples of what it is for; float64 lets small mistakes show.
+    obs : Observation or Composite
+        At least three samples of what it is for, on which two steps lead to another iterate than
+        one; float64 lets small mistakes show.
 
     Raises
     ------
@@ -162,9 +163,13 @@ def check_layer(layer: UnrolledLayer, obs: Observation) -> None:
     b = obs.b.clone()
     with torch.no_grad():
         state = layer.init(obs)
-        _check_state(state, obs)
+        named = isinstance(state, tuple) and hasattr(state, "_fields")
+        _holds(named, "the state is a NamedTuple")
         x0 = layer.readout(state).clone()
+        shape = (len(b), obs.A.n_components)
+        _holds(x0.shape == shape, f"the iterate has shape {shape}, got {tuple(x0.shape)}")
         x1, x2 = _run(layer, obs, 1), _run(layer, obs, 2)
+        _holds(x0.dtype == x1.dtype == b.dtype, f"the iterate has the data's dtype, {b.dtype}")
         _holds(torch.equal(_run(layer, obs, 2), x2), "the layer is deterministic")
         _holds(torch.equal(Unrolled([layer])(obs, 0), x0), "depth 0 is what init reads out")
         _close(Unrolled([layer, layer])(obs), x2, "Unrolled runs the layer")
@@ -172,34 +177,49 @@ def check_layer(layer: UnrolledLayer, obs: Observation) -> None:
         _close(_run(layer, obs.take(rows), 2), x2[rows], "samples do not see each other")
         copy = pickle.loads(pickle.dumps(layer))
         _close(_run(copy, obs, 2), x2, "a stored layer does the same")
+        _check_with_iterate(layer, obs, x1, x2)
     _check_gradients(layer, obs, x1)
     _holds(torch.equal(obs.b, b), "the layer leaves the data as they are")
     _check_projection(layer)
 
 
 def _run(layer: UnrolledLayer, obs: Observation, n: int) -> Tensor:
+    return layer.readout(_state(layer, obs, n)).clone()
+
+
+def _state(layer: UnrolledLayer, obs: Observation, n: int) -> Any:
     state = layer.init(obs)
     for _ in range(n):
         state = layer(state, obs)
-    return layer.readout(state).clone()
+    return state
 
 
-def _check_state(state: Any, obs: Observation) -> None:
-    _holds(isinstance(state, tuple) and hasattr(state, "_fields"), "the state is no NamedTuple")
-    for tensor in _tensors(state):
-        _holds(len(tensor) == len(obs.b), "tensors of the state have one row per sample")
+def _check_with_iterate(layer: UnrolledLayer, obs: Observation, x1: Tensor, x2: Tensor) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(x1.shape, generator=generator, dtype=torch.float64).to(x1)
+    x = x1 + (float(x1.abs().max()) or 1.0) * noise
+    # What gives the same after one step and after two, as the first layer of a feed-forward
+    # network does, does not look at its state.
+    looks = _distance(x1, x2) > _tolerance(x2)
+    for n, unmoved in enumerate((x1, x2)):
+        state = layer.with_iterate(_state(layer, obs, n), x.clone())
+        _holds(torch.equal(layer.readout(state), x), "readout(with_iterate(state, x)) is x")
+        moved = layer.readout(layer(state, obs))
+        _holds(
+            not looks or _distance(moved, unmoved) > _tolerance(x2),
+            "the iterate after with_iterate(state, x) depends on x",
+        )
 
 
 def _check_gradients(layer: UnrolledLayer, obs: Observation, x1: Tensor) -> None:
     b = obs.b.clone()
     b[1] = 0  # a sample that is all zero is allowed everywhere
-    some = Observation(b, obs.A)
+    some = obs._replace(b=b)
     with torch.enable_grad():
         state = layer.init(some)
         before = [tensor.detach().clone() for tensor in _tensors(state)]
         x = layer.readout(layer(state, some))
-        _holds(x.shape == (len(b), obs.A.n_components), f"the iterate has shape {tuple(x.shape)}")
-        _holds(x.dtype == b.dtype, f"the iterate has dtype {x.dtype}, the data {b.dtype}")
+        _holds(x.shape == x1.shape, f"the iterate keeps its shape, got {tuple(x.shape)}")
         same = zip(before, _tensors(state), strict=True)
         _holds(
             all(torch.equal(old, new) for old, new in same),
@@ -246,12 +266,17 @@ def _holds(fact: bool, message: str) -> None:
         raise AssertionError(f"It does not hold that: {message}.")
 
 
-def _close(found: Tensor, expected: Tensor, message: str, loose: float = 1.0) -> None:
-    tolerance = loose * (1e-9 if found.dtype == torch.float64 else 1e-3)
+def _distance(found: Tensor, expected: Tensor) -> float:
+    return float((found.detach() - expected.detach()).abs().max()) if found.numel() else 0.0
+
+
+def _tolerance(expected: Tensor) -> float:
     scale = max(1.0, float(expected.detach().abs().max())) if expected.numel() else 1.0
-    error = float((found.detach() - expected.detach()).abs().max()) if found.numel() else 0.0
+    return scale * (1e-9 if expected.dtype == torch.float64 else 1e-3)
+
+
+def _close(found: Tensor, expected: Tensor, message: str, loose: float = 1.0) -> None:
+    _holds(found.shape == expected.shape, f"{message} (shape {tuple(found.shape)})")
+    error = _distance(found, expected)
     # Written so that NaN fails.
-    _holds(
-        found.shape == expected.shape and error <= tolerance * scale,
-        f"{message} (largest error {error:.3g})",
-    )
+    _holds(error <= loose * _tolerance(expected), f"{message} (largest error {error:.3g})")

@@ -129,6 +129,36 @@ class Layer(UnrolledLayer):
     def readout(self, state):
         return state.x
 
+    def with_iterate(self, state, x):
+        return State(x)
+
+
+class Momentum(NamedTuple):
+    x: Tensor
+    y: Tensor
+
+
+class Accelerated(Layer):
+    """A step from a point beyond the iterate, which is to move along with it."""
+
+    def init(self, obs):
+        x = Layer.init(self, obs).x
+        return Momentum(x, x)
+
+    def forward(self, state, obs):
+        x = Layer.forward(self, State(state.y), obs).x
+        return Momentum(x, x + 0.5 * (x - state.x))
+
+    def with_iterate(self, state, x):
+        return Momentum(x, state.y + (x - state.x))
+
+
+class OfData(Layer):
+    """Looks at the data only, so that no iterate can matter."""
+
+    def forward(self, state, obs):
+        return State(self.gamma * obs.A.adjoint(obs.b))
+
 
 def observation():
     b = torch.randn(4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -137,7 +167,8 @@ def observation():
 
 def test_right_layers_pass():
     obs = observation()
-    check_layer(Layer(), obs)
+    for layer in (Layer(), Accelerated(), OfData()):
+        check_layer(layer, obs)
     for options in ({}, {"weights": "free"}, {"weights": "adjoint"}, {"counts": [2, 2]}):
         for layer in lista(obs.A, n_layers=2, **options).layers:
             check_layer(layer, obs)
@@ -191,7 +222,7 @@ def drifting(self):
 WRONG_LAYERS = {
     "ground truth": ("ground truth", {"forward": ground_truth}),
     "no NamedTuple": ("NamedTuple", {"init": lambda s, obs: (torch.zeros(4, 9),)}),
-    "rows": ("one row per sample", {"init": lambda s, obs: State(torch.zeros(9, 4))}),
+    "rows": (r"has shape \(4, 9\), got", {"init": lambda s, obs: State(torch.zeros(9, 4))}),
     "in place": ("does not overwrite its state", {"forward": in_place}),
     "random": ("deterministic", {"forward": noisy}),
     "mixing": ("do not see each other", {"forward": mixing}),
@@ -207,7 +238,9 @@ WRONG_LAYERS = {
         "dtype",
         {"readout": lambda s, state: state.x.float()},
     ),
-    "shape": ("shape|stored", {"readout": lambda s, state: state.x[:, :2]}),
+    "shape": ("shape", {"readout": lambda s, state: state.x[:, :2]}),
+    "iterate ignored": ("is x", {"with_iterate": lambda s, state, x: state}),
+    "iterate scaled": ("is x", {"with_iterate": lambda s, state, x: State(2 * x)}),
     "projection": ("a second time", {"project_": drifting}),
 }
 
@@ -220,6 +253,29 @@ def test_a_wrong_layer_fails(name):
     globals()["Wrong"] = wrong
     with pytest.raises(AssertionError, match=says):
         check_layer(wrong(), observation())
+
+
+def test_an_iterate_that_the_next_step_does_not_see_fails():
+    class Aside(Accelerated):
+        def with_iterate(self, state, x):
+            return state._replace(x=x)
+
+        def forward(self, state, obs):  # momentum aside, as it would see x
+            x = Layer.forward(self, State(state.y), obs).x
+            return Momentum(x, x)
+
+    globals()["Aside"] = Aside
+    Aside.__qualname__ = "Aside"
+    with pytest.raises(AssertionError, match=r"after with_iterate\(state, x\) depends on x"):
+        check_layer(Aside(), observation())
+
+
+def test_without_with_iterate_there_is_no_layer():
+    class Three(UnrolledLayer):
+        init, forward, readout = Layer.init, Layer.forward, Layer.readout
+
+    with pytest.raises(TypeError, match="with_iterate"):
+        Three()
 
 
 def test_an_idle_parameter_is_named():

@@ -26,9 +26,8 @@ from sklearn_unroll.estimators._start import (
 )
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import analytic_weight
-from sklearn_unroll.nn import Unrolled, lista, smooth_lista
+from sklearn_unroll.nn import SmoothThreshold, Unrolled, lista, smooth_lista
 from sklearn_unroll.nn.lista import WEIGHTS
-from sklearn_unroll.nn.normal import smooth_shrinkage
 from sklearn_unroll.training import EndToEnd, Trainer
 
 __all__ = ["LISTARegressor"]
@@ -234,7 +233,7 @@ class LISTARegressor(CodeMethods, Learned):
             draw_weights(network, given.generator)
         if self.shrinkage == "smooth":
             for layer in network.layers:
-                layer.shrinkage = smooth_shrinkage(self.sharpness)
+                layer.shrinkage = SmoothThreshold(self.sharpness)
         return network
 
     def _check_parts(self) -> None:

@@ -142,8 +142,8 @@ class TISTARegressor(CodeMethods, Learned):
         layer = network.layers[0]
         return {
             **super().fitted_attributes(network, given),
-            "sparsity_": layer.shrinkage.keywords["sparsity"],
-            "variance_": layer.shrinkage.keywords["variance"],
+            "sparsity_": layer.shrinkage.sparsity,
+            "variance_": layer.shrinkage.variance,
             "noise_std_": layer.rule.noise_variance**0.5,
         }
 

@@ -1,95 +1,73 @@
-"""Torch networks made of functional parts; see :class:`Unrolled` for their contract."""
+"""Torch networks made of functional parts; see :class:`Unrolled` for their contract.
 
-from sklearn_unroll.nn.admm_csnet import ADMMLayer, ADMMState, admm_csnet
-from sklearn_unroll.nn.admm_parts import (
-    ConvolutionalShrinkage,
-    FilterSplitting,
-    PiecewiseLinear,
-    PlainSplitting,
-)
+Recipes, and what a network of one's own is made of; layers of one family, their states and
+the small networks inside stand in the family's file.
+"""
+
+from sklearn_unroll.nn.admm_csnet import admm_csnet
 from sklearn_unroll.nn.analytic import alista, calibrate_thresholds, hyperlista, na_alista
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
-from sklearn_unroll.nn.coordinate import CoordinateLSTM, CoordinateMLP, CoordinateNetwork
-from sklearn_unroll.nn.dense_admm import (
-    DenseADMMLayer,
-    DenseADMMState,
-    dense_admm,
-    smooth_admm,
-)
+from sklearn_unroll.nn.dense_admm import DenseADMMLayer, dense_admm, smooth_admm
 from sklearn_unroll.nn.depth import refine
-from sklearn_unroll.nn.fbs import FBSRule, FirstIterate, ProxShrinkage, fbs, polar_weight
-from sklearn_unroll.nn.feed_forward import FeedForwardLayer, equivalent_depth, feed_forward
-from sklearn_unroll.nn.glow_prox import GlowProxLayer, GlowProxState, calibrate_flows, glow_prox
-from sklearn_unroll.nn.l2o_baselines import FreeUpdateLayer, FreeUpdateState, l2o_dm, rnnprop
+from sklearn_unroll.nn.fbs import FBSRule, fbs, polar_weight
+from sklearn_unroll.nn.feed_forward import equivalent_depth, feed_forward
+from sklearn_unroll.nn.glow_prox import calibrate_flows, glow_prox
+from sklearn_unroll.nn.l2o_baselines import l2o_dm, rnnprop
+from sklearn_unroll.nn.lamp import OnsagerRule, lamp
 from sklearn_unroll.nn.lista import ada_lista, lista, support_counts
-from sklearn_unroll.nn.math_l2o import L2OLayer, MathL2OLayer, MathL2OState, math_l2o
-from sklearn_unroll.nn.monotone import Monotone, MonotoneState
+from sklearn_unroll.nn.math_l2o import math_l2o
+from sklearn_unroll.nn.monotone import Monotone
 from sklearn_unroll.nn.normal import FixedRule, ScaledWeights, smooth_lista
 from sklearn_unroll.nn.parts import (
     AdaptedWeights,
     AdjointWeights,
     CoupledWeights,
     FreeWeights,
+    Part,
+    Weights,
 )
-from sklearn_unroll.nn.provable_l2o import ProvableL2OLayer, StepNetwork, provable_l2o
-from sklearn_unroll.nn.proxgrad import ProxGradLayer, ProxGradState
-from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
-from sklearn_unroll.nn.rules import (
-    AdaptiveRule,
-    LearnedRule,
-    LearnedStep,
-    LogRule,
-    Rule,
-    Shrink,
+from sklearn_unroll.nn.provable_l2o import provable_l2o
+from sklearn_unroll.nn.proxgrad import ProxGradLayer
+from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule, LearnedStep, LogRule, Rule, Shrink
+from sklearn_unroll.nn.shrinkages import (
+    ConditionalMean,
+    ProxShrinkage,
+    Shrinkage,
+    SmoothThreshold,
+    SoftThreshold,
+    SupportSelection,
 )
 from sklearn_unroll.nn.tista import ErrorVarianceRule, tista
 
 __all__ = [
-    "ADMMLayer",
-    "ADMMState",
     "AdaptedWeights",
     "AdaptiveRule",
     "AdjointWeights",
-    "Controller",
-    "ConvolutionalShrinkage",
-    "CoordinateLSTM",
-    "CoordinateMLP",
-    "CoordinateNetwork",
+    "ConditionalMean",
     "CoupledWeights",
     "DenseADMMLayer",
-    "DenseADMMState",
     "ErrorVarianceRule",
     "FBSRule",
-    "FeedForwardLayer",
-    "FilterSplitting",
-    "FirstIterate",
     "FixedRule",
-    "FreeUpdateLayer",
-    "FreeUpdateState",
     "FreeWeights",
-    "GlowProxLayer",
-    "GlowProxState",
-    "L2OLayer",
     "LearnedRule",
     "LearnedStep",
     "LogRule",
-    "MathL2OLayer",
-    "MathL2OState",
     "Monotone",
-    "MonotoneState",
-    "PiecewiseLinear",
-    "PlainSplitting",
-    "ProvableL2OLayer",
+    "OnsagerRule",
+    "Part",
     "ProxGradLayer",
-    "ProxGradState",
     "ProxShrinkage",
-    "RecurrentRule",
     "Rule",
     "ScaledWeights",
     "Shrink",
-    "StepNetwork",
+    "Shrinkage",
+    "SmoothThreshold",
+    "SoftThreshold",
+    "SupportSelection",
     "Unrolled",
     "UnrolledLayer",
+    "Weights",
     "ada_lista",
     "admm_csnet",
     "alista",
@@ -102,6 +80,7 @@ __all__ = [
     "glow_prox",
     "hyperlista",
     "l2o_dm",
+    "lamp",
     "lista",
     "math_l2o",
     "na_alista",

@@ -92,6 +92,10 @@ class ADMMLayer(UnrolledLayer):
         """Return the iterate."""
         return state.x
 
+    def with_iterate(self, state: ADMMState, x: Tensor) -> ADMMState:
+        """Return the state with another iterate, which is shrunk next."""
+        return state._replace(x=x)
+
     def project_(self) -> None:
         """Clip the rate at zero."""
         self.rate.clamp_min_(0)

@@ -9,9 +9,10 @@ from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.lista import shrinkages
 from sklearn_unroll.nn.parts import CoupledWeights
-from sklearn_unroll.nn.proxgrad import ProxGradLayer, ProxGradState, shrink_select
+from sklearn_unroll.nn.proxgrad import ProxGradLayer, ProxGradState
 from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
 from sklearn_unroll.nn.rules import AdaptiveRule, LogRule, Shrink
+from sklearn_unroll.nn.shrinkages import SupportSelection
 
 __all__ = ["alista", "calibrate_thresholds", "hyperlista", "na_alista"]
 
@@ -117,7 +118,7 @@ def hyperlista(W: Tensor, rule: AdaptiveRule, *, n_layers: int = 16) -> Unrolled
     Unrolled
         The network; one layer, repeated.
     """
-    layer = ProxGradLayer(CoupledWeights(W, learn=False), rule, shrink_select)
+    layer = ProxGradLayer(CoupledWeights(W, learn=False), rule, SupportSelection())
     return Unrolled([layer] * n_layers)
 
 

@@ -23,8 +23,8 @@ Perturb = Callable[[int, Tensor, Observation], Tensor]
 class UnrolledLayer(nn.Module, ABC):
     """One iteration of an algorithm with learnable parts.
 
-    The state is a NamedTuple of tensors with one row per sample. Nothing in it, and nothing a
-    layer is given, may be the ground truth.
+    The state is a NamedTuple of tensors, each entry of which belongs to one sample. Nothing in
+    it, and nothing a layer is given, may be the ground truth.
     """
 
     @abstractmethod
@@ -74,8 +74,9 @@ class UnrolledLayer(nn.Module, ABC):
             The iterate.
         """
 
+    @abstractmethod
     def with_iterate(self, state: Any, x: Tensor) -> Any:
-        """Return a state with another iterate, for perturbations; by default in its field x.
+        """Return a state with another iterate, from which the next layer goes on.
 
         Parameters
         ----------
@@ -87,9 +88,8 @@ class UnrolledLayer(nn.Module, ABC):
         Returns
         -------
         NamedTuple of Tensor
-            The state, else unchanged.
+            The state, with all that is made of the iterate moved along.
         """
-        return state._replace(x=x)
 
     def project_(self) -> None:
         """Move the parameters to the nearest admissible ones, in place; default: none to move.

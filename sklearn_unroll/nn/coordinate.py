@@ -39,17 +39,15 @@ class CoordinateNetwork(nn.Module, ABC):
         """
 
     @abstractmethod
-    def first(self, n_rows: int, like: Tensor, generator: torch.Generator | None) -> Any:
+    def first(self, x: Tensor, generator: torch.Generator | None) -> Any:
         """Return the memory before any call.
 
         Parameters
         ----------
-        n_rows : int
-            Number of coordinates of all samples.
-        like : Tensor
-            Sets the device.
+        x : Tensor of shape (n_samples, n_components)
+            The first iterate, each entry a coordinate; sets shape and device.
         generator : torch.Generator or None
-            Source of a normal first state; None for zeros.
+            Source of a normal first state, the same for every sample; None for zeros.
 
         Returns
         -------
@@ -135,14 +133,12 @@ class CoordinateLSTM(CoordinateNetwork):
         self.biases = layer_of(*[1] * n_layers)
         self.heads = _Heads(hidden_size, n_outputs, zero, like, generator)
 
-    def first(self, n_rows: int, like: Tensor, generator: torch.Generator | None) -> Any:
-        shape = (2 * len(self.inputs), self.hidden_size, n_rows)
-        kind = {"dtype": self.biases[0].dtype, "device": like.device}
-        if generator is None:
-            state = torch.zeros(shape, **kind)
-        else:
-            state = torch.randn(shape, generator=generator, **kind)
-        return tuple(state.unbind())
+    def first(self, x: Tensor, generator: torch.Generator | None) -> Any:
+        shape = (2 * len(self.inputs), self.hidden_size, x.shape[1])
+        state = torch.zeros(shape, dtype=self.biases[0].dtype, device=x.device)
+        if generator is not None:
+            state.normal_(generator=generator)
+        return tuple(state.repeat(1, 1, len(x)).unbind())
 
     def forward(self, features: Tensor, memory: Any) -> tuple[Tensor, Any]:
         n, n_gates = self.hidden_size, 3 * self.hidden_size
@@ -199,7 +195,7 @@ class CoordinateMLP(CoordinateNetwork):
         self.bias = _uniform((hidden_size, 1), n_features, like, generator)
         self.heads = _Heads(hidden_size, n_outputs, zero, like, generator)
 
-    def first(self, n_rows: int, like: Tensor, generator: torch.Generator | None) -> Any:
+    def first(self, x: Tensor, generator: torch.Generator | None) -> Any:
         return ()
 
     def forward(self, features: Tensor, memory: Any) -> tuple[Tensor, Any]:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
-from sklearn_unroll.nn.normal import FixedRule, normal_weights, smooth_shrinkage
-from sklearn_unroll.nn.parts import FreeWeights
-from sklearn_unroll.nn.proxgrad import shrink_soft
+from sklearn_unroll.nn.normal import FixedRule, normal_weights
+from sklearn_unroll.nn.parts import FreeWeights, Part, Weights, check_parts
 from sklearn_unroll.nn.rules import LearnedRule, Rule, Shrink
+from sklearn_unroll.nn.shrinkages import SOFT, SmoothThreshold
 
 __all__ = ["DenseADMMLayer", "DenseADMMState", "dense_admm", "smooth_admm"]
 
@@ -37,33 +37,39 @@ class DenseADMMState(NamedTuple):
     u: Tensor
 
 
-class DenseADMMLayer(UnrolledLayer):
+class DenseADMMLayer(Part, UnrolledLayer):
     """``x+ = W1 b + W2 (z - u)``, ``z+ = shrink(x+ + u)``, ``u+ = u + gamma (x+ - z+)``.
 
     Parameters
     ----------
-    weights : Module
+    weights : Weights
         Maps (z - u, obs, gamma) to x; one module in several layers ties them.
     rule : Rule
-        Gives the threshold; has no step.
-    shrinkage : callable, default=shrink_soft
+        Gives the threshold; its memory is not kept.
+    shrinkage : callable, default=SoftThreshold()
         Maps (point, :class:`~sklearn_unroll.nn.Shrink`) to codes.
     gamma : float, default=1.0
         Rate of the multipliers.
     learn_gamma : bool, default=False
         Whether that rate is learned.
+
+    Raises
+    ------
+    ValueError
+        If a part needs what another one does not offer.
     """
 
     def __init__(
         self,
-        weights: nn.Module,
+        weights: Weights,
         rule: Rule,
-        shrinkage: Callable[[Tensor, Shrink], Tensor] = shrink_soft,
+        shrinkage: Callable[[Tensor, Shrink], Tensor] = SOFT,
         *,
         gamma: float = 1.0,
         learn_gamma: bool = False,
     ) -> None:
         super().__init__()
+        check_parts(layer=self, weights=weights, rule=rule, shrinkage=shrinkage)
         self.weights = weights
         self.rule = rule
         self.shrinkage = shrinkage
@@ -84,6 +90,10 @@ class DenseADMMLayer(UnrolledLayer):
     def readout(self, state: DenseADMMState) -> Tensor:
         """Return the codes, ``z``."""
         return state.z
+
+    def with_iterate(self, state: DenseADMMState, x: Tensor) -> DenseADMMState:
+        """Return the state with other codes ``z``, which the next x is made of."""
+        return state._replace(z=x)
 
     def project_(self) -> None:
         """Keep threshold and rate nonnegative."""
@@ -174,7 +184,7 @@ def dense_admm(
     # A^T (A A^T + rho I)^-1, the same matrix by the smaller inverse.
     W1 = torch.cholesky_solve(A.D.T, torch.linalg.cholesky(gram)).T
     shared = FreeWeights(A, W1.clone()) if tied else None
-    theta, shrinkage = W1.new_tensor(alpha / rho), smooth_shrinkage(sharpness)
+    theta, shrinkage = W1.new_tensor(alpha / rho), SmoothThreshold(sharpness)
     return Unrolled(
         DenseADMMLayer(
             FreeWeights(A, W1.clone()) if shared is None else shared,
@@ -230,7 +240,7 @@ def smooth_admm(
     Unrolled
         The network.
     """
-    shrinkage = smooth_shrinkage(sharpness)
+    shrinkage = SmoothThreshold(sharpness)
     return Unrolled(
         DenseADMMLayer(weights, FixedRule(theta), shrinkage, gamma=gamma, learn_gamma=learn_gamma)
         for weights in normal_weights(A, n_layers, tied, generator)

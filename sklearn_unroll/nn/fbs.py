@@ -15,8 +15,9 @@ from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.parts import CoupledWeights
 from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import Rule, Shrink
+from sklearn_unroll.nn.shrinkages import ProxShrinkage
 
-__all__ = ["FBSRule", "FirstIterate", "ProxShrinkage", "check_prox", "fbs", "polar_weight"]
+__all__ = ["FBSRule", "FirstIterate", "check_prox", "fbs", "polar_weight"]
 
 INITS = ("polar", "adjoint")
 
@@ -36,6 +37,8 @@ class FBSRule(Rule):
     h : float, default=1.0
         Step in depth-time, not learned.
     """
+
+    needs, offers = ("step",), ("threshold", "gamma")
 
     def __init__(self, tau: Tensor, lam: Tensor, h: float = 1.0) -> None:
         super().__init__()
@@ -63,22 +66,6 @@ class FBSRule(Rule):
         """
         self.tau.copy_(previous.tau)
         self.lam.copy_(previous.lam)
-
-
-class ProxShrinkage:
-    """The prox of a penalty as the shrinkage of a :class:`ProxGradLayer`.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        Or anything with a ``prox``.
-    """
-
-    def __init__(self, penalty: Any) -> None:
-        self.penalty = penalty
-
-    def __call__(self, z: Tensor, how: Shrink) -> Tensor:
-        return self.penalty.prox(z, how.theta)
 
 
 class FirstIterate(nn.Module):

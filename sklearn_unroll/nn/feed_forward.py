@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
 
-from sklearn_unroll.functional import Dense, Observation
-from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
-from sklearn_unroll.nn.normal import FixedRule, ScaledWeights, smooth_shrinkage, standard_normal
-from sklearn_unroll.nn.rules import Rule, Shrink
+from sklearn_unroll.functional import Dense
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.normal import FixedRule, ScaledWeights, standard_normal
+from sklearn_unroll.nn.proxgrad import ProxGradLayer
+from sklearn_unroll.nn.shrinkages import SmoothThreshold
 
-__all__ = ["FeedForwardLayer", "equivalent_depth", "feed_forward"]
-
-
-class FeedForwardState(NamedTuple):
-    """The state of a feed-forward network: what the last layer gave, zeros before the first."""
-
-    x: Tensor
-
-
-class FeedForwardLayer(UnrolledLayer):
-    """``x+ = shrink(W x / sqrt(fan-in))``, and of the data in the first layer.
-
-    Parameters
-    ----------
-    weights : Module
-        Maps (x, obs, gamma) to the point to shrink: of the data only, or of ``x`` only.
-    rule : Rule
-        Gives the threshold.
-    shrinkage : callable
-        Maps (point, :class:`~sklearn_unroll.nn.Shrink`) to codes.
-    """
-
-    def __init__(
-        self, weights: nn.Module, rule: Rule, shrinkage: Callable[[Tensor, Shrink], Tensor]
-    ) -> None:
-        super().__init__()
-        self.weights = weights
-        self.rule = rule
-        self.shrinkage = shrinkage
-
-    def init(self, obs: Observation) -> FeedForwardState:
-        """Return zeros, which no layer looks at."""
-        return FeedForwardState(obs.b.new_zeros(len(obs.b), obs.A.n_components))
-
-    def forward(self, state: FeedForwardState, obs: Observation) -> FeedForwardState:
-        """Apply the layer."""
-        z, how, _ = self.rule(state.x, None, obs, self.weights)
-        return FeedForwardState(self.shrinkage(z, how))
-
-    def readout(self, state: FeedForwardState) -> Tensor:
-        """Return the codes."""
-        return state.x
+__all__ = ["equivalent_depth", "feed_forward"]
 
 
 def feed_forward(
@@ -110,8 +67,8 @@ def feed_forward(
     draw = standard_normal(A, generator)
     weights = [ScaledWeights(W1=scale * draw(m, n))]
     weights += [ScaledWeights(W2=scale * draw(m, m)) for _ in range(n_layers - 1)]
-    shrinkage = smooth_shrinkage(sharpness)
-    return Unrolled(FeedForwardLayer(part, FixedRule(theta), shrinkage) for part in weights)
+    shrinkage = SmoothThreshold(sharpness)
+    return Unrolled(ProxGradLayer(part, FixedRule(theta), shrinkage) for part in weights)
 
 
 def equivalent_depth(n_features: int, n_components: int, n_layers: int) -> int:

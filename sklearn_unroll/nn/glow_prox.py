@@ -146,6 +146,10 @@ class GlowProxLayer(UnrolledLayer):
         """Return the iterate."""
         return state.x
 
+    def with_iterate(self, state: GlowProxState, x: Tensor) -> GlowProxState:
+        """Return the state with another iterate."""
+        return GlowProxState(x)
+
     def project_(self) -> None:
         """Clip step and shrinkage at zero."""
         self.step.clamp_min_(0)

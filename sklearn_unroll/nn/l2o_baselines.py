@@ -66,7 +66,7 @@ class FreeUpdateLayer(L2OLayer):
         """Return the problem's start and an empty memory."""
         x = obs.first()
         none = torch.zeros_like(x)
-        memory = self.network.first(x.numel(), x, None)
+        memory = self.network.first(x, None)
         return FreeUpdateState(x, memory, none, none, x.new_zeros(len(x), 1))
 
     def forward(self, state: FreeUpdateState, obs: Composite) -> FreeUpdateState:
@@ -99,6 +99,10 @@ class FreeUpdateLayer(L2OLayer):
     def readout(self, state: FreeUpdateState) -> Tensor:
         """Return the iterate."""
         return state.x
+
+    def with_iterate(self, state: FreeUpdateState, x: Tensor) -> FreeUpdateState:
+        """Return the state with another iterate."""
+        return state._replace(x=x)
 
 
 def _recipe(kind: str, like: Tensor, n_layers: int, hidden_size: int, generator: torch.Generator):

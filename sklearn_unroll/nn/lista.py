@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_unroll.functional import Dense
 from sklearn_unroll.nn.base import Unrolled
-from sklearn_unroll.nn.parts import AdaptedWeights, AdjointWeights, CoupledWeights, FreeWeights
-from sklearn_unroll.nn.proxgrad import ProxGradLayer, shrink_select, shrink_soft
+from sklearn_unroll.nn.parts import (
+    AdaptedWeights,
+    AdjointWeights,
+    CoupledWeights,
+    FreeWeights,
+    Weights,
+)
+from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import LearnedRule, LearnedStep, LogRule, Rule
+from sklearn_unroll.nn.shrinkages import SOFT, Shrinkage, SupportSelection
 
 __all__ = ["WEIGHTS", "ada_lista", "lista", "support_counts"]
 
@@ -116,7 +121,7 @@ def lista(
         raise ValueError("LISTA needs one operator for all samples, got one for each.")
     L = nonzero_lipschitz(A)
 
-    def make_weights() -> nn.Module:
+    def make_weights() -> Weights:
         if weights == "adjoint":
             return AdjointWeights()
         first = (A.D / L if W is None else W).clone()
@@ -168,8 +173,8 @@ def nonzero_lipschitz(A: Dense) -> Tensor:
     return torch.where(L > 0, L, torch.ones_like(L))
 
 
-def shrinkages(counts: list[int] | None, n_layers: int) -> list[tuple[int, Callable]]:
+def shrinkages(counts: list[int] | None, n_layers: int) -> list[tuple[int, Shrinkage]]:
     """Return the count and the shrinkage of every layer."""
     if counts is None:
-        return [(0, shrink_soft)] * n_layers
-    return [(count, shrink_select) for count in counts]
+        return [(0, SOFT)] * n_layers
+    return [(count, SupportSelection()) for count in counts]

@@ -101,7 +101,7 @@ class MathL2OLayer(L2OLayer):
         The number c, greater than 1; 2 is the published one. On few nonzeros a multiple of
         ``1 / L`` is stable.
     seed : int or None, default=None
-        Of a normal first memory, drawn anew by every ``init``, always the same; None is zero.
+        Of a normal first memory, the same for every instance and every ``init``; None is zero.
     """
 
     # NOTE[DIFF]: the code of Liu et al. 2023 passes b1 and b2 through 2 sigmoid, so that they
@@ -109,7 +109,7 @@ class MathL2OLayer(L2OLayer):
     # units of the current classical step (with raw features: of 1 / L).
     # NOTE[DIFF]: their iterate is evaluated at y; here at x, which is feasible.
     # NOTE[DIFF]: their first memory is normal in training and test, so that their solver is
-    # random; here it is zero, or normal and the same for each call.
+    # random; here it is zero, or normal and the same for each call and each instance.
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class MathL2OLayer(L2OLayer):
         source = None
         if self.seed is not None:
             source = torch.Generator(x.device).manual_seed(self.seed)
-        memory = self.network.first(x.numel(), x, source)
+        memory = self.network.first(x, source)
         return MathL2OState(x, x, memory, ones, ones, first_progress(x, obs))
 
     def forward(self, state: MathL2OState, obs: Composite) -> MathL2OState:
@@ -205,6 +205,10 @@ class MathL2OLayer(L2OLayer):
     def readout(self, state: MathL2OState) -> Tensor:
         """Return the iterate."""
         return state.x
+
+    def with_iterate(self, state: MathL2OState, x: Tensor) -> MathL2OState:
+        """Return the state with another iterate; the extrapolated point moves as far."""
+        return state._replace(x=x, y=state.y + (x - state.x))
 
 
 def math_l2o(

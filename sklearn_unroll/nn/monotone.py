@@ -24,8 +24,8 @@ class MonotoneState(NamedTuple):
     ----------
     inner : NamedTuple of Tensor
         The state of the optimiser.
-    value : Tensor of shape (n_samples,)
-        The least objective so far.
+    value : Tensor of shape (n_samples,) or None
+        The least objective so far; None where it is that of an iterate from elsewhere.
     rises : Tensor of shape (n_samples,)
         How often in a row the objective would have risen.
     n_fallbacks : Tensor of shape (n_samples,)
@@ -33,7 +33,7 @@ class MonotoneState(NamedTuple):
     """
 
     inner: Any
-    value: Tensor
+    value: Tensor | None
     rises: Tensor
     n_fallbacks: Tensor
 
@@ -57,21 +57,20 @@ class Monotone(UnrolledLayer):
 
     def init(self, obs: Composite) -> MonotoneState:
         """Return the first state."""
-        inner = self.layer.init(obs)
-        value = obs.value(self.layer.readout(inner))
-        none = torch.zeros_like(value, dtype=torch.long)
-        return MonotoneState(inner, value, none, none)
+        none = torch.zeros(len(obs.b), dtype=torch.long, device=obs.b.device)
+        return MonotoneState(self.layer.init(obs), None, none, none)
 
     def forward(self, state: MonotoneState, obs: Composite) -> MonotoneState:
         """Run one iteration."""
         before = self.layer.readout(state.inner)
+        least = obs.value(before) if state.value is None else state.value
         inner = self.layer(state.inner, obs)
         x = self.layer.readout(inner)
         value = obs.value(x)
-        bound = state.value + _ROUNDING * torch.finfo(value.dtype).eps * state.value.abs()
+        bound = least + _ROUNDING * torch.finfo(value.dtype).eps * least.abs()
         wrong = ~(value.detach() <= bound)  # true for NaN
         if not bool(wrong.any()):
-            least = torch.minimum(value, state.value)
+            least = torch.minimum(value, least)
             return MonotoneState(inner, least, torch.zeros_like(state.rises), state.n_fallbacks)
         rows = wrong.nonzero()[:, 0]
         part, old = obs.take(rows), before[rows]
@@ -79,9 +78,9 @@ class Monotone(UnrolledLayer):
         instead = part.value(new)
         stays = ~(instead.detach() <= bound[rows])
         new = torch.where(stays[:, None], old, new)
-        instead = torch.where(stays, state.value[rows], instead)
+        instead = torch.where(stays, least[rows], instead)
         x = x.index_copy(0, rows, new)
-        value = torch.minimum(value.index_copy(0, rows, instead), state.value)
+        value = torch.minimum(value.index_copy(0, rows, instead), least)
         rises = (state.rises + 1) * wrong
         lost = rises > _PATIENCE
         inner = self.layer.resume(inner, x, wrong[:, None], lost[:, None])
@@ -90,6 +89,10 @@ class Monotone(UnrolledLayer):
     def readout(self, state: MonotoneState) -> Tensor:
         """Return the iterate."""
         return self.layer.readout(state.inner)
+
+    def with_iterate(self, state: MonotoneState, x: Tensor) -> MonotoneState:
+        """Return the state with another iterate, whose objective is the new least one."""
+        return state._replace(inner=self.layer.with_iterate(state.inner, x), value=None)
 
     def project_(self) -> None:
         """Keep the optimiser's parameters admissible."""

@@ -9,20 +9,21 @@ guarantees of unfolded ISTA and ADMM networks with smooth soft-thresholding".
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from sklearn_unroll.functional import Dense, Observation, smooth_soft
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.parts import Weights
 from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import Rule, Shrink
+from sklearn_unroll.nn.shrinkages import SmoothThreshold
 
 __all__ = ["FixedRule", "ScaledWeights", "smooth_lista"]
 
 
-class ScaledWeights(nn.Module):
+class ScaledWeights(Weights):
     """``W1 b / sqrt(n_features) + W2 x / sqrt(n_components)``, both learned, either left out.
 
     Parameters
@@ -80,16 +81,6 @@ class FixedRule(Rule):
     def forward(self, x, memory, obs, weights):
         """Return the point, the threshold, and no memory."""
         return weights(x, obs, None), Shrink(self.theta), None
-
-
-def shrink_smooth(z: Tensor, how: Shrink, *, sharpness: float) -> Tensor:
-    """Return the smooth threshold of z."""
-    return smooth_soft(z, how.theta, sharpness)
-
-
-def smooth_shrinkage(sharpness: float) -> Callable[[Tensor, Shrink], Tensor]:
-    """Return a shrinkage for layers; at an infinite sharpness it is the soft threshold."""
-    return partial(shrink_smooth, sharpness=sharpness)
 
 
 def standard_normal(A: Dense, generator: torch.Generator) -> Callable[[int, int], Tensor]:
@@ -159,8 +150,7 @@ def smooth_lista(
     >>> sum(p.numel() for p in net.parameters())
     72000
     """
-    shrinkage = smooth_shrinkage(sharpness)
     return Unrolled(
-        ProxGradLayer(weights, FixedRule(theta), shrinkage)
+        ProxGradLayer(weights, FixedRule(theta), SmoothThreshold(sharpness))
         for weights in normal_weights(A, n_layers, tied, generator)
     )

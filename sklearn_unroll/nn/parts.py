@@ -1,10 +1,12 @@
-"""The weights of a proximal-gradient layer, and their tying.
+"""What the parts of a layer say of each other, the weights among them, and their tying.
 
 Every weight starts as the classical algorithm, a gradient step of length ``1 / L``, or as an
 analytic weight, which needs no training. One module in several layers ties them.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +20,52 @@ from sklearn_unroll.functional import (
     free_step,
 )
 
-__all__ = ["AdaptedWeights", "AdjointWeights", "CoupledWeights", "FreeWeights"]
+__all__ = ["AdaptedWeights", "AdjointWeights", "CoupledWeights", "FreeWeights", "Part", "Weights"]
+
+# What a part may need: of which part, and how to say it.
+_NEEDS = {
+    "correction": ("weights", "weights with a correction, such as CoupledWeights"),
+    "step": ("weights", "weights that take a step, such as CoupledWeights"),
+    "gamma": ("rule", "a rule with a step (gamma), such as LearnedStep"),
+    "threshold": ("rule", "a rule that gives a threshold, such as LearnedRule"),
+    "variance": ("rule", "a rule that gives the variance of the error, as ErrorVarianceRule does"),
+    "count": ("rule", "a rule that gives a support count, such as LearnedRule"),
+    "memory": ("layer", "a layer that keeps a rule's memory, such as ProxGradLayer"),
+}
 
 
-class FreeWeights(nn.Module):
+class Part:
+    """A part of a layer: weights, rule or shrinkage.
+
+    ``needs`` and ``offers`` name what it asks of the others and what they may ask of it:
+    "correction" and "step" of weights, "gamma", "threshold", "variance" and "count" of a rule,
+    "memory" of the layer. Callables and modules that are no Part are taken as they are.
+    """
+
+    needs: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+
+
+def check_parts(**parts: Any) -> None:
+    """Raise ValueError if a part of a layer needs what another one does not offer.
+
+    Given ``layer``, ``weights``, ``rule`` and ``shrinkage``.
+    """
+    declared = {kind: part for kind, part in parts.items() if isinstance(part, Part)}
+    for part in declared.values():
+        for need in part.needs:
+            kind, words = _NEEDS[need]
+            if kind in declared and need not in declared[kind].offers:
+                raise ValueError(
+                    f"{type(part).__name__} needs {words}; got {type(declared[kind]).__name__}."
+                )
+
+
+class Weights(Part, nn.Module):
+    """Maps (x, obs, gamma) to the point to shrink, where gamma is the rule's step or None."""
+
+
+class FreeWeights(Weights):
     """``W1 b + W2 x``, both learned; starts at ``W2 = I - W1 A``.
 
     Parameters
@@ -43,7 +87,7 @@ class FreeWeights(nn.Module):
         return free_step(x, obs, self.W1, self.W2)
 
 
-class CoupledWeights(nn.Module):
+class CoupledWeights(Weights):
     """``x + gamma W (b - A x)``, learned or fixed.
 
     Parameters
@@ -53,6 +97,8 @@ class CoupledWeights(nn.Module):
     learn : bool, default=True
         Whether W is a parameter; an analytic weight is not.
     """
+
+    offers = ("step", "correction")
 
     def __init__(self, W: Tensor, learn: bool = True) -> None:
         super().__init__()
@@ -89,15 +135,17 @@ class CoupledWeights(nn.Module):
         return r, r @ self.W.T
 
 
-class AdjointWeights(nn.Module):
+class AdjointWeights(Weights):
     """``x + gamma A^T (b - A x)``: nothing to learn but the step."""
+
+    needs, offers = ("gamma",), ("step",)
 
     def forward(self, x: Tensor, obs: Observation, gamma: Tensor) -> Tensor:
         """Return the point to shrink, :func:`~sklearn_unroll.functional.adjoint_step`."""
         return adjoint_step(x, obs, gamma)
 
 
-class AdaptedWeights(nn.Module):
+class AdaptedWeights(Weights):
     """``x + gamma A^T (W2^T b - W1^T W1 A x)``: learned for a family of operators, not for one.
 
     Both weights act on signals and start as the identity, a gradient step, so that the
@@ -108,6 +156,8 @@ class AdaptedWeights(nn.Module):
     A : Dense
         Any operator of the family; sets shape, dtype and device.
     """
+
+    needs, offers = ("gamma",), ("step",)
 
     def __init__(self, A: Dense) -> None:
         super().__init__()

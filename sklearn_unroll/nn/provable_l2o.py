@@ -168,6 +168,10 @@ class ProvableL2OLayer(L2OLayer):
         """Return the iterate."""
         return state.x
 
+    def with_iterate(self, state: ProvableL2OState, x: Tensor) -> ProvableL2OState:
+        """Return the state with another iterate."""
+        return state._replace(x=x)
+
 
 def provable_l2o(
     like: Tensor,

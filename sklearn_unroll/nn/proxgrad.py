@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from sklearn_unroll.functional import Observation, soft, support_select
+from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn.base import UnrolledLayer
+from sklearn_unroll.nn.parts import Part, Weights, check_parts
 from sklearn_unroll.nn.rules import Rule, Shrink
+from sklearn_unroll.nn.shrinkages import SOFT
 
 __all__ = ["ProxGradLayer", "ProxGradState"]
 
@@ -29,44 +31,40 @@ class ProxGradState(NamedTuple):
     memory: Any = None
 
 
-def shrink_soft(z: Tensor, how: Shrink) -> Tensor:
-    """Return the soft threshold of z."""
-    return soft(z, how.theta)
-
-
-# NOTE[DIFF]: the papers' derivative takes no notice of the jump at the threshold of entries that
-# pass. Training then drifts: its own loss rises by decibels while the rate goes to zero.
-def shrink_select(z: Tensor, how: Shrink) -> Tensor:
-    """Return the soft threshold of z, but for the largest entries, which pass."""
-    return support_select(z, how.theta, how.count, spread=0.2)
-
-
-class ProxGradLayer(UnrolledLayer):
+class ProxGradLayer(Part, UnrolledLayer):
     """``x+ = shrink(z)``: a rule makes the point z from the weights, and says how to shrink it.
 
     Parameters
     ----------
-    weights : Module
+    weights : Weights
         Maps (x, obs, gamma) to the point to shrink; one module in several layers
         ties them. Rules that look at the residual ask for ``correction(x, obs)``.
     rule : Rule
         Gives threshold, step size, momentum and support count; see
         :class:`~sklearn_unroll.nn.LearnedRule`.
-    shrinkage : callable, default=shrink_soft
+    shrinkage : callable, default=SoftThreshold()
         Maps (point, :class:`~sklearn_unroll.nn.Shrink`) to codes.
     x0 : callable, default=None
         Maps an Observation to the first iterate; zero by default. Only that of a network's
         first layer is asked.
+
+    Raises
+    ------
+    ValueError
+        If a part needs what another one does not offer.
     """
+
+    offers = ("memory",)
 
     def __init__(
         self,
-        weights: nn.Module,
+        weights: Weights,
         rule: Rule,
-        shrinkage: Callable[[Tensor, Shrink], Tensor] = shrink_soft,
+        shrinkage: Callable[[Tensor, Shrink], Tensor] = SOFT,
         x0: Callable[[Observation], Tensor] | None = None,
     ) -> None:
         super().__init__()
+        check_parts(layer=self, weights=weights, rule=rule, shrinkage=shrinkage)
         self.weights = weights
         self.rule = rule
         self.shrinkage = shrinkage
@@ -91,6 +89,10 @@ class ProxGradLayer(UnrolledLayer):
         """Return the codes."""
         return state.x
 
+    def with_iterate(self, state: ProxGradState, x: Tensor) -> ProxGradState:
+        """Return the state with other codes."""
+        return state._replace(x=x)
+
     def project_(self) -> None:
         """Keep the rule's parameters admissible."""
         self.rule.project_()
@@ -100,4 +102,5 @@ class ProxGradLayer(UnrolledLayer):
         if self.rule is not previous.rule:
             self.rule.continue_from_(previous.rule)
         if self.weights is not previous.weights:
-            self.weights.load_state_dict(previous.weights.state_dict())
+            # What both have: the first layer of a feed-forward network has another weight.
+            self.weights.load_state_dict(previous.weights.state_dict(), strict=False)

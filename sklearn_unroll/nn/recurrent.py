@@ -90,6 +90,8 @@ class RecurrentRule(Rule):
         How many entries may pass unshrunk; not learned.
     """
 
+    needs, offers = ("correction", "memory"), ("threshold", "count")
+
     def __init__(self, controller: Controller, count: int = 0) -> None:
         super().__init__()
         self.controller = controller

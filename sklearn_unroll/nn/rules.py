@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_unroll.functional import Observation
+from sklearn_unroll.nn.parts import Part
 
 __all__ = ["AdaptiveRule", "LearnedRule", "LearnedStep", "LogRule", "Rule", "Shrink"]
 
@@ -37,8 +38,13 @@ class Shrink(NamedTuple):
     count: Tensor | int = 0
 
 
-class Rule(nn.Module, ABC):
-    """The contract of a rule; by default nothing to project, nothing to continue from."""
+class Rule(Part, nn.Module, ABC):
+    """The contract of a rule; by default nothing to project, nothing to continue from.
+
+    See :class:`~sklearn_unroll.nn.Part` for what it declares.
+    """
+
+    offers = ("threshold",)
 
     @abstractmethod
     def forward(
@@ -72,11 +78,15 @@ class LearnedRule(Rule):
         How many entries may pass unshrunk; not learned.
     """
 
+    offers = ("threshold", "count")
+
     def __init__(self, theta: Tensor, gamma: Tensor | None = None, count: int = 0) -> None:
         super().__init__()
         self.theta = nn.Parameter(theta.clone())
         self.gamma = None if gamma is None else nn.Parameter(gamma.clone())
         self.count = count
+        if gamma is not None:
+            self.needs, self.offers = ("step",), ("threshold", "count", "gamma")
 
     def forward(self, x, memory, obs, weights):
         """Return the point, the learned scalars, and no memory."""
@@ -114,11 +124,15 @@ class LogRule(Rule):
         How many entries may pass unshrunk; not learned.
     """
 
+    offers = ("threshold", "count")
+
     def __init__(self, theta: Tensor, gamma: Tensor | None = None, count: int = 0) -> None:
         super().__init__()
         self.log_theta = nn.Parameter(_log(theta))
         self.log_gamma = None if gamma is None else nn.Parameter(_log(gamma))
         self.count = count
+        if gamma is not None:
+            self.needs, self.offers = ("step",), ("threshold", "count", "gamma")
 
     @property
     def theta(self) -> Tensor:
@@ -176,6 +190,8 @@ class LearnedStep(Rule):
         How many entries may pass unshrunk; not learned.
     """
 
+    needs, offers = ("step",), ("threshold", "count", "gamma")
+
     def __init__(self, gamma: Tensor, alpha: float, count: int = 0) -> None:
         super().__init__()
         self.gamma = nn.Parameter(gamma.clone())
@@ -213,7 +229,7 @@ class AdaptiveRule(Rule):
     ``theta_k = c1 mu ||A^+ r_k||_1``, ``beta_k = c2 mu ||x_k||_0`` and
     ``p_k = min(c3 log(||A^+ b||_1 / ||A^+ r_k||_1), n)``, a count, with ``r_k = b - A x_k``.
     Chen, Liu, Wang and Yin 2021, "Hyperparameter tuning is all you need for LISTA"; the step
-    size is one. Needs weights with a correction, :class:`~sklearn_unroll.nn.CoupledWeights`.
+    size is one.
 
     Parameters
     ----------
@@ -226,6 +242,8 @@ class AdaptiveRule(Rule):
     c1, c2, c3 : float
         The three numbers, nonnegative; ``c3`` may be infinite.
     """
+
+    needs, offers = ("correction", "memory"), ("threshold", "count")
 
     def __init__(self, pinv: Tensor, mu: float, c1: float, c2: float, c3: float) -> None:
         super().__init__()

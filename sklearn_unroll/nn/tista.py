@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
-from sklearn_unroll.functional import Dense, bernoulli_gauss_mean, pseudo_inverse
+from sklearn_unroll.functional import Dense, pseudo_inverse
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.parts import CoupledWeights
 from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import Rule, Shrink
+from sklearn_unroll.nn.shrinkages import ConditionalMean
 
 __all__ = ["ErrorVarianceRule", "tista"]
 
@@ -37,6 +36,8 @@ class ErrorVarianceRule(Rule):
     rank : float
         ``tr(W A)``.
     """
+
+    needs, offers = ("correction", "memory"), ("variance",)
 
     def __init__(
         self, gamma: Tensor, noise_variance: float, trace: float, trace_W: float, rank: float
@@ -75,11 +76,6 @@ class ErrorVarianceRule(Rule):
         self.gamma.copy_(previous.gamma)
 
 
-def shrink_mean(z: Tensor, how: Shrink, *, sparsity: float, variance: float) -> Tensor:
-    """Return the conditional mean of the codes, given z with an error of variance theta."""
-    return bernoulli_gauss_mean(z, how.theta, sparsity, variance)
-
-
 def tista(
     A: Dense,
     *,
@@ -114,10 +110,8 @@ def tista(
     W = pseudo_inverse(A.D)
     weights = CoupledWeights(W, learn=False)
     traces = float(A.D.square().sum()), float(W.square().sum()), float((W * A.D).sum())
-    shrinkage = partial(shrink_mean, sparsity=sparsity, variance=variance)
+    shrinkage, first = ConditionalMean(sparsity, variance), W.new_ones(())
     return Unrolled(
-        ProxGradLayer(
-            weights, ErrorVarianceRule(W.new_ones(()), noise_variance, *traces), shrinkage
-        )
+        ProxGradLayer(weights, ErrorVarianceRule(first, noise_variance, *traces), shrinkage)
         for _ in range(n_layers)
     )

@@ -2,6 +2,7 @@
 
 from sklearn_unroll.solvers.active_set import Finish, active_set
 from sklearn_unroll.solvers.admm import ADMM, admm
+from sklearn_unroll.solvers.amp import AMP, amp
 from sklearn_unroll.solvers.analysis_admm import analysis_admm
 from sklearn_unroll.solvers.certified import certified_lasso
 from sklearn_unroll.solvers.composite import (
@@ -28,6 +29,7 @@ from sklearn_unroll.solvers.solver import Method, Solution, iterates, minimize
 
 __all__ = [
     "ADMM",
+    "AMP",
     "FISTA",
     "ISTA",
     "AdamDescent",
@@ -41,6 +43,7 @@ __all__ = [
     "Solution",
     "active_set",
     "admm",
+    "amp",
     "analysis_admm",
     "best_step",
     "certified_lasso",

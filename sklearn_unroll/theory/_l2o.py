@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Composite, Dense
-from sklearn_unroll.nn import ProvableL2OLayer, Unrolled
+from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.nn.provable_l2o import ProvableL2OLayer
 
 __all__ = [
     "ExpansionBounds",

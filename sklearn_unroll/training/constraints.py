@@ -78,8 +78,8 @@ class Descent(Constraint):
         ``0.5 ||A x - b||^2 + alpha ||x||_1``, less its value at y where there are pairs, and
         less nothing otherwise: then epsilon should be small, as it cannot fall to zero.
         ``"latent"``: the norm of a layer's latent of x, which is the gradient of the penalty in
-        latent space; for layers that have latents,
-        :class:`~sklearn_unroll.nn.GlowProxLayer`.
+        latent space; for layers that have latents, those of
+        :func:`~sklearn_unroll.nn.glow_prox`.
     epsilon : float, default=0.05
         Share by which a layer is to lower it, between 0 and 1.
     form : {"ratio", "difference"}, default="ratio"

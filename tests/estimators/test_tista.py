@@ -95,7 +95,7 @@ def test_fits_that_go_on_keep_the_prior(noisy, model):
     assert prior(model.partial_fit(X, y)) == known
     assert prior(model.set_params(warm_start=True).fit(X, y)) == known
     for layer in model.network_.layers:
-        assert (layer.shrinkage.keywords["sparsity"], layer.shrinkage.keywords["variance"]) == (
+        assert (layer.shrinkage.sparsity, layer.shrinkage.variance) == (
             known[:2]
         )
 

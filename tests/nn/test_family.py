@@ -14,6 +14,7 @@ from sklearn_unroll.nn import (
     AdaptiveRule,
     ada_lista,
     alista,
+    calibrate_thresholds,
     hyperlista,
     lista,
     support_counts,
@@ -75,6 +76,37 @@ def test_hyperlista_scales_with_the_data_and_is_safe_at_zero():
         zero = network(Observation(0 * obs.b, obs.A))
     assert not zero.any()
     assert bool(torch.isfinite(x).all())
+
+
+def test_hyperlistas_momentum_is_one_half_at_most():
+    obs, _ = make_problem(n_samples=3)
+    D = obs.A.D
+    rule = AdaptiveRule(pseudo_inverse(D), 0.4, 0.05, 0.2, 4.0)  # beta = 0.08 ||x||_0
+    x = torch.zeros(3, 20, dtype=torch.float64)
+    for row, count in enumerate((5, 7, 20)):
+        x[row, :count] = 1.0
+    last, first = torch.full_like(x, 0.3), torch.ones(3, 1, dtype=torch.float64)
+    weights = hyperlista(analytic_weight(D), rule).layers[0].weights
+    z, _, _ = rule(x, (last, first), obs, weights)
+    momentum = (z - x - weights.correction(x, obs)[1]) / (x - last)
+    expected = torch.tensor([0.4, 0.5, 0.5], dtype=torch.float64)[:, None].expand_as(x)
+    torch.testing.assert_close(momentum, expected)
+
+
+@pytest.mark.parametrize("counts", [None, [0, 1, 2, 3]])
+def test_calibrated_thresholds_are_those_of_the_calibrated_network(counts):
+    """Each from the point that the layers before it, with their new thresholds, lead to."""
+    obs, y = make_problem(n_samples=40)
+    W = analytic_weight(obs.A.D)
+    network = alista(obs.A, W, n_layers=4, counts=counts, theta=3.0)
+    calibrate_thresholds(network, obs, y, factor=2.0)
+    with torch.no_grad():
+        iterates = network.iterates(obs)
+        for layer, x in zip(network.layers, iterates, strict=False):
+            z = x + obs.A.residual(obs.b, x) @ W.T
+            rms = (z - y)[y == 0].square().mean().sqrt()
+            torch.testing.assert_close(layer.rule.theta, 2.0 * rms)
+    assert len({float(layer.rule.theta.detach()) for layer in network.layers}) == 4
 
 
 @pytest.mark.parametrize("counts", [None, [1, 2, 3]])

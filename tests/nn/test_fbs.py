@@ -297,12 +297,6 @@ def test_a_first_iterate_of_the_wrong_shape_is_an_error(shared_problem):
         fbs(obs.A, x0=lambda obs: obs.b)(obs)
 
 
-def test_one_operator_for_all_is_needed():
-    obs, _ = make_problem(per_sample=True)
-    with pytest.raises(ValueError, match="one operator for all samples"):
-        fbs(obs.A)
-
-
 def test_a_zero_operator_gives_finite_weights():
     network = fbs(Dense(torch.zeros(3, 2)), n_layers=2)
     assert all(bool(torch.isfinite(p).all()) for p in network.parameters())

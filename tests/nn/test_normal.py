@@ -6,7 +6,6 @@ import torch
 
 from sklearn_unroll.functional import Dense, Observation, smooth_soft_constants
 from sklearn_unroll.nn import (
-    Unrolled,
     dense_admm,
     equivalent_depth,
     feed_forward,
@@ -177,25 +176,6 @@ def test_tied_weights_are_one_module(make):
     network = make(Dense(torch.empty(6, 4)), generator=generator(), n_layers=5, tied=True)
     assert len({id(layer.weights) for layer in network.layers}) == 1
     assert sum(p.numel() for p in network.parameters()) == 6 * 10
-
-
-@pytest.mark.parametrize("make", RECIPES.values(), ids=RECIPES)
-def test_the_contract_of_a_network(make):
-    obs, x = make_problem(n_samples=6)
-    network = make(obs.A, generator=generator(), n_layers=3)
-    assert isinstance(network, Unrolled)
-    with torch.no_grad():
-        found = network.iterates(obs)
-        assert [tuple(f.shape) for f in found] == [tuple(x.shape)] * 4
-        assert not found[0].any()
-        rows = torch.tensor([3, 0])
-        torch.testing.assert_close(network(obs.take(rows)), found[-1][rows])
-        torch.testing.assert_close(network(obs), found[-1], rtol=0, atol=0)
-        network.continue_(2)  # a network of layers of unlike shapes keeps them
-        network.project_()
-    (network(obs) - x).square().sum().backward()
-    idle = {name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()}
-    assert idle <= {"layers.0.weights.W2"}
 
 
 def test_an_infinite_sharpness_is_the_soft_threshold():

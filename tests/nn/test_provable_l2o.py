@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sklearn_unroll.functional import Composite, Dense, LeastSquares, Zero
-from sklearn_unroll.nn import StepNetwork, provable_l2o
+from sklearn_unroll.nn import provable_l2o
+from sklearn_unroll.nn.provable_l2o import StepNetwork
 from sklearn_unroll.solvers import CompositeDescent, iterates
 from sklearn_unroll.training import ProblemObjective, Trainer
 

@@ -80,12 +80,3 @@ def test_scaling_data_and_alpha_scales_codes(weights):
     with torch.no_grad():
         x = lista(obs.A, weights=weights, alpha=0.1)(obs)
         torch.testing.assert_close(lista(obs.A, weights=weights, alpha=0.3)(scaled), 3 * x)
-
-
-def test_stacking_samples_changes_nothing():
-    obs, _ = make_problem()
-    network = lista(obs.A, n_layers=5)
-    twice = Observation(torch.cat([obs.b, obs.b]), obs.A)
-    with torch.no_grad():
-        x = network(obs)
-        torch.testing.assert_close(network(twice), torch.cat([x, x]))

@@ -272,6 +272,9 @@ class Bare(UnrolledLayer):
     def readout(self, state):
         raise NotImplementedError
 
+    def with_iterate(self, state, x):
+        raise NotImplementedError
+
 
 @pytest.mark.parametrize("examine", [coherence, weight_coupling])
 def test_bad_input_is_told(examine):
