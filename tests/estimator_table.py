@@ -17,6 +17,7 @@ from sklearn_unroll import (
     FeedForwardRegressor,
     GlowProxInpainter,
     HyperLISTARegressor,
+    LAMPRegressor,
     LassoCoder,
     LISTARegressor,
     MathL2OSolver,
@@ -114,6 +115,12 @@ def _own_dictionaries() -> Case:
     return Case(model, X, pairs().y, {"operators": D})
 
 
+def _own_dictionaries_of_steps() -> Case:
+    X, D = family()
+    model = LISTARegressor(weights="adjoint", n_layers=4, trainer=QUICK, random_state=0)
+    return Case(model, X, None, {"operators": D})
+
+
 MAKERS = {
     "LISTA": lambda: _codes(LISTARegressor, n_layers=4),
     "LISTA, free, tied": lambda: _codes(LISTARegressor, n_layers=4, weights="free", tied=True),
@@ -129,6 +136,8 @@ MAKERS = {
     "ALISTA": lambda: _codes(ALISTARegressor, n_layers=4),
     "NA-ALISTA": lambda: _codes(ALISTARegressor, n_layers=3, rule="recurrent", hidden_size=4),
     "HyperLISTA": lambda: _codes(HyperLISTARegressor, n_layers=6),
+    "LAMP": lambda: _codes(LAMPRegressor, n_layers=3),
+    "step-LISTA, operators": _own_dictionaries_of_steps,
     "TISTA": lambda: _codes(TISTARegressor, n_layers=3),
     "Ada-LISTA": lambda: _codes(AdaLISTARegressor, n_layers=4),
     "Ada-LISTA, operators": _own_dictionaries,

@@ -9,6 +9,7 @@ from sklearn_unroll.estimators._fbsnet import FBSNet
 from sklearn_unroll.estimators._feed_forward import FeedForwardRegressor
 from sklearn_unroll.estimators._glow_prox import GlowProxInpainter
 from sklearn_unroll.estimators._hyperlista import HyperLISTARegressor
+from sklearn_unroll.estimators._lamp import LAMPRegressor
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._lasso_solvers import LassoCodes, LassoPath
 from sklearn_unroll.estimators._learned import Learned
@@ -31,6 +32,7 @@ __all__ = [
     "GlowProxInpainter",
     "HyperLISTARegressor",
     "L2OSolution",
+    "LAMPRegressor",
     "LISTARegressor",
     "LassoCoder",
     "LassoCodes",

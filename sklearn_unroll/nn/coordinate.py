@@ -56,10 +56,14 @@ class CoordinateNetwork(nn.Module, ABC):
         """
 
 
+def draw_uniform(like: Tensor, bound: float, generator: torch.Generator) -> Tensor:
+    """Return uniform numbers in [-bound, bound], the same on every device."""
+    values = torch.empty(like.shape, dtype=like.dtype, device=generator.device)
+    return values.uniform_(-bound, bound, generator=generator).to(like.device)
+
+
 def _uniform(shape: tuple[int, ...], fan: int, like: Tensor, generator: torch.Generator):
-    bound = 1 / math.sqrt(fan)
-    values = torch.empty(shape, dtype=like.dtype, device=like.device)
-    return nn.Parameter(values.uniform_(-bound, bound, generator=generator))
+    return nn.Parameter(draw_uniform(like.new_empty(shape), 1 / math.sqrt(fan), generator))
 
 
 class _Heads(nn.Module):

@@ -79,7 +79,8 @@ def lista(
     Parameters
     ----------
     A : Dense
-        The operator, one for all samples; sets shape, dtype and device of the parameters.
+        The operator, one for all samples; with ``weights="adjoint"`` there may be one for each,
+        and the largest sets the first steps. Sets shape, dtype and device of the parameters.
     n_layers : int, default=16
         Number of layers.
     weights : {"coupled", "free", "adjoint"}, default="coupled"
@@ -117,9 +118,11 @@ def lista(
     # uses 1.001 L; the paper's layers each have their own W1, and L is what ISTA uses.
     if weights not in WEIGHTS:
         raise ValueError(f"weights must be one of {WEIGHTS}, got {weights!r}.")
-    if A.per_sample:
-        raise ValueError("LISTA needs one operator for all samples, got one for each.")
-    L = nonzero_lipschitz(A)
+    if A.per_sample and weights != "adjoint":
+        raise ValueError(
+            f"LISTA with weights={weights!r} needs one operator for all samples, got one for each."
+        )
+    L = nonzero_lipschitz(A).max()
 
     def make_weights() -> Weights:
         if weights == "adjoint":

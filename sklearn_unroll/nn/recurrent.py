@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sklearn_unroll.nn.coordinate import draw_uniform
 from sklearn_unroll.nn.rules import Rule, Shrink
 
 __all__ = ["Controller", "RecurrentRule"]
@@ -55,8 +56,8 @@ class Controller(nn.Module):
         bound = 1 / math.sqrt(hidden_size)
         with torch.no_grad():
             for parameter in self.cell.parameters():
-                parameter.uniform_(-bound, bound, generator=generator)
-            self.out.weight.uniform_(-bound, bound, generator=generator).mul_(0.1)
+                parameter.copy_(draw_uniform(parameter, bound, generator))
+            self.out.weight.copy_(0.1 * draw_uniform(self.out.weight, bound, generator))
             self.out.bias.fill_(_ONE)
 
     def forward(
