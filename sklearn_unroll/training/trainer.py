@@ -96,8 +96,8 @@ class Trainer(Renamed, BaseEstimator):
 
     Notes
     -----
-    Every stage ends with the best state it has seen, the first included: by the monitored
-    loss a trained network is never worse than the classical algorithm it started as.
+    Every stage ends with the best state it has seen, the first included: trained end to end, a
+    network is by the monitored loss never worse than the classical algorithm it started as.
     A loss that is not finite raises :class:`~sklearn_unroll.training.DivergenceError`.
 
     Examples

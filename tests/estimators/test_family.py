@@ -208,12 +208,12 @@ def test_weights_are_those_of_the_unit_atoms(clean):
 
 def test_alista_learns_more_than_its_start(clean):
     model = ALISTARegressor(
-        clean.dictionary, n_layers=6, support_selection=(1.2, 13.0), trainer=QUICK, random_state=0
-    )
+        clean.dictionary, n_layers=6, support_selection=(1.2, 13.0), random_state=0
+    ).set_params(trainer__max_epochs=8)
     start = clone(model).set_params(trainer__max_epochs=0)
     before = nmse_db(clean.y, start.fit(clean.X, clean.y).predict(clean.X))
     after = nmse_db(clean.y, model.fit(clean.X, clean.y).predict(clean.X))
-    assert after < before - 3  # a start that fits the pairs is a good one already
+    assert after < before - 4  # 6.2 to 7.2 over four seeds; the start fits the pairs already
 
 
 def test_alista_trains_alike_at_any_scale(clean):
