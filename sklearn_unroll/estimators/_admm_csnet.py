@@ -232,8 +232,9 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         if self.parametrization == "dense" or self.image_shape is None:
-            return Trainer()
+            return super().default_trainer(n_samples, has_y)
         batch = min(max(65_536 // max(math.prod(self.image_shape), 1), 1), 64)
+        # Of pictures few are enough: each has thousands of pixels.
         epochs = min(max(math.ceil(600 * batch / max(n_samples, 1)), 10), 100)
         return Trainer(learning_rate=3e-3, max_epochs=epochs, batch_size=batch)
 

@@ -10,9 +10,11 @@ import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.metaestimators import available_if
 
 from sklearn_unroll.estimators._arrays import as_kind, from_tensor
 from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Transforms, exact
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Zero, composite_gap
@@ -57,6 +59,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         """
         return self.learn(X, y, sample_weight, operators=operators)
 
+    @available_if(lambda self: isinstance(self, Learned))
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, operators: Any = None

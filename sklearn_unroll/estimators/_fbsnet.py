@@ -15,6 +15,7 @@ from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Given, fitted_state
 from sklearn_unroll.functional.penalties import L1, PENALTIES, Box, Penalty, Scaled, Zero
 from sklearn_unroll.nn import Unrolled, fbs, refine
@@ -198,7 +199,7 @@ default="l1"
             learning_rate=0.01 if scaled else 0.05,
             decay="constant",
             batch_size=50,
-            max_epochs=60,
+            max_epochs=passes(n_samples, most=60),
         )
 
     def check_objective(self, objective: Objective) -> None:

@@ -16,6 +16,7 @@ from sklearn_unroll.estimators._arrays import resolve_device
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._shell import Shell
+from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Given, all_or_nothing, any_tensor
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import Objective, Trainer
@@ -83,7 +84,7 @@ class Learned(CallbackSupportMixin, Networked):
         Trainer
             The recipe.
         """
-        return Trainer()
+        return Trainer(max_epochs=passes(n_samples))
 
     def check_objective(self, objective: Objective) -> None:
         """Raise if an objective of training does not fit the network; by default all do.
@@ -216,7 +217,7 @@ class Learned(CallbackSupportMixin, Networked):
                 alpha=self.task.alpha(self),
                 sample_weight=given.weight,
                 generator=self._generator(given, skip=n_updates),
-                optimizer_state=deepcopy(moments),
+                optimizer_state=moments,
             )
             vars(self).update(self.fitted_attributes(network, given))
             self.trainer_, self._stream = trainer, (n_updates + 1, moments)

@@ -280,4 +280,4 @@ class LISTARegressor(CodeMethods, Learned):
             return normal_trainer(n_samples)
         if self._starts_analytic(has_y):
             return quick_trainer(n_samples, schedule=EndToEnd(matrix_rate=MATRIX_RATE))
-        return Trainer()
+        return super().default_trainer(n_samples, has_y)

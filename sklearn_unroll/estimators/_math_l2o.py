@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn_unroll.estimators._instances import LOSSES, PENALTIES, Instances
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._solver_methods import SolverMethods
+from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import Operator, Penalty, Smooth
 from sklearn_unroll.nn import Monotone, Unrolled, math_l2o
@@ -193,7 +194,7 @@ class MathL2OSolver(SolverMethods, Learned):
         return Trainer(
             ProblemObjective("log"),
             learning_rate=5e-3,
-            max_epochs=min(max(round(640 * batch / max(n_samples, 1)), 1), 60),
+            max_epochs=passes(n_samples, n_steps=640, batch=batch, most=60),
             batch_size=batch,
             truncate=20,
             early_stopping=False,

@@ -10,6 +10,9 @@ from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, calibrate_thresholds, support_counts
 from sklearn_unroll.training import Adam, Trainer
 
+# Samples from which more can be learned than they themselves.
+FEW = 64
+
 
 def check_support_selection(
     selection: tuple[float, float] | None, n_layers: int, n_components: int
@@ -28,16 +31,17 @@ def check_support_selection(
     return support_counts(n_layers, n_components, *selection)
 
 
-def passes(n_samples: int, *, n_steps: int | None = None, batch: int = 256) -> int:
-    """Return in how many passes to take about ``n_steps`` minibatches; 100 at most.
-
-    No more than a quarter as many as there are samples: on few of them what many passes learn is
-    these samples by heart.
-    """
-    most = min(max(n_samples // 4, 2), 100)
+def passes(
+    n_samples: int, *, n_steps: int | None = None, batch: int = 256, most: int = 100
+) -> int:
+    """Return in how many passes to take about ``n_steps`` minibatches, of few samples in few."""
+    if n_samples < FEW:
+        return min(5, most)
+    if n_samples < batch:
+        most = min(most, 60)
     if n_steps is None:
         return most
-    return min(max(math.ceil(n_steps * batch / max(n_samples, 1)), 1), most)
+    return min(max(math.ceil(n_steps * batch / n_samples), 1), most)
 
 
 def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer:
@@ -45,7 +49,7 @@ def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer
     batch = 256
     recipe = {
         "learning_rate": 0.03,
-        "max_epochs": passes(n_samples, n_steps=n_steps, batch=batch),
+        "max_epochs": passes(n_samples, n_steps=n_steps, batch=batch, most=300),
         "batch_size": batch,
         "max_grad_norm": None,
         "loss": "log",
