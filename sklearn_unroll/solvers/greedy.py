@@ -11,7 +11,7 @@ from torch.nn.functional import embedding_bag, pad
 
 from sklearn_unroll.functional.operators import Dense, Observation
 from sklearn_unroll.solvers._compiled import compiled, compiled_available
-from sklearn_unroll.solvers._pursuit_loop import pursue
+from sklearn_unroll.solvers._loops import pursue
 from sklearn_unroll.solvers._supports import GRAM, Atoms
 
 __all__ = ["Pursuit", "orthogonal_matching_pursuit"]
