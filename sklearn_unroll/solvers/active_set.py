@@ -11,7 +11,8 @@ from torch.nn.functional import pad
 from sklearn_unroll.functional.operators import Dense, Observation
 from sklearn_unroll.functional.problems import gap_from_residual
 from sklearn_unroll.functional.prox import mark_largest
-from sklearn_unroll.solvers._supports import GRAM, Atoms, System, buckets, find_places
+from sklearn_unroll.solvers._checks import check_dense
+from sklearn_unroll.solvers._supports import GRAM, Atoms, System, buckets, chunks, find_places
 from sklearn_unroll.solvers.solver import Solution
 
 __all__ = ["active_set"]
@@ -219,11 +220,7 @@ def active_set(
     >>> active_set(torch.tensor([[2.0, 0.0, 0.0]]), obs, 0.5).x
     tensor([[ 2.5000,  0.0000, -0.5000]], dtype=torch.float64)
     """
-    if not isinstance(obs.A, Dense):
-        raise TypeError(
-            f"active_set needs the atoms themselves, so a Dense operator; got "
-            f"{type(obs.A).__name__}."
-        )
+    check_dense("active_set", obs.A)
     return finish(x, obs, alpha, prepare(obs.A, len(x)), tol, max_rounds, positive)
 
 
@@ -246,13 +243,9 @@ def finish(
     positive: bool,
 ) -> Solution:
     """Run :func:`active_set` with prepared atoms."""
-    n = obs.A.n_components
     alphas = torch.as_tensor(alpha, dtype=torch.float64, device=x.device).expand(len(x))
-    numbers = n if atoms is not None else n * obs.A.n_features // 4
-    chunk = _CHUNK if x.device.type == "cpu" else 64 * _CHUNK
     parts = []
-    for rows, part in obs.chunks(max(1, chunk // max(1, numbers))):
-        local = Atoms(part.A.D.double(), with_gram=False) if atoms is None else atoms
+    for rows, part, local in chunks(obs, atoms, _CHUNK, torch.float64):
         b, given = part.b.double(), x[rows].detach().double()
         own = torch.arange(len(b), device=b.device)
         problem = _Problem(b, alphas[rows], local, own, positive)
