@@ -89,7 +89,8 @@ def coordinate_descent(
         )
     alpha = check_positive("alpha", alpha, obs)
     weight = torch.as_tensor(alpha, dtype=torch.float64).expand(len(obs.b)).contiguous().numpy()
-    D, b = obs.A.D.double(), obs.b
+    # Threads do not know that there are to be no gradients.
+    D, b = obs.A.D.detach().double(), obs.b.detach()
     A = Dense(D)
     x = b.new_zeros(len(b), len(D), dtype=torch.float64)
     if x0 is not None:
@@ -106,11 +107,6 @@ def coordinate_descent(
         own = torch.from_numpy(weight[rows])
         gap[rows] = duality_gap(x[rows], Observation(some, A), own, positive=positive)
 
-    starts, n_threads = range(0, len(b), _ROWS), torch.get_num_threads()
-    if n_threads == 1 or len(starts) == 1:
-        for first in starts:
-            run(first)
-    else:
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(run, starts))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(run, range(0, len(b), _ROWS)))
     return Solution(x, gap, passes, gap <= tol)

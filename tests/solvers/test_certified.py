@@ -237,7 +237,10 @@ def test_coordinate_descent_on_two_threads_and_what_it_refuses(monkeypatch):
     obs, _ = make_problem(n_samples=1100)
     one = coordinate_descent(obs, 0.1, tol=1e-10).x
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert torch.equal(coordinate_descent(obs, 0.1, tol=1e-10).x, one)
+    obs.A.D.requires_grad_()
+    two = coordinate_descent(obs, 0.1, tol=1e-10).x
+    assert torch.equal(two, one)
+    assert not two.requires_grad
     with pytest.raises(TypeError, match="Use fista"):
         coordinate_descent(make_problem(per_sample=True)[0], 0.1)
     with pytest.raises(ValueError, match="alpha must be positive"):
