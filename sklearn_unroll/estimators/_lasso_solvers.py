@@ -15,8 +15,9 @@ from sklearn_unroll.estimators._arrays import float_dtypes, to_tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
 from sklearn_unroll.solvers import (
     ADMM,
+    FISTA,
+    ISTA,
     Method,
-    ProximalGradient,
     Solution,
     certified_lasso,
     coordinate_descent,
@@ -110,13 +111,8 @@ def solve_live(
         x = cvxpy_lasso(obs, alpha, positive=positive)
         gap = duality_gap(x, obs, alpha, positive=positive)
         return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= tol)
-    method: Method
-    if solver == "admm":
-        method = ADMM(obs, alpha, x0=x0, positive=positive)
-    else:
-        method = ProximalGradient(
-            obs, alpha, x0=x0, positive=positive, accelerated=solver == "fista"
-        )
+    kinds = {"ista": ISTA, "fista": FISTA, "admm": ADMM}
+    method: Method = kinds[solver](obs, alpha, x0=x0, positive=positive)
     return minimize(method, obs, tol=tol, max_iter=max_iter)
 
 

@@ -24,10 +24,10 @@ from sklearn_unroll.functional.penalties import (
     ElasticNet,
     GroupL1,
     NonnegativeL1,
-    Penalty,
     Quadratic,
     Zero,
 )
+from sklearn_unroll.functional.penalty import Penalty, Scaled
 from sklearn_unroll.functional.piecewise import piecewise_linear
 from sklearn_unroll.functional.problems import (
     alpha_max,
@@ -76,6 +76,7 @@ __all__ = [
     "PartialHadamard",
     "Penalty",
     "Quadratic",
+    "Scaled",
     "Smooth",
     "SmoothSoftConstants",
     "SymmetricWeight",

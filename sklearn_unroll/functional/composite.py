@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from sklearn_unroll.functional.operators import Observation, Operator
-from sklearn_unroll.functional.penalties import Penalty
+from sklearn_unroll.functional.penalty import Penalty
 
 __all__ = ["Composite", "LeastSquares", "Logistic", "NoData", "Smooth"]
 

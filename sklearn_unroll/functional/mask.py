@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._krylov import descend
 from sklearn_unroll.functional.operators import Operator, check_rho
 
 __all__ = ["Mask", "smooth_fill"]
@@ -145,16 +146,6 @@ def smooth_fill(
     seen = torch.where(visible, b, 0)
     mean = seen.sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp_min(1)
     x = torch.where(visible, b, mean)
-    residual = p = -apply(x)
-    rho = first = residual.square().sum(1, keepdim=True)
-    tiny = torch.finfo(b.dtype).tiny
-    for number in range(max_iter):
-        active = rho > tol**2 * first
-        if number % 8 == 0 and not bool(active.any()):  # seldom: it waits for the device
-            break
-        q = apply(p)
-        step = active * rho / (p * q).sum(1, keepdim=True).clamp_min(tiny)
-        x, residual = x + step * p, residual - step * q
-        rho, before = residual.square().sum(1, keepdim=True), rho
-        p = torch.where(active, residual + rho / before.clamp_min(tiny) * p, p)
-    return x
+    r = -apply(x)
+    goal = tol**2 * r.square().sum(1, keepdim=True)
+    return descend(apply, x, r, goal, max_iter)[0]

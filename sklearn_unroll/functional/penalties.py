@@ -1,18 +1,13 @@
-"""Convex penalties ``R`` as objects: a value per sample, and a proximal operator.
-
-Whatever has ``value(x)`` and ``prox(x, step)`` as described in :class:`Penalty` may stand where a
-penalty is expected; it need not be one of these.
-"""
+"""The convex penalties of the package; see :class:`Penalty` for what they have in common."""
 
 from __future__ import annotations
 
-import inspect
-from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional.penalty import Penalty, like, nonnegative
 from sklearn_unroll.functional.prox import soft
 
 __all__ = [
@@ -22,133 +17,20 @@ __all__ = [
     "ElasticNet",
     "GroupL1",
     "NonnegativeL1",
-    "Penalty",
     "Quadratic",
     "Scaled",
     "Zero",
 ]
 
 
-class Penalty(ABC):
-    """A convex function ``R`` of a code, and ``prox(x, s) = argmin_u 0.5 ||u - x||^2 + s R(u)``.
+class _Weighted(Penalty):
+    """A weight times a function of the entries."""
 
-    A parameter object: constructors assign what they are given, so that scikit-learn clones
-    penalties and searches over their parameters. Tensors and arrays among these are brought to
-    the dtype and device of the codes when they are used.
-    """
-
-    @abstractmethod
-    def value(self, x: Tensor) -> Tensor:
-        """Return ``R(x)`` of every row; infinity outside the domain.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_components)
-            Codes.
-
-        Returns
-        -------
-        Tensor of shape (n_samples,)
-            Values.
-        """
-
-    @abstractmethod
-    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        """Return ``argmin_u 0.5 ||u - x||^2 + step R(u)`` for every row.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_components)
-            Points; not overwritten.
-        step : float or Tensor of shape () or (n_samples, 1)
-            Nonnegative.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_components)
-            The points after the proximal step.
-        """
-
-    def take(self, rows: Tensor | slice) -> Penalty:
-        """Return the penalty of a subset of samples.
-
-        Parameters
-        ----------
-        rows : Tensor or slice
-            Which samples to keep.
-
-        Returns
-        -------
-        Penalty
-            Two-dimensional parameters, one row a sample, lose the other rows.
-        """
-        params = self.get_params()
-        sliced = {
-            name: torch.as_tensor(value)[rows]
-            for name, value in params.items()
-            if getattr(value, "ndim", 0) == 2
-        }
-        return type(self)(**(params | sliced)) if sliced else self
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's parameters, as scikit-learn's estimators do.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            No difference here.
-
-        Returns
-        -------
-        dict
-            Names and values.
-        """
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    def set_params(self, **params: Any) -> Penalty:
-        """Set parameters, checked as in the constructor.
-
-        Parameters
-        ----------
-        **params : dict
-            Names and values.
-
-        Returns
-        -------
-        Penalty
-            This one.
-        """
-        known = self.get_params()
-        for name in params:
-            if name not in known:
-                raise ValueError(
-                    f"Invalid parameter {name!r} for {type(self).__name__}; it has "
-                    f"{sorted(known) or 'none'}."
-                )
-        self.__init__(**(known | params))
-        return self
-
-    def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
-        return f"{type(self).__name__}({given})"
+    def __init__(self, weight: Any = 1.0) -> None:
+        self.weight = nonnegative("weight", weight)
 
 
-def _nonnegative(name: str, value: Any) -> Any:
-    """Return a weight as it is, and raise if it is negative or not finite."""
-    as_tensor = torch.as_tensor(value)
-    if not bool((torch.isfinite(as_tensor) & (as_tensor >= 0)).all()):
-        raise ValueError(f"{name} must be nonnegative and finite, got {value!r}.")
-    return value
-
-
-def _like(x: Tensor, value: Any) -> Any:
-    """Return a parameter that combines with x: numbers stay, arrays get its dtype and device."""
-    if isinstance(value, (int, float)):
-        return value
-    return torch.as_tensor(value, dtype=x.dtype, device=x.device)
-
-
-class L1(Penalty):
+class L1(_Weighted):
     """``R(x) = weight ||x||_1``; its prox is the soft threshold.
 
     Parameters
@@ -164,19 +46,16 @@ class L1(Penalty):
     tensor([[-2., 0., 1.]])
     """
 
-    def __init__(self, weight: Any = 1.0) -> None:
-        self.weight = _nonnegative("weight", weight)
-
     def value(self, x: Tensor) -> Tensor:
         """Return ``weight ||x||_1``."""
-        return (_like(x, self.weight) * x.abs()).sum(-1)
+        return (like(x, self.weight) * x.abs()).sum(-1)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return the soft threshold at ``step weight``."""
-        return soft(x, step * _like(x, self.weight))
+        return soft(x, step * like(x, self.weight))
 
 
-class NonnegativeL1(Penalty):
+class NonnegativeL1(_Weighted):
     """``R(x) = weight ||x||_1`` for ``x >= 0``, else infinity.
 
     Parameters
@@ -185,17 +64,14 @@ class NonnegativeL1(Penalty):
         Nonnegative.
     """
 
-    def __init__(self, weight: Any = 1.0) -> None:
-        self.weight = _nonnegative("weight", weight)
-
     def value(self, x: Tensor) -> Tensor:
         """Return ``weight sum(x)``, infinity where an entry is negative."""
-        value = (_like(x, self.weight) * x).sum(-1)
+        value = (like(x, self.weight) * x).sum(-1)
         return value.masked_fill((x < 0).any(-1), torch.inf)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return ``max(x - step weight, 0)``."""
-        return (x - step * _like(x, self.weight)).relu()
+        return (x - step * like(x, self.weight)).relu()
 
 
 class GroupL1(Penalty):
@@ -231,16 +107,16 @@ class GroupL1(Penalty):
                 f"each entry's group, from 0; got {groups!r}."
             )
         self.groups = groups
-        self.weight = _nonnegative("weight", weight)
+        self.weight = nonnegative("weight", weight)
 
     def value(self, x: Tensor) -> Tensor:
         """Return the weighted sum of the groups' norms."""
-        return (_like(x, self.weight) * self._norms(x)[0]).sum(-1)
+        return (like(x, self.weight) * self._norms(x)[0]).sum(-1)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return the groups, shortened by ``step weight``, zero where shorter than that."""
         norms, labels = self._norms(x)
-        scale = (norms - step * _like(x, self.weight)).relu() / norms
+        scale = (norms - step * like(x, self.weight)).relu() / norms
         return x * scale[:, labels]
 
     def _norms(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,17 +150,17 @@ class ElasticNet(Penalty):
     def __init__(self, weight: Any = 1.0, l1_ratio: float = 0.5) -> None:
         if not 0 <= l1_ratio <= 1:
             raise ValueError(f"l1_ratio must lie in [0, 1], got {l1_ratio!r}.")
-        self.weight = _nonnegative("weight", weight)
+        self.weight = nonnegative("weight", weight)
         self.l1_ratio = l1_ratio
 
     def value(self, x: Tensor) -> Tensor:
         """Return the value of every row."""
         each = self.l1_ratio * x.abs() + 0.5 * (1 - self.l1_ratio) * x.square()
-        return (_like(x, self.weight) * each).sum(-1)
+        return (like(x, self.weight) * each).sum(-1)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return the soft threshold, then a shrinkage by a factor."""
-        s = step * _like(x, self.weight)
+        s = step * like(x, self.weight)
         return soft(x, self.l1_ratio * s) / (1 + (1 - self.l1_ratio) * s)
 
 
@@ -306,18 +182,18 @@ class Box(Penalty):
 
     def value(self, x: Tensor) -> Tensor:
         """Return zero inside the box, infinity outside."""
-        outside = ((x < _like(x, self.lower)) | (x > _like(x, self.upper))).any(-1)
+        outside = ((x < like(x, self.lower)) | (x > like(x, self.upper))).any(-1)
         return torch.zeros_like(x[:, 0]).masked_fill(outside, torch.inf)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return the nearest point in the box, whatever the step."""
-        lower, upper = _like(x, self.lower), _like(x, self.upper)
+        lower, upper = like(x, self.lower), like(x, self.upper)
         if isinstance(lower, Tensor) or isinstance(upper, Tensor):
             lower, upper = torch.as_tensor(lower).to(x), torch.as_tensor(upper).to(x)
         return x.clamp(lower, upper)
 
 
-class Quadratic(Penalty):
+class Quadratic(_Weighted):
     """``R(x) = weight / 2 ||x||_2^2``: ridge, or Tikhonov, regularisation.
 
     Parameters
@@ -326,16 +202,13 @@ class Quadratic(Penalty):
         Nonnegative.
     """
 
-    def __init__(self, weight: Any = 1.0) -> None:
-        self.weight = _nonnegative("weight", weight)
-
     def value(self, x: Tensor) -> Tensor:
         """Return the value of every row."""
-        return 0.5 * (_like(x, self.weight) * x.square()).sum(-1)
+        return 0.5 * (like(x, self.weight) * x.square()).sum(-1)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return ``x / (1 + step weight)``."""
-        return x / (1 + step * _like(x, self.weight))
+        return x / (1 + step * like(x, self.weight))
 
 
 class Zero(Penalty):

@@ -1,6 +1,6 @@
 """Classical and exact solvers: to code with, to certify, to compare with. Never sees a network."""
 
-from sklearn_unroll.solvers.active_set import Finish, active_set
+from sklearn_unroll.solvers.active_set import active_set
 from sklearn_unroll.solvers.admm import ADMM, admm
 from sklearn_unroll.solvers.amp import AMP, amp
 from sklearn_unroll.solvers.analysis_admm import analysis_admm
@@ -14,17 +14,9 @@ from sklearn_unroll.solvers.composite import (
 )
 from sklearn_unroll.solvers.coordinate import coordinate_descent
 from sklearn_unroll.solvers.debias import debias
-from sklearn_unroll.solvers.first_order import (
-    FISTA,
-    ISTA,
-    GradientDescent,
-    fista,
-    gradient_descent,
-    ista,
-)
+from sklearn_unroll.solvers.first_order import FISTA, ISTA, fista, ista
 from sklearn_unroll.solvers.greedy import Pursuit, orthogonal_matching_pursuit
 from sklearn_unroll.solvers.ground_truth import cvxpy_lasso
-from sklearn_unroll.solvers.proximal import ProximalGradient
 from sklearn_unroll.solvers.solver import Method, Solution, iterates, minimize
 
 __all__ = [
@@ -34,11 +26,8 @@ __all__ = [
     "ISTA",
     "AdamDescent",
     "CompositeDescent",
-    "Finish",
-    "GradientDescent",
     "Method",
     "NesterovDescent",
-    "ProximalGradient",
     "Pursuit",
     "Solution",
     "active_set",
@@ -51,7 +40,6 @@ __all__ = [
     "cvxpy_lasso",
     "debias",
     "fista",
-    "gradient_descent",
     "ista",
     "iterates",
     "minimize",

@@ -8,12 +8,12 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional import Dense, Observation, Operator
 
 
 def check_observation(obs: Observation) -> None:
     """Raise unless data and operator are tensors that fit each other."""
-    b, D = obs.b, getattr(obs.A, "D", None)
+    b, D = obs.b, obs.A.D if isinstance(obs.A, Dense) else None
     if not isinstance(b, Tensor) or (D is not None and not isinstance(D, Tensor)):
         raise TypeError(
             f"obs must hold torch tensors, got b of type {type(b).__name__}"
@@ -39,6 +39,14 @@ def check_observation(obs: Observation) -> None:
         raise ValueError(f"{len(D)} dictionaries do not fit {len(b)} observations.")
     if not bool(torch.isfinite(b).all()) or (D is not None and not bool(torch.isfinite(D).all())):
         raise ValueError("b or the dictionary contains NaN or infinity.")
+
+
+def check_dense(solver: str, A: Operator) -> None:
+    """Raise unless there are atoms to solve on."""
+    if not isinstance(A, Dense):
+        raise TypeError(
+            f"{solver} needs the atoms themselves, so a Dense operator; got {type(A).__name__}."
+        )
 
 
 def check_positive(name: str, value: Tensor | float, obs: Observation) -> Tensor | float:

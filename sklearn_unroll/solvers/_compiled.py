@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
+from types import FunctionType
+
+_OPTIONS = {"fastmath": True, "nogil": True}
 
 
 def compiled_available() -> bool:
@@ -12,13 +15,24 @@ def compiled_available() -> bool:
     return find_spec("numba") is not None
 
 
+def _steps(loop: Callable) -> Iterator[Callable]:
+    """Yield the functions of its file that a loop calls, and those that they call."""
+    for name in loop.__code__.co_names:
+        step = loop.__globals__.get(name)
+        if isinstance(step, FunctionType):
+            yield step
+            yield from _steps(step)
+
+
 @lru_cache
 def compiled(loop: Callable) -> Callable:
     """Return a loop as machine code, from numba's cache on disk where there is one."""
     import numba
+    from numba.extending import register_jitable
 
-    options = {"fastmath": True, "nogil": True}
+    for step in set(_steps(loop)):
+        register_jitable(forceinline=True, **_OPTIONS)(step)
     try:
-        return numba.njit(cache=True, **options)(loop)
+        return numba.njit(cache=True, **_OPTIONS)(loop)
     except RuntimeError:  # no place to write to
-        return numba.njit(**options)(loop)
+        return numba.njit(**_OPTIONS)(loop)

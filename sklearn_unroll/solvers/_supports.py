@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sklearn_unroll.functional.operators import Dense
+from sklearn_unroll.functional.operators import Dense, Observation
 from sklearn_unroll.functional.prox import mark_largest
 
 GRAM = 2**26  # numbers in a Gram matrix worth storing: half a gigabyte in float64
@@ -29,6 +29,21 @@ class Atoms:
         self.A = Dense(self.D)
         # All inner products once, to be looked up; worth it for many samples.
         self.gram = (self.D @ self.D.T).flatten() if with_gram else None
+
+
+def chunks(
+    obs: Observation, atoms: Atoms | None, n_numbers: int, dtype: torch.dtype, most: int = 2**62
+) -> Iterator[tuple[slice, Observation, Atoms]]:
+    """Yield samples and their atoms, which are None where each sample has its own.
+
+    A chunk has that many numbers in its codes, or four times as many in its dictionaries, on the
+    CPU; and no more rows than most.
+    """
+    n, m = obs.A.n_components, obs.A.n_features
+    n_numbers *= 1 if obs.b.device.type == "cpu" else 64
+    n_rows = min(most, n_numbers // max(1, n if atoms else n * m // 4))
+    for rows, part in obs.chunks(max(1, n_rows)):
+        yield rows, part, atoms or Atoms(part.A.D.to(dtype), with_gram=False)
 
 
 def limit(support: Tensor, score: Tensor, most: int) -> Tensor:

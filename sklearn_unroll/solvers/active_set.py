@@ -11,32 +11,16 @@ from torch.nn.functional import pad
 from sklearn_unroll.functional.operators import Dense, Observation
 from sklearn_unroll.functional.problems import gap_from_residual
 from sklearn_unroll.functional.prox import mark_largest
-from sklearn_unroll.solvers._supports import GRAM, Atoms, System, buckets, find_places
+from sklearn_unroll.solvers._checks import check_dense
+from sklearn_unroll.solvers._supports import GRAM, Atoms, System, buckets, chunks, find_places
+from sklearn_unroll.solvers.solver import Solution
 
-__all__ = ["Finish", "active_set"]
+__all__ = ["active_set"]
 
 _RIDGE = 10 * torch.finfo(torch.float64).eps  # on the normal equations of unit atoms
 _SLACK = 16 * torch.finfo(torch.float64).eps  # what counts as no change of an objective
 _STALL = 3  # rounds in a row without progress that give a sample up
 _CHUNK = 2**19  # numbers in the codes of a chunk; a quarter of those in its dictionaries
-
-
-class Finish(NamedTuple):
-    """What :func:`active_set` found, per sample.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_components)
-        Codes, in float64.
-    gap : Tensor of shape (n_samples,)
-        Relative duality gaps of these codes, in float64.
-    n_rounds : Tensor of shape (n_samples,)
-        Rounds that a sample took part in.
-    """
-
-    x: Tensor
-    gap: Tensor
-    n_rounds: Tensor
 
 
 class _Point(NamedTuple):
@@ -126,7 +110,7 @@ class _Problem:
         return bold, safe
 
 
-def _finish(problem: _Problem, x: Tensor, tol: float, max_rounds: int) -> Finish:
+def _finish(problem: _Problem, x: Tensor, tol: float, max_rounds: int) -> Solution:
     """Run rounds on codes of unit atoms."""
     start = problem.point(x)
     best = _Point(*(part.clone() for part in start))
@@ -163,11 +147,8 @@ def _finish(problem: _Problem, x: Tensor, tol: float, max_rounds: int) -> Finish
         rows, level, stalled = rows[go], level[go], stalled[go]
         p, now = _Point(*(part[go] for part in new)), now.take(go)
     keep = (best.value <= start.value) | (best.gap <= tol)
-    return Finish(
-        torch.where(keep[:, None], best.x, start.x),
-        torch.where(keep, best.gap, start.gap),
-        n_rounds,
-    )
+    gap = torch.where(keep, best.gap, start.gap)
+    return Solution(torch.where(keep[:, None], best.x, start.x), gap, n_rounds, gap <= tol)
 
 
 @torch.no_grad()
@@ -179,7 +160,7 @@ def active_set(
     tol: float = 1e-10,
     max_rounds: int = 20,
     positive: bool = False,
-) -> Finish:
+) -> Solution:
     """Minimise ``0.5 ||b - A x||^2 + alpha ||x||_1`` exactly, from codes near the minimum.
 
     On a support S with signs s the optimum solves ``A_S^T A_S x_S = A_S^T b - alpha s``. A round
@@ -206,10 +187,10 @@ def active_set(
 
     Returns
     -------
-    Finish
-        Codes and gaps in float64, whatever came in, and rounds. No objective is greater than
-        at the start. Samples whose gap is still above tol need more rounds or a better start, with
-        fewer nonzeros: more of them than n_features are dropped one a round.
+    Solution
+        Codes and gaps in float64, whatever came in, rounds and flags. No objective is greater
+        than at the start. Samples whose gap is still above tol need more rounds or a better
+        start, with fewer nonzeros: more of them than n_features are dropped one a round.
 
     Raises
     ------
@@ -239,11 +220,7 @@ def active_set(
     >>> active_set(torch.tensor([[2.0, 0.0, 0.0]]), obs, 0.5).x
     tensor([[ 2.5000,  0.0000, -0.5000]], dtype=torch.float64)
     """
-    if not isinstance(obs.A, Dense):
-        raise TypeError(
-            f"active_set needs the atoms themselves, so a Dense operator; got "
-            f"{type(obs.A).__name__}."
-        )
+    check_dense("active_set", obs.A)
     return finish(x, obs, alpha, prepare(obs.A, len(x)), tol, max_rounds, positive)
 
 
@@ -264,15 +241,11 @@ def finish(
     tol: float,
     max_rounds: int,
     positive: bool,
-) -> Finish:
+) -> Solution:
     """Run :func:`active_set` with prepared atoms."""
-    n = obs.A.n_components
     alphas = torch.as_tensor(alpha, dtype=torch.float64, device=x.device).expand(len(x))
-    numbers = n if atoms is not None else n * obs.A.n_features // 4
-    chunk = _CHUNK if x.device.type == "cpu" else 64 * _CHUNK
     parts = []
-    for rows, part in obs.chunks(max(1, chunk // max(1, numbers))):
-        local = Atoms(part.A.D.double(), with_gram=False) if atoms is None else atoms
+    for rows, part, local in chunks(obs, atoms, _CHUNK, torch.float64):
         b, given = part.b.double(), x[rows].detach().double()
         own = torch.arange(len(b), device=b.device)
         problem = _Problem(b, alphas[rows], local, own, positive)
@@ -284,4 +257,4 @@ def finish(
         parts.append(
             found._replace(x=torch.where(kept, given, found.x[:, :-1] * local.inverse_norm))
         )
-    return Finish(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    return Solution(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, duality_gap, soft
 from sklearn_unroll.solvers._checks import check_observation, check_positive
-from sklearn_unroll.solvers.first_order import _column, _rows, _zeros
+from sklearn_unroll.solvers.first_order import column, first_codes
 from sklearn_unroll.solvers.solver import Method, Solution, minimize
 
 __all__ = ["ADMM", "admm"]
@@ -48,6 +48,8 @@ class ADMM(Method):
         Constrain codes to be nonnegative.
     """
 
+    per_sample = ("alpha", "x0")
+
     def __init__(
         self,
         obs: Observation,
@@ -72,8 +74,7 @@ class ADMM(Method):
 
     def init(self, obs: Observation) -> Splitting:
         """Return ``x_0``, and the dual that is right if x_0 is."""
-        x = _zeros(obs) if self.x0 is None else self.x0
-        x = x.relu() if self.positive else x
+        x = first_codes(obs, self.x0, self.positive)
         u = obs.A.adjoint(obs.A.residual(obs.b, x)) / self.rho
         return Splitting(x, u, obs.A.adjoint(obs.b))
 
@@ -107,7 +108,7 @@ class ADMM(Method):
         x, u, correlations = state
         v = self.least_squares(correlations + self.rho * (x - u), obs)
         v = self.relaxation * v + (1 - self.relaxation) * x + u
-        theta = _column(self.alpha) / self.rho
+        theta = column(self.alpha) / self.rho
         x = (v - theta).relu() if self.positive else soft(v, theta)
         return Splitting(x, v - x, correlations)
 
@@ -115,12 +116,9 @@ class ADMM(Method):
         """Return the relative duality gap of the lasso."""
         return duality_gap(x, obs, self.alpha, positive=self.positive)
 
-    def take(self, rows: Tensor | slice) -> ADMM:
+    def take(self, rows: Tensor | slice) -> Method:
         """Return the method for a subset of the samples."""
-        new = object.__new__(ADMM)
-        new.__dict__.update(self.__dict__)
-        new.alpha = _rows(self.alpha, rows)
-        new.x0 = None if self.x0 is None else self.x0[rows]
+        new = super().take(rows)
         new.factor = self.factor[rows] if self.factor.ndim == 3 else self.factor
         return new
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max
 from sklearn_unroll.solvers._checks import check_observation, check_positive
 from sklearn_unroll.solvers.active_set import finish, prepare
-from sklearn_unroll.solvers.first_order import Momentum
-from sklearn_unroll.solvers.proximal import ProximalGradient
-from sklearn_unroll.solvers.solver import Solution
+from sklearn_unroll.solvers.first_order import FISTA, Momentum
+from sklearn_unroll.solvers.solver import Method, Solution
 
 __all__ = ["certified_lasso"]
 
@@ -27,7 +26,7 @@ _SINGLE = 600  # iterations in float32; what is left then goes on in float64
 class _Stage(NamedTuple):
     """An iteration and its operator in one precision."""
 
-    method: ProximalGradient
+    method: Method
     A: Dense
 
 
@@ -119,7 +118,7 @@ def _methods(obs: Observation, positive: bool) -> dict[torch.dtype, _Stage]:
     for dtype in (torch.float32, torch.float64):
         A = Dense(obs.A.D.to(dtype))
         data = Observation(obs.b[:1].to(dtype), A)
-        stages[dtype] = _Stage(ProximalGradient(data, 1.0, positive=positive), A)
+        stages[dtype] = _Stage(FISTA(data, 1.0, positive=positive), A)
     return stages
 
 
@@ -192,7 +191,7 @@ class _Chunk:
             return
         found = finish(x, self.obs.take(rows), 1.0, self.atoms, self.tol, n_rounds, self.positive)
         self.x[rows], self.gap[rows] = found.x, found.gap
-        self.n_iter[rows] = iteration + found.n_rounds
+        self.n_iter[rows] = iteration + found.n_iter
 
     def advance(self, rows: Tensor, state: Momentum, n_steps: int) -> Momentum:
         """Run iterations, on rows few enough to stay in the cache."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Composite, composite_gap
-from sklearn_unroll.solvers.first_order import Iterate, Momentum, _accelerated
+from sklearn_unroll.solvers.first_order import Accelerated, Iterate
 from sklearn_unroll.solvers.solver import Method
 
 __all__ = ["AdamDescent", "CompositeDescent", "NesterovDescent", "best_step", "optimal_values"]
@@ -17,19 +17,7 @@ _WINDOW = 50  # iterations between two looks at the objective
 _STALLED = 4.0  # units in the last place: less progress in a window is none
 
 
-class _CompositeMethod(Method):
-    """What the methods share: the gap, and nothing that belongs to a sample."""
-
-    def gap(self, x: Tensor, obs: Composite) -> Tensor:
-        """Return the relative duality gap, infinite where no dual is known."""
-        return composite_gap(x, obs)
-
-    def take(self, rows: Tensor | slice) -> Method:
-        """Return itself: steps travel with the problem."""
-        return self
-
-
-class CompositeDescent(_CompositeMethod):
+class CompositeDescent(Method):
     """``x+ = prox(x - s grad f(x))`` with ``s = factor / L``: gradient descent, ISTA.
 
     Parameters
@@ -50,8 +38,12 @@ class CompositeDescent(_CompositeMethod):
         step = self.factor * obs.step
         return Iterate(obs.R.prox(state.x - step * obs.gradient(state.x), step))
 
+    def gap(self, x: Tensor, obs: Composite) -> Tensor:
+        """Return the relative duality gap, infinite where no dual is known."""
+        return composite_gap(x, obs)
 
-class NesterovDescent(_CompositeMethod):
+
+class NesterovDescent(Accelerated):
     """The accelerated method of Nesterov 1983, with R FISTA; restarted per sample or not.
 
     ``y_k = x_k + (t_{k-1} - 1) / t_k (x_k - x_{k-1})`` (Beck and Teboulle 2009, Eqs. 4.1 to 4.3).
@@ -63,16 +55,7 @@ class NesterovDescent(_CompositeMethod):
     """
 
     def __init__(self, restart: bool = True) -> None:
-        self.restart = restart
-
-    def init(self, obs: Composite) -> Momentum:
-        """Return the problem's start, ``t_0 = 1``."""
-        x = obs.first()
-        return Momentum(x, x, x.new_ones(len(x), 1))
-
-    def step(self, state: Momentum, obs: Composite) -> Momentum:
-        """Run one iteration."""
-        return _accelerated(state, obs.classical(state.y), self.restart)
+        super().__init__(CompositeDescent(), restart)
 
 
 class AdamState(NamedTuple):
@@ -84,7 +67,7 @@ class AdamState(NamedTuple):
     weights: Tensor
 
 
-class AdamDescent(_CompositeMethod):
+class AdamDescent(Method):
     """``x+ = prox(x - rate m^ / (sqrt(v^) + eps))``: Kingma and Ba 2015, Algorithm 1.
 
     The proximal step has the length of each coordinate's own step.
@@ -123,6 +106,10 @@ class AdamDescent(_CompositeMethod):
         step = self.rate / root
         x = obs.R.prox(state.x - step * mean / weights[:, :1], step)
         return AdamState(x, mean, square, weights)
+
+    def gap(self, x: Tensor, obs: Composite) -> Tensor:
+        """Return the relative duality gap, infinite where no dual is known."""
+        return composite_gap(x, obs)
 
 
 @torch.no_grad()

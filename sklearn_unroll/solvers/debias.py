@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.functional.operators import Observation
+from sklearn_unroll.solvers._checks import check_dense
 from sklearn_unroll.solvers._supports import (
     GRAM,
     Atoms,
     System,
     buckets,
+    chunks,
     find_places,
     groups,
     limit,
@@ -254,10 +256,7 @@ def debias(
     >>> debias(torch.tensor([[2.5, 0.0, 0.5]]), obs)
     tensor([[3., 0., 1.]])
     """
-    if not isinstance(obs.A, Dense):
-        raise TypeError(
-            f"debias needs the atoms themselves, so a Dense operator; got {type(obs.A).__name__}."
-        )
+    check_dense("debias", obs.A)
     if isinstance(noise_std, str) and noise_std != "estimate":
         raise ValueError(
             f"noise_std must be a number, one for each sample, 'estimate' or None; "
@@ -272,19 +271,15 @@ def debias(
     if noise_std is not None and not isinstance(noise_std, str):
         noise_std, lower = torch.as_tensor(noise_std, dtype=x.dtype, device=x.device), _LOWER
         noise = torch.maximum(noise, noise_std.reshape(-1, 1))
-    atoms, numbers = None, n
-    if obs.A.per_sample:
-        numbers = n * m // 4
-    else:
+    atoms = None
+    if not obs.A.per_sample:
         # Computing the inner products of one support costs about four times as much as
         # looking them up.
         sizes = (x != 0).sum(1, dtype=torch.int32).clamp_max(m).double()
         many = 4 * float(sizes.square().sum()) > n * n
         atoms = Atoms(obs.A.D, with_gram=many and n * n <= GRAM)
     result = x.detach().clone()
-    chunk = _CHUNK if x.device.type == "cpu" else 64 * _CHUNK
-    for rows, part in obs.chunks(max(1, chunk // max(1, numbers))):
-        local = Atoms(part.A.D, with_gram=False) if atoms is None else atoms
+    for rows, part, local in chunks(obs, atoms, _CHUNK, x.dtype):
         units = pad(x[rows] * local.norm, (0, 1))
         units, better = _debias_units(
             units, part.b, noise[rows], local, n_rounds, lower, threshold, ridge

@@ -1,24 +1,18 @@
-"""Gradient descent, ISTA and FISTA: batched, on any device, in float32 or float64."""
+"""ISTA and FISTA: batched, on any device, in float32 or float64, and what acceleration is."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softshrink
 
-from sklearn_unroll.functional import (
-    Observation,
-    adjoint_step,
-    duality_gap,
-    least_squares_gap,
-    range_basis,
-    soft,
-)
+from sklearn_unroll.functional import Dense, Observation, adjoint_step, duality_gap
 from sklearn_unroll.solvers._checks import check_observation, check_positive
 from sklearn_unroll.solvers.solver import Method, Solution, minimize
 
-__all__ = ["FISTA", "ISTA", "GradientDescent", "fista", "gradient_descent", "ista"]
+__all__ = ["FISTA", "ISTA", "fista", "ista"]
 
 
 class Iterate(NamedTuple):
@@ -35,130 +29,125 @@ class Momentum(NamedTuple):
     t: Tensor
 
 
-def _column(value: Tensor | float) -> Tensor | float:
+def column(value: Tensor | float) -> Tensor | float:
     """Make a per-sample value broadcast over codes."""
     return value[:, None] if isinstance(value, Tensor) and value.ndim == 1 else value
 
 
-def _rows(value: Tensor | float, rows: Tensor | slice) -> Tensor | float:
-    """Take the rows of a value that may be per sample."""
-    return value[rows] if isinstance(value, Tensor) and value.ndim else value
-
-
-def _zeros(obs: Observation) -> Tensor:
-    return obs.b.new_zeros(len(obs.b), obs.A.n_components)
-
-
-def _step_size(obs: Observation, step: Tensor | float | None) -> Tensor | float:
-    """Return ``1 / L`` unless a step is given; where A = 0 any step will do."""
-    if step is not None:
-        return step
-    L = obs.A.lipschitz()
-    return 1 / torch.where(L > 0, L, torch.ones_like(L))
-
-
-def _prox_grad(x: Tensor, obs: Observation, alpha: Tensor | float, step: Tensor | float) -> Tensor:
-    """Return ``soft(x + step A^T (b - A x), step alpha)``."""
-    return soft(adjoint_step(x, obs, step), step * _column(alpha))
-
-
-def _accelerated(state: Momentum, x: Tensor, restart: bool = True) -> Momentum:
-    """Return the state after a step from ``state.y`` to x: Beck and Teboulle 2009, Eqs. 4.2, 4.3.
-
-    A sample restarts where ``<y_k - x_{k+1}, x_{k+1} - x_k> > 0``.
-    """
-    move = x - state.x
-    t = state.t
-    if restart:
-        uphill = torch.linalg.vecdot(state.y - x, move)[:, None] > 0
-        t = torch.where(uphill, torch.ones_like(t), t)
-    t_next = (1 + torch.sqrt(1 + 4 * t.square())) / 2
-    # With t = 1 the factor is 0: a restarted sample goes on from x without momentum.
-    return Momentum(x, torch.addcmul(x, (t - 1) / t_next, move), t_next)
-
-
-class GradientDescent(Method):
-    """``x+ = x + step A^T (b - A x)`` on ``0.5 ||A x - b||^2``.
-
-    Parameters
-    ----------
-    obs : Observation
-        Data and operator; they set the default step.
-    step : float or Tensor, default=None
-        Step size, ``1 / L`` by default.
-    """
-
-    def __init__(self, obs: Observation, step: Tensor | float | None = None) -> None:
-        self.step_size = _step_size(obs, step)
-        self.basis = range_basis(obs.A)
-
-    def init(self, obs: Observation) -> Iterate:
-        """Return ``x_0 = 0``."""
-        return Iterate(_zeros(obs))
-
-    def step(self, state: Iterate, obs: Observation) -> Iterate:
-        """Run one iteration."""
-        return Iterate(adjoint_step(state.x, obs, self.step_size))
-
-    def gap(self, x: Tensor, obs: Observation) -> Tensor:
-        """Return the exact suboptimality relative to ``0.5 ||b||^2``."""
-        at_zero = 0.5 * obs.b.square().sum(-1)
-        gap = least_squares_gap(x, obs, self.basis)
-        return gap / torch.where(at_zero > 0, at_zero, torch.ones_like(at_zero))
-
-    def take(self, rows: Tensor | slice) -> GradientDescent:
-        """Return the method for a subset of the samples."""
-        new = object.__new__(GradientDescent)
-        new.step_size = _rows(self.step_size, rows)
-        new.basis = self.basis[rows] if self.basis.ndim == 3 else self.basis
-        return new
+def first_codes(obs: Observation, x0: Tensor | None, positive: bool) -> Tensor:
+    """Return where to start: zero unless given."""
+    if x0 is None:
+        return obs.b.new_zeros(len(obs.b), obs.A.n_components)
+    return x0.relu() if positive else x0
 
 
 class ISTA(Method):
     """``x+ = soft(x + step A^T (b - A x), step alpha)``: the proximal gradient method.
 
+    Over nonnegative codes ``x+ = max(x + step A^T (b - A x) - step alpha, 0)``.
+
     Parameters
     ----------
     obs : Observation
         Data and operator; they set the default step.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
-    step : float or Tensor, default=None
+    step : float or Tensor of shape (n_samples, 1), default=None
         Step size, ``1 / L`` by default.
+    x0 : Tensor of shape (n_samples, n_components), default=None
+        Where to start, zero by default.
+    positive : bool, default=False
+        Constrain codes to be nonnegative.
     """
 
+    per_sample = ("alpha", "step_size", "x0")
+
     def __init__(
-        self, obs: Observation, alpha: Tensor | float, step: Tensor | float | None = None
+        self,
+        obs: Observation,
+        alpha: Tensor | float,
+        step: Tensor | float | None = None,
+        *,
+        x0: Tensor | None = None,
+        positive: bool = False,
     ) -> None:
-        self.alpha = alpha
-        self.step_size = _step_size(obs, step)
+        self.alpha, self.x0, self.positive = alpha, x0, positive
+        if step is None:
+            L = obs.A.lipschitz().detach()
+            step = 1 / torch.where(L > 0, L, torch.ones_like(L))  # where A = 0 any step will do
+        # A number is fused into the matrix product.
+        self.step_size = step if isinstance(step, Tensor) and step.ndim else float(step)
 
     def init(self, obs: Observation) -> Iterate:
-        """Return ``x_0 = 0``."""
-        return Iterate(_zeros(obs))
+        """Return ``x_0``."""
+        return Iterate(first_codes(obs, self.x0, self.positive))
 
     def step(self, state: Iterate, obs: Observation) -> Iterate:
         """Run one iteration."""
-        return Iterate(_prox_grad(state.x, obs, self.alpha, self.step_size))
+        x, A, step = state.x, obs.A, self.step_size
+        if isinstance(A, Dense) and not A.per_sample and isinstance(step, float):
+            z = torch.addmm(x, A.residual(obs.b, x), A.D.T, alpha=step)
+        else:
+            z = adjoint_step(x, obs, step)
+        return Iterate(self._prox(z))
+
+    def _prox(self, z: Tensor) -> Tensor:
+        theta = self.step_size * column(self.alpha)
+        if self.positive:
+            return (z - theta).relu_()
+        if isinstance(theta, Tensor) and theta.ndim:
+            # Half the passes over memory of the difference of two relus.
+            return z - torch.minimum(torch.maximum(z, -theta), theta)
+        return softshrink(z, float(theta))
 
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
         """Return the relative duality gap of the lasso."""
-        return duality_gap(x, obs, self.alpha, relative=True)
+        return duality_gap(x, obs, self.alpha, positive=self.positive)
 
-    def take(self, rows: Tensor | slice) -> ISTA:
+
+class Accelerated(Method):
+    """A method without memory, taken at an extrapolated point: Beck and Teboulle 2009.
+
+    ``y_k = x_k + (t_{k-1} - 1) / t_k (x_k - x_{k-1})``, ``t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2``
+    (their Eqs. 4.1 to 4.3); a sample restarts, ``t = 1``, when
+    ``<y_k - x_{k+1}, x_{k+1} - x_k> > 0`` (O'Donoghue and Candes 2015, gradient scheme).
+    """
+
+    def __init__(self, method: Method, restart: bool) -> None:
+        self.method, self.restart = method, restart
+
+    def init(self, obs: Any) -> Momentum:
+        """Return ``x_0 = y_0``, ``t_0 = 1``."""
+        x = self.method.init(obs).x
+        return Momentum(x, x, x.new_ones(len(x), 1))
+
+    def step(self, state: Momentum, obs: Any) -> Momentum:
+        """Run one iteration."""
+        x, t = self.method.step(Iterate(state.y), obs).x, state.t
+        move = x - state.x
+        if self.restart:
+            uphill = torch.linalg.vecdot(state.y - x, move)[:, None] > 0
+            t = torch.where(uphill, torch.ones_like(t), t)
+        t_next = (1 + torch.sqrt(1 + 4 * t.square())) / 2
+        # With t = 1 the factor is 0: a restarted sample goes on from x without momentum.
+        return Momentum(x, torch.addcmul(x, (t - 1) / t_next, move), t_next)
+
+    def gap(self, x: Tensor, obs: Any) -> Tensor:
+        """Return the relative duality gap."""
+        return self.method.gap(x, obs)
+
+    def take(self, rows: Tensor | slice) -> Method:
         """Return the method for a subset of the samples."""
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        new.alpha, new.step_size = _rows(self.alpha, rows), _rows(self.step_size, rows)
+        new = super().take(rows)
+        new.method = self.method.take(rows)
         return new
 
 
-class FISTA(Method):
-    """ISTA at an extrapolated point, with an adaptive restart per sample.
+class FISTA(Accelerated):
+    """:class:`ISTA` at an extrapolated point (Beck and Teboulle 2009, Eqs. 4.1 to 4.3).
 
-    ``y_k = x_k + (t_{k-1} - 1) / t_k (x_k - x_{k-1})``, ``t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2``
-    (Beck and Teboulle 2009, Eqs. 4.1 to 4.3); a sample restarts, ``t = 1``, when
-    ``<y_k - x_{k+1}, x_{k+1} - x_k> > 0`` (O'Donoghue and Candes 2015, gradient scheme).
+    ``y_k = x_k + (t_{k-1} - 1) / t_k (x_k - x_{k-1})``, ``t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2``,
+    with an adaptive restart per sample (O'Donoghue and Candes 2015, gradient scheme).
 
     Parameters
     ----------
@@ -166,10 +155,14 @@ class FISTA(Method):
         Data and operator; they set the default step.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
-    step : float or Tensor, default=None
+    step : float or Tensor of shape (n_samples, 1), default=None
         Step size, ``1 / L`` by default.
     restart : bool, default=True
-        Whether to restart.
+        Whether ``t = 1`` where ``<y_k - x_{k+1}, x_{k+1} - x_k> > 0``.
+    x0 : Tensor of shape (n_samples, n_components), default=None
+        Where to start, zero by default.
+    positive : bool, default=False
+        Constrain codes to be nonnegative.
     """
 
     def __init__(
@@ -178,77 +171,20 @@ class FISTA(Method):
         alpha: Tensor | float,
         step: Tensor | float | None = None,
         restart: bool = True,
+        *,
+        x0: Tensor | None = None,
+        positive: bool = False,
     ) -> None:
-        self.ista = ISTA(obs, alpha, step)
-        self.restart = restart
-
-    def init(self, obs: Observation) -> Momentum:
-        """Return ``x_0 = y_0 = 0``, ``t_0 = 1``."""
-        x = _zeros(obs)
-        return Momentum(x, x, x.new_ones(len(x), 1))
-
-    def step(self, state: Momentum, obs: Observation) -> Momentum:
-        """Run one iteration."""
-        x = _prox_grad(state.y, obs, self.ista.alpha, self.ista.step_size)
-        return _accelerated(state, x, self.restart)
-
-    def gap(self, x: Tensor, obs: Observation) -> Tensor:
-        """Return the relative duality gap of the lasso."""
-        return self.ista.gap(x, obs)
-
-    def take(self, rows: Tensor | slice) -> FISTA:
-        """Return the method for a subset of the samples."""
-        new = object.__new__(FISTA)
-        new.ista, new.restart = self.ista.take(rows), self.restart
-        return new
+        super().__init__(ISTA(obs, alpha, step, x0=x0, positive=positive), restart)
 
 
 def _solve(method: type[Method], obs: Observation, tol: float, max_iter: int, **given) -> Solution:
     """Check what was given, then minimise."""
     check_observation(obs)
-    for name in ("alpha", "step"):
-        if given.get(name) is not None:
-            given[name] = check_positive(name, given[name], obs)
-    if given.get("step") is not None:
-        given["step"] = _column(given["step"])
+    given["alpha"] = check_positive("alpha", given["alpha"], obs)
+    if given["step"] is not None:
+        given["step"] = column(check_positive("step", given["step"], obs))
     return minimize(method(obs, **given), obs, tol=tol, max_iter=max_iter)
-
-
-def gradient_descent(
-    obs: Observation,
-    *,
-    step: Tensor | float | None = None,
-    tol: float = 1e-6,
-    max_iter: int = 10_000,
-) -> Solution:
-    """Minimise ``0.5 ||A x - b||^2`` by gradient descent.
-
-    Parameters
-    ----------
-    obs : Observation
-        Data ``b`` of shape (n_samples, n_features) and operator.
-    step : float or Tensor of shape (n_samples,), default=None
-        Step size, positive, ``1 / L`` by default.
-    tol : float, default=1e-6
-        Tolerance on the suboptimality relative to ``0.5 ||b||^2``.
-    max_iter : int, default=10000
-        Largest number of iterations.
-
-    Returns
-    -------
-    Solution
-        Codes, gaps, iterations and flags per sample.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation
-    >>> from sklearn_unroll.solvers import gradient_descent
-    >>> obs = Observation(torch.tensor([[2.0, 0.0]]), Dense(torch.eye(2)))
-    >>> gradient_descent(obs).x
-    tensor([[2., 0.]])
-    """
-    return _solve(GradientDescent, obs, tol, max_iter, step=step)
 
 
 def ista(

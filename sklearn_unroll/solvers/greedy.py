@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
 from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.solvers._checks import check_dense
 from sklearn_unroll.solvers._compiled import compiled, compiled_available
-from sklearn_unroll.solvers._pursuit_loop import pursue
-from sklearn_unroll.solvers._supports import GRAM, Atoms
+from sklearn_unroll.solvers._loops import pursue
+from sklearn_unroll.solvers._supports import GRAM, Atoms, chunks
 
 __all__ = ["Pursuit", "orthogonal_matching_pursuit"]
 
@@ -189,6 +190,12 @@ def _compiled_pays(b: Tensor, A: Dense) -> bool:
     return fits and len(b) * n >= _COMPILED_FROM and compiled_available()
 
 
+def _exponents(b: Tensor) -> Tensor:
+    """Return the powers of two that bring signals, whose squares may overflow, to about one."""
+    edge = -6 - int(torch.tensor(torch.finfo(b.dtype).tiny, dtype=torch.float64).log2())
+    return torch.frexp(b.abs().amax(1)).exponent.clamp(-edge, edge)
+
+
 def _per_sample(name: str, value: Tensor | float, obs: Observation, dtype: torch.dtype) -> Tensor:
     given = torch.as_tensor(value, dtype=dtype, device=obs.b.device)
     if given.shape not in ((), (len(obs.b),)):
@@ -271,27 +278,18 @@ def orthogonal_matching_pursuit(
     >>> orthogonal_matching_pursuit(obs, tol=0.1).x
     tensor([[ 3.,  0., -1.]])
     """
-    A = obs.A
-    if not isinstance(A, Dense):
-        raise TypeError(
-            f"orthogonal_matching_pursuit needs the atoms themselves, so a Dense operator; got "
-            f"{type(A).__name__}."
-        )
+    check_dense("orthogonal_matching_pursuit", obs.A)
     if n_nonzero is None and tol is None:
         raise ValueError(
             "orthogonal_matching_pursuit needs n_nonzero, tol or both to know an end."
         )
     # Threads do not know that there are to be no gradients.
-    b, A = obs.b.detach(), Dense(A.D.detach())
-    obs = Observation(b, A)
+    b, A = obs = Observation(obs.b.detach(), Dense(obs.A.D.detach()))
     n, m = A.n_components, A.n_features
     asked = _per_sample("n_nonzero", m if n_nonzero is None else n_nonzero, obs, torch.long)
     limit = None if tol is None else _per_sample("tol", tol, obs, torch.float64)
     most = asked.clamp_max(min(m, n))
-    # Powers of two bring signals of any size, whose squares may leave the range, to about one.
-    edge = -6 - int(torch.tensor(torch.finfo(b.dtype).tiny, dtype=torch.float64).log2())
-    size = torch.frexp(b.abs().amax(1)).exponent.clamp(-edge, edge)
-    pays = _compiled_pays(b, A)
+    exponent, pays = _exponents(b), _compiled_pays(b, A)
     # Looking up inner products pays from a few samples on.
     shared = None if A.per_sample else n * n <= GRAM and n < 32 * len(b)
     atoms = None if shared is None else Atoms(A.D.to(b.dtype), with_gram=pays or shared)
@@ -302,9 +300,8 @@ def orthogonal_matching_pursuit(
         torch.empty_like(asked, dtype=torch.bool),
     )
 
-    def run(rows: slice, part: Observation) -> None:
-        local = Atoms(part.A.D.to(b.dtype), with_gram=False) if atoms is None else atoms
-        scale, found = size[rows], Pursuit(*(whole[rows] for whole in result))
+    def run(rows: slice, part: Observation, local: Atoms) -> None:
+        scale, found = exponent[rows], Pursuit(*(whole[rows] for whole in result))
         if limit is None:
             scaled = torch.full_like(part.b[:, 0], -1.0)
         else:
@@ -320,14 +317,12 @@ def orthogonal_matching_pursuit(
 
     if pays:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(run, *zip(*obs.chunks(), strict=True)))
+            list(pool.map(lambda chunk: run(*chunk, atoms), obs.chunks()))
     else:
-        chunk, factors = (c if b.device.type == "cpu" else 64 * c for c in (_CHUNK, _FACTORS))
         largest = int(most.max()) if len(b) else 0
-        numbers = n * m // 4 if A.per_sample else n
-        n_rows = min(chunk // max(1, numbers), factors // max(1, largest**2))
-        for rows, part in obs.chunks(max(1, n_rows)):
-            run(rows, part)
+        factors = (_FACTORS if b.device.type == "cpu" else 64 * _FACTORS) // max(1, largest**2)
+        for chunk in chunks(obs, atoms, _CHUNK, b.dtype, factors):
+            run(*chunk)
     if limit is None:
         result.converged.logical_or_(result.n_nonzero >= asked)
     return result

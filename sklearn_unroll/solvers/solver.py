@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -42,6 +43,8 @@ class Solution(NamedTuple):
 
 class Method(ABC):
     """A classical iteration; its states are NamedTuples of tensors, one row per sample."""
+
+    per_sample: tuple[str, ...] = ()  # attributes that are tensors of one row a sample, or numbers
 
     @abstractmethod
     def init(self, obs: Observation) -> Any:
@@ -92,7 +95,6 @@ class Method(ABC):
             Relative gaps.
         """
 
-    @abstractmethod
     def take(self, rows: Tensor | slice) -> Method:
         """Return the method for a subset of the samples (for per-sample constants).
 
@@ -106,6 +108,12 @@ class Method(ABC):
         Method
             The same method on fewer samples.
         """
+        new = copy(self)
+        for name in self.per_sample:
+            value = vars(self)[name]
+            if isinstance(value, Tensor) and value.ndim:
+                setattr(new, name, value[rows])
+        return new
 
 
 @torch.no_grad()

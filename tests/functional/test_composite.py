@@ -17,6 +17,7 @@ from sklearn_unroll.functional import (
     NonnegativeL1,
     Observation,
     Quadratic,
+    Scaled,
     Smooth,
     Zero,
     composite_gap,
@@ -123,6 +124,10 @@ def test_gap_of_least_squares_alone_is_exact():
 
 
 def test_nothing_is_known_of_other_duals():
+    scaled = instances(LeastSquares(), Scaled(L1(0.2), 0.5))
+    x = some_point(scaled)
+    torch.testing.assert_close(scaled.value(x), scaled._replace(R=L1(0.1)).value(x))
+    assert bool(torch.isinf(composite_gap(x, scaled)).all())
     problem = instances(Huber(), L1(0.1))
     assert bool(torch.isinf(composite_gap(some_point(problem), problem)).all())
 

@@ -14,6 +14,7 @@ from sklearn_unroll.functional import (
     NonnegativeL1,
     Penalty,
     Quadratic,
+    Scaled,
     Zero,
 )
 from sklearn_unroll.functional.penalties import PENALTIES
@@ -24,6 +25,16 @@ LABELS = [0, 2, 1, 0, 2, 2]
 
 def group_norms(u):
     return sum(cp.norm2(u[[i for i in range(N) if LABELS[i] == g]]) for g in range(3))
+
+
+class Users:
+    """An l1 norm that is no Penalty."""
+
+    def value(self, x):
+        return x.abs().sum(-1)
+
+    def prox(self, x, step):
+        return x.sign() * (x.abs() - step).relu()
 
 
 # The penalty, and the same written for cvxpy: value and constraints.
@@ -42,6 +53,12 @@ CASES = {
     "box": (Box(-0.3, 0.8), lambda u: (0, [u >= -0.3, u <= 0.8])),
     "quadratic": (Quadratic(0.6), lambda u: (0.3 * cp.sum_squares(u), [])),
     "zero": (Zero(), lambda u: (0, [])),
+    "scaled": (
+        Scaled(ElasticNet(0.4, l1_ratio=0.3), 2.0),
+        lambda u: (0.8 * (0.3 * cp.norm1(u) + 0.35 * cp.sum_squares(u)), []),
+    ),
+    "scaled box": (Scaled(Box(-0.3, 0.8), 0.7), lambda u: (0, [u >= -0.3, u <= 0.8])),
+    "a user's": (Scaled(Users(), 0.7), lambda u: (0.7 * cp.norm1(u), [])),
 }
 
 
@@ -125,7 +142,7 @@ def test_moreau_with_the_written_out_conjugate(x, step):
 
 def test_a_step_of_zero_projects_onto_the_domain(case, x):
     penalty, _ = case
-    if isinstance(penalty, Box):
+    if isinstance(penalty, Box) or isinstance(getattr(penalty, "penalty", None), Box):
         expected = x.clamp(-0.3, 0.8)
     else:
         expected = x.relu() if isinstance(penalty, NonnegativeL1) else x
@@ -149,6 +166,33 @@ def test_weights_and_steps_of_each_sample(name, x):
     torch.testing.assert_close(each.take(rows).prox(x[rows], step[rows]), points[rows])
     torch.testing.assert_close(each.take(slice(3)).value(x[:3].relu()), values[:3])
     assert penalty.take(rows) is penalty  # nothing in it belongs to a sample
+
+
+@pytest.mark.parametrize("inner", [NonnegativeL1(0.7), Users()], ids=["nonnegative", "a user's"])
+def test_factors_of_each_sample(inner, x):
+    factor = torch.linspace(0, 2, len(x), dtype=x.dtype)[:, None]
+    each, x = Scaled(inner, factor), x.abs()
+    values, points = each.value(x), each.prox(x, 0.6)
+    assert values.shape == (len(x),)
+    for i in (0, 13, 39):
+        alone = Scaled(inner, float(factor[i]))
+        torch.testing.assert_close(alone.value(x[[i]]), values[[i]])
+        torch.testing.assert_close(alone.prox(x[[i]], 0.6), points[[i]])
+    rows = torch.tensor([5, 2])
+    torch.testing.assert_close(each.take(rows).prox(x[rows], 0.6), points[rows])
+    torch.testing.assert_close(each.take(slice(3)).value(x[:3]), values[:3])
+
+
+def test_scaled_keeps_weights_of_samples_and_the_domain(x):
+    weight = torch.linspace(0.1, 2, len(x), dtype=x.dtype)[:, None]
+    scaled, rows = Scaled(L1(weight), 3.0), torch.tensor([5, 2])
+    torch.testing.assert_close(scaled.value(x), L1(3 * weight).value(x))
+    torch.testing.assert_close(scaled.take(rows).value(x[rows]), scaled.value(x)[rows])
+    assert bool(Scaled(Box(0, 0.1), 0.0).value(x).isinf().all())
+    again = clone(scaled).set_params(factor=2.0)
+    torch.testing.assert_close(again.prox(x, 0.1), L1(weight).prox(x, 0.2))
+    with pytest.raises(ValueError, match="factor must be nonnegative"):
+        Scaled(L1(), -1.0)
 
 
 def test_box_with_bounds_of_each_entry(x):

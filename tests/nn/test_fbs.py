@@ -17,7 +17,7 @@ from sklearn_unroll.functional import (
     Zero,
 )
 from sklearn_unroll.nn import fbs, lista, polar_weight, refine
-from sklearn_unroll.solvers import ISTA, CompositeDescent, ProximalGradient, iterates
+from sklearn_unroll.solvers import ISTA, CompositeDescent, iterates
 from tests.conftest import make_problem
 
 DEPTH = 12
@@ -81,7 +81,7 @@ def test_it_equals_the_reference_solvers(shared_problem, positive):
     network = fbs(obs.A, n_layers=DEPTH, penalty=penalty, alpha=ALPHA, init="adjoint")
     with torch.no_grad():
         found = network.iterates(obs)
-    classical = ProximalGradient(obs, ALPHA, positive=positive, accelerated=False)
+    classical = ISTA(obs, ALPHA, positive=positive)
     assert_equal_iterates(found, iterates(classical, obs, DEPTH))
     if not positive:
         assert_equal_iterates(found, iterates(ISTA(obs, ALPHA), obs, DEPTH))

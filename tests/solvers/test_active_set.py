@@ -189,7 +189,7 @@ def test_zero_data_and_large_alpha():
     found = active_set(torch.zeros(3, 30), obs, 1e6)
     assert not found.x.any()
     assert not found.gap.any()
-    assert not found.n_rounds.any()
+    assert not found.n_iter.any()
 
 
 def test_samples_are_processed_in_chunks(monkeypatch):

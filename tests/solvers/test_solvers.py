@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -6,9 +8,8 @@ from sklearn_unroll.functional import (
     Observation,
     alpha_max,
     lasso_value,
-    least_squares_value,
 )
-from sklearn_unroll.solvers import cvxpy_lasso, fista, gradient_descent, ista
+from sklearn_unroll.solvers import FISTA, ISTA, cvxpy_lasso, fista, ista, iterates
 from tests.conftest import make_problem
 
 SOLVERS = {
@@ -16,6 +17,48 @@ SOLVERS = {
     "fista": fista,
     "fista_without_restart": lambda obs, alpha, **kw: fista(obs, alpha, restart=False, **kw),
 }
+
+
+def shrink(z, theta, positive):
+    return (z - theta).clamp_min(0) if positive else z.sign() * (z.abs() - theta).clamp_min(0)
+
+
+def written_out(obs, alpha, step, x, positive, momentum, restart):
+    """ISTA and FISTA of one sample, one line an equation."""
+    A = obs.A.D.reshape(20, 10).T
+    y, t = x, 1.0
+    while True:
+        yield x
+        new = shrink(y + step * A.T @ (obs.b[0] - A @ y), step * alpha, positive)
+        if restart and float((y - new) @ (new - x)) > 0:
+            t = 1.0
+        t_next = (1 + math.sqrt(1 + 4 * t * t)) / 2
+        y = new + momentum * (t - 1) / t_next * (new - x)
+        x, t = new, t_next
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("step", [None, 0.07, torch.linspace(0.02, 0.09, 7).double()[:, None]])
+@pytest.mark.parametrize(
+    "method, momentum, options",
+    [(ISTA, 0, {}), (FISTA, 1, {}), (FISTA, 1, {"restart": False})],
+    ids=["ISTA", "FISTA", "no restart"],
+)
+def test_methods_take_the_printed_steps(problem, method, momentum, options, step, positive):
+    obs, _ = problem
+    generator = torch.Generator().manual_seed(0)
+    x0 = torch.randn(7, 20, generator=generator, dtype=torch.float64)
+    alpha = torch.linspace(0.02, 0.5, 7, dtype=torch.float64)
+    found = list(iterates(method(obs, alpha, step, x0=x0, positive=positive, **options), obs, 40))
+    for i in range(7):
+        own = obs.take(slice(i, i + 1))
+        length = step if isinstance(step, float) else None if step is None else float(step[i])
+        length = length or 1 / float(torch.linalg.matrix_norm(own.A.D.reshape(20, 10), 2)) ** 2
+        start = x0[i].clamp_min(0) if positive else x0[i]
+        restart = options.get("restart", True)
+        steps = written_out(own, alpha[i], length, start, positive, momentum, restart)
+        for codes, expected in zip(found, steps, strict=False):
+            torch.testing.assert_close(codes[i], expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
@@ -97,18 +140,6 @@ def test_not_converged_is_said():
     solution = ista(obs, 0.01, tol=1e-14, max_iter=3)
     assert not solution.converged.any()
     assert bool((solution.n_iter == 3).all())
-
-
-@pytest.mark.parametrize("n_components", [6, 20])
-def test_gradient_descent_reaches_the_least_squares_value(n_components):
-    obs, _ = make_problem(n_components=n_components)
-    obs = Observation(obs.b + 0.1, obs.A)
-    solution = gradient_descent(obs, tol=1e-10, max_iter=100_000)
-    assert bool(solution.converged.all())
-    best = torch.linalg.lstsq(obs.A.D.T, obs.b.T).solution.T
-    torch.testing.assert_close(
-        least_squares_value(solution.x, obs), least_squares_value(best, obs), atol=1e-9, rtol=0
-    )
 
 
 def test_float32_stays_float32():

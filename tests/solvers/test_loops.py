@@ -1,0 +1,103 @@
+"""The compiled loops: as plain Python, as machine code, and the torch paths beside them."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
+from sklearn_unroll.solvers import certified_lasso, coordinate_descent, orthogonal_matching_pursuit
+from sklearn_unroll.solvers._loops import descend, pursue
+from tests.conftest import make_problem
+
+GREEDY = sys.modules[orthogonal_matching_pursuit.__module__]
+
+
+def problem(seed, n_samples=4):
+    """Return signals that no few atoms explain, and a dictionary with an atom of no use."""
+    obs, _ = make_problem(n_samples, n_features=9, n_components=14, seed=seed)
+    D = obs.A.D.clone()
+    D[5] = 0
+    noise = torch.randn(obs.b.shape, generator=torch.Generator().manual_seed(seed))
+    return Observation(obs.b + 0.2 * noise.double(), Dense(D))
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("fraction", [0.5, 0.1, 0.01])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_coordinate_descent_step_by_step_is_the_lasso(seed, fraction, positive):
+    obs = problem(seed)
+    alpha = fraction * alpha_max(obs, positive=positive)
+    expected = certified_lasso(obs, alpha, positive=positive, tol=1e-13)
+    D, b = obs.A.D.numpy(), obs.b.numpy()
+    X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
+    given = D @ D.T, b @ D.T, (b * b).sum(1), X, passes, alpha.numpy()
+    descend(*given, 1e-12, 10_000, positive)
+    torch.testing.assert_close(torch.from_numpy(X), expected.x, atol=1e-6, rtol=0)
+    gap = duality_gap(torch.from_numpy(X), obs, alpha, positive=positive)
+    assert float(gap.max()) <= 1e-12
+    assert passes.max() < 1000
+
+
+def test_coordinate_descent_compiled_takes_the_same_steps():
+    pytest.importorskip("numba")
+    obs = problem(2)
+    D, b = obs.A.D.numpy(), obs.b.numpy()
+    for max_passes in (1, 3, 8, 1000):
+        X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
+        given = D @ D.T, b @ D.T, (b * b).sum(1), X, passes, np.full(4, 0.05)
+        descend(*given, 1e-9, max_passes, False)
+        found = coordinate_descent(obs, 0.05, tol=1e-9, max_passes=max_passes)
+        np.testing.assert_allclose(found.x.numpy(), X, atol=1e-11, rtol=0)
+        assert found.n_iter.tolist() == passes.tolist()
+        assert passes.max() <= max_passes
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_no_pass_of_coordinate_descent_raises_the_objective(positive):
+    obs = problem(4)
+    D, b = obs.A.D.clone(), obs.b.numpy()
+    D[7] = D[2]  # no leap may start from both
+    obs = Observation(obs.b, Dense(D))
+    G, q, alpha = (D @ D.T).numpy(), b @ D.numpy().T, np.full(4, 0.02)
+    before = 0.5 * obs.b.square().sum(1)
+    for max_passes in range(1, 60):
+        X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
+        descend(G, q, (b * b).sum(1), X, passes, alpha, 0.0, max_passes, positive)
+        value = lasso_value(torch.from_numpy(X), obs, 0.02)
+        assert bool((value <= before * (1 + 1e-14)).all())
+        assert not positive or X.min() >= 0
+        before = value
+
+
+def test_coordinate_descent_ends_at_rounding_where_no_gap_is_small_enough():
+    obs = problem(5)
+    D, b = obs.A.D.numpy(), obs.b.numpy()
+    X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
+    descend(D @ D.T, b @ D.T, (b * b).sum(1), X, passes, np.full(4, 0.05), -1.0, 1000, False)
+    assert float(duality_gap(torch.from_numpy(X), obs, 0.05).max()) < 1e-14
+    assert passes.max() < 1000
+
+
+def in_plain_python(obs, tol, most):
+    """Run the loop of orthogonal matching pursuit on unit atoms, uncompiled."""
+    D = np.concatenate([obs.A.D.numpy(), np.zeros((1, 9))])
+    b, eps = obs.b.numpy(), np.finfo(float).eps
+    result = np.zeros((4, 14)), np.zeros(4, np.int64), np.zeros(4), np.zeros(4, bool)
+    q = np.ascontiguousarray((b @ D.T)[:, :-1])
+    pursue(D @ D.T, D, b, q, np.full(4, tol), np.full(4, most), eps, 64 * eps, *result)
+    return result
+
+
+@pytest.mark.parametrize("tol, most", [(-1.0, 3), (-1.0, 9), (0.05, 9), (0.0, 9), (0.05, 2)])
+def test_pursuit_step_by_step_is_the_batched_one(tol, most, monkeypatch):
+    monkeypatch.setattr(GREEDY, "_COMPILED_FROM", 10**12)
+    obs = problem(3)
+    x, n_nonzero, residual, reached = in_plain_python(obs, tol, most)
+    found = orthogonal_matching_pursuit(obs, most, None if tol < 0 else tol)
+    np.testing.assert_allclose(found.x.numpy(), x, atol=1e-12, rtol=0)
+    assert found.n_nonzero.tolist() == n_nonzero.tolist()
+    np.testing.assert_allclose(found.residual.numpy(), residual, atol=1e-13, rtol=0)
+    if tol >= 0:
+        assert found.converged.tolist() == reached.tolist()
