@@ -17,7 +17,8 @@ from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Given, fitted_state
-from sklearn_unroll.functional.penalties import L1, PENALTIES, Box, Penalty, Scaled, Zero
+from sklearn_unroll.functional import L1, Box, Penalty, Scaled, Zero
+from sklearn_unroll.functional.penalties import PENALTIES
 from sklearn_unroll.nn import Unrolled, fbs, refine
 from sklearn_unroll.nn.fbs import INITS
 from sklearn_unroll.training import SGD, Grouped, Lasso, Objective, Trainer

@@ -18,7 +18,6 @@ __all__ = [
     "GroupL1",
     "NonnegativeL1",
     "Quadratic",
-    "Scaled",
     "Zero",
 ]
 
@@ -221,30 +220,6 @@ class Zero(Penalty):
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return x."""
         return x
-
-
-class Scaled(Penalty):
-    """``factor R(x)`` of a penalty that has no weight of its own.
-
-    Parameters
-    ----------
-    penalty : object with ``value(x)`` and ``prox(x, step)``
-        R, the same for all samples.
-    factor : float, default=1.0
-        Nonnegative.
-    """
-
-    def __init__(self, penalty: Any, factor: float = 1.0) -> None:
-        self.penalty = penalty
-        self.factor = _nonnegative("factor", factor)
-
-    def value(self, x: Tensor) -> Tensor:
-        """Return ``factor R(x)``."""
-        return self.factor * self.penalty.value(x)
-
-    def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
-        """Return the prox of R at ``factor step``."""
-        return self.penalty.prox(x, self.factor * step)
 
 
 # Those that need no parameters, by name.
