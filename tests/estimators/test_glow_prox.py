@@ -80,12 +80,14 @@ def test_the_last_stage_is_the_transform(holes, fitted):
 
 
 def test_training_is_worth_it(tiles, holes, assert_below):
-    trainer = Trainer(max_epochs=12, batch_size=10, learning_rate=1e-2)
-    model = GlowProxInpainter((12, 8), **{**SMALL, "trainer": trainer}).fit(tiles)
-    first, *_, last = model.staged_transform(holes)
-    assert_below(error(tiles, last, holes) / error(tiles, first, holes), 0.99)
+    # From grey pictures: so little training makes nothing better than a smooth start.
+    trainer = Trainer(max_epochs=6, batch_size=10, learning_rate=3e-2)
+    model = GlowProxInpainter((12, 8), **{**SMALL, "x0": "flat", "trainer": trainer}).fit(tiles)
+    untrained = clone(model).set_params(trainer__max_epochs=0).fit(tiles)
+    before, after = (error(tiles, m.transform(holes), holes) for m in (untrained, model))
+    assert_below(after / before, 0.75)
     losses = model.history_.column("monitor")
-    assert_below(min(losses) / losses[0], 0.8)
+    assert_below(min(losses) / losses[0], 0.6)
 
 
 def test_same_seed_same_bits(tiles, holes, model, fitted):
