@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from sklearn_unroll import LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.estimators._validation import from_tensor, resolve_device, to_tensor
+from sklearn_unroll.estimators._arrays import from_tensor, resolve_device, to_tensor
 
 @pytest.mark.array_api
 @pytest.mark.parametrize("dictionary", ["tensor", "array", None])

@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_unroll import ALISTARegressor, LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.estimators._validation import to_cpu
+from sklearn_unroll.estimators._state import to_host
 from sklearn_unroll.metrics import duality_gap_scorer, psnr_scorer
 from sklearn_unroll.plotting import ConvergenceDisplay
 from sklearn_unroll.training import Lasso, Objective
@@ -97,7 +97,7 @@ def test_warm_start_on_data_of_another_width(data):
 
 
 def test_complex_tensors_under_dispatch(data, model):
-    from sklearn_unroll.estimators._validation import refuse_complex
+    from sklearn_unroll.estimators._arrays import refuse_complex
 
     for array in (torch.ones(2, dtype=torch.complex64), np.ones(2, dtype=complex)):
         with pytest.raises(ValueError, match="Complex data not supported: X"):
@@ -138,7 +138,7 @@ def test_an_objective_must_return_one_number_per_sample(data, model):
 
 def test_nested_state_moves_to_the_host():
     state = {"state": {0: {"exp_avg": torch.ones(2)}}, "groups": [(1, torch.ones(1))], "n": 3}
-    moved = to_cpu(state)
+    moved = to_host(state)
     assert moved["n"] == 3
     assert torch.equal(moved["state"][0]["exp_avg"], torch.ones(2))
     assert isinstance(moved["groups"][0], tuple)
