@@ -282,7 +282,8 @@ def test_bad_numbers(data, fitted):
 @pytest.mark.parametrize("layers", ["last", "mean", "weighted", "log"])
 def test_every_loss_trains(data, layers, assert_below):
     X, operators = data
-    model = solver().set_params(trainer__objective=ProblemObjective(layers))
-    model.set_params(trainer__max_epochs=3).fit(X, operators=operators)
+    model = solver(n_layers=5).set_params(trainer__objective=ProblemObjective(layers))
+    model.set_params(trainer__max_epochs=5, trainer__learning_rate=3e-2)
+    model.fit(X, operators=operators)
     monitor = model.history_.column("monitor")
-    assert_below(monitor.min() - monitor[0], -0.01)
+    assert_below((monitor.min() - monitor[0]) / abs(monitor[0]), -0.12)
