@@ -16,12 +16,11 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 JOBS ?= auto
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 PARALLEL := -n $(JOBS) --maxprocesses 8 --dist worksteal
-ESTIMATOR_CHECKS := tests/estimators/test_sklearn_checks.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long lint format docs benchmark clean distclean
+.PHONY: help demo test test-long test-portable lint format docs benchmark clean distclean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,9 +28,14 @@ help: ## show this list
 demo: $(VENV)/.extra-examples ## denoise a photograph with a trained network and its rivals
 	$(BIN)/python examples/plot_denoise_photograph.py
 
-test: $(VENV)/.extra-test ## run all tests but the long ones
-	$(PYTEST) $(PARALLEL)
-	$(if $(wildcard $(ESTIMATOR_CHECKS)),SCIPY_ARRAY_API=1 $(PYTEST) $(PARALLEL) $(ESTIMATOR_CHECKS))
+test: $(VENV)/.extra-test ## run all tests but the long ones, then those of array-API dispatch
+	@$(PYTEST) $(PARALLEL) --durations=15; first=$$?; \
+	SCIPY_ARRAY_API=1 $(PYTEST) $(PARALLEL) -m "array_api and not long"; second=$$?; \
+	echo "make test: plain half $$first, array-API half $$second (0 is passed)"; \
+	[ $$first -eq 0 ] && [ $$second -eq 0 ]
+
+test-portable: $(VENV)/.extra-test ## run tests of training on other arithmetic, print their margins
+	MPLBACKEND=Agg $(BIN)/python -m tests.portable
 
 test-long: $(VENV)/.extra-test ## run the long tests (none collected is fine)
 	$(PYTEST) $(PARALLEL) -m long || [ $$? -eq 5 ]

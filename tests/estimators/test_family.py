@@ -206,14 +206,14 @@ def test_weights_are_those_of_the_unit_atoms(clean):
         assert nmse_db(clean.y, model.predict(clean.X)) < -80
 
 
-def test_alista_learns_more_than_its_start(clean):
+def test_alista_learns_more_than_its_start(clean, assert_below):
     model = ALISTARegressor(
         clean.dictionary, n_layers=6, support_selection=(1.2, 13.0), random_state=0
     ).set_params(trainer__max_epochs=8)
     start = clone(model).set_params(trainer__max_epochs=0)
     before = nmse_db(clean.y, start.fit(clean.X, clean.y).predict(clean.X))
     after = nmse_db(clean.y, model.fit(clean.X, clean.y).predict(clean.X))
-    assert after < before - 4  # 6.2 to 7.2 over four seeds; the start fits the pairs already
+    assert_below(after - before, -4)  # 6.2 to 7.2 over seeds; the start fits the pairs already
 
 
 def test_alista_trains_alike_at_any_scale(clean):
@@ -237,13 +237,13 @@ def test_free_weights_have_no_step(clean):
         LISTARegressor(clean.dictionary, weights="free", learn_step=True).fit(clean.X, clean.y)
 
 
-def test_every_published_member_of_the_family_trains(clean):
+def test_every_published_member_of_the_family_trains(clean, assert_below):
     members = {
         "LISTA": {"weights": "free"},
         "LISTA-CP": {},
         "LISTA-SS": {"weights": "free", "support_selection": (1.2, 13.0)},
         "LISTA-CPSS": {"support_selection": (1.2, 13.0)},
-        "step-LISTA": {"weights": "adjoint", "trainer__learning_rate": 1e-2},
+        "step-LISTA": {"weights": "adjoint", "trainer__learning_rate": 3e-2},
         "TiLISTA": {"tied": True, "learn_step": True, "support_selection": (1.2, 13.0)},
     }
     for name, arguments in members.items():
@@ -252,10 +252,10 @@ def test_every_published_member_of_the_family_trains(clean):
         )
         model.set_params(**arguments).fit(clean.X, clean.y)
         monitor = model.history_.column("monitor")
-        assert monitor.min() < 0.9 * monitor[0], name
+        assert_below(monitor.min() / monitor[0], 0.9)
 
 
-def test_the_recurrent_rule_learns_more_than_its_start():
+def test_the_recurrent_rule_learns_more_than_its_start(assert_below):
     sizes = {"n_samples": 500, "sparsity": 4}
     train = make_sparse_recovery(n_features=50, n_components=80, **sizes, random_state=0)
     test = make_sparse_recovery(dictionary=train.dictionary, **sizes, random_state=1)
@@ -270,7 +270,7 @@ def test_the_recurrent_rule_learns_more_than_its_start():
     start = clone(model).set_params(trainer__max_epochs=0)
     before = nmse_db(test.y, start.fit(train.X, train.y).predict(test.X))
     codes = model.fit(train.X, train.y).predict(test.X)
-    assert nmse_db(test.y, codes) < before - 3
+    assert_below(nmse_db(test.y, codes) - before, -3)
     # Its first parameters are random; they and the shuffles come from random_state alone.
     torch.manual_seed(5)
     np.testing.assert_array_equal(clone(model).fit(train.X, train.y).predict(test.X), codes)
@@ -280,15 +280,15 @@ def test_the_recurrent_rule_learns_more_than_its_start():
     np.testing.assert_allclose(model.predict(1e3 * test.X), 1e3 * codes, rtol=1e-9, atol=1e-9)
 
 
-def test_learned_steps_minimise_better_than_as_many_iterations(data, model):
+def test_learned_steps_minimise_better_than_as_many_iterations(data, model, assert_below):
     model.set_params(weights="adjoint", n_layers=8)
-    model.set_params(trainer__max_epochs=30, trainer__learning_rate=1e-2)
+    model.set_params(trainer__max_epochs=30, trainer__learning_rate=0.1)
     unseen = make_sparse_recovery(240, dictionary=data.dictionary, sparsity=2, random_state=9)
     obs = Observation(torch.from_numpy(unseen.X), Dense(torch.from_numpy(data.dictionary)))
     *_, x = iterates(ISTA(obs, model.alpha), obs, 8)
     value = 0.5 * ((unseen.X - x.numpy() @ data.dictionary) ** 2).sum(1)
     value += model.alpha * np.abs(x.numpy()).sum(1)
-    assert -model.fit(data.X).score(unseen.X) < 0.95 * value.mean()
+    assert_below(-model.fit(data.X).score(unseen.X) / value.mean(), 0.92)
     assert sum(p.numel() for p in model.network_.parameters()) == 8
 
 

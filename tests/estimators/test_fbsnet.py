@@ -33,10 +33,10 @@ def quick(data, epochs=3, **options):
     ["l1", "nonnegative_l1", "elastic_net", "box", "quadratic", "zero", GroupL1(5), L1(0.3)],
     ids=str,
 )
-def test_every_penalty_trains_and_stays_admissible(data, penalty, horizon):
+def test_every_penalty_trains_and_stays_admissible(data, penalty, horizon, assert_below):
     model = quick(data, penalty=penalty, horizon=horizon).fit(data.X, data.y)
     losses = model.history_.column("monitor")
-    assert losses.min() < losses[0]
+    assert_below(losses.min() / losses[0] - 1, -0.01)
     for name in ("tau", "lam"):
         assert min(float(p.detach()) for p in model.network_.over_depth(name)) >= 0
     stages = list(model.staged_predict(data.X))
@@ -69,12 +69,12 @@ def test_scalars_are_never_negative_after_any_step(data, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_clipping_keeps_twenty_layers_finite(seed):
+def test_clipping_keeps_twenty_layers_finite(seed, assert_below):
     data = make_sparse_recovery(300, 25, 50, sparsity=4, snr_db=40, random_state=seed)
     model = quick(data, n_layers=20, epochs=8, random_state=seed).fit(data.X, data.y)
     losses = model.history_.column("monitor")
     assert np.isfinite(losses).all()
-    assert losses[-1] < 0.5 * losses[0]
+    assert_below(losses[-1] / losses[0], 0.5)
     assert all(bool(torch.isfinite(p).all()) for p in model.network_.parameters())
 
 
@@ -91,14 +91,15 @@ def test_refine_then_coarsen_is_the_identity(data):
             torch.testing.assert_close(new, old, rtol=1e-14, atol=1e-15)
 
 
-def test_training_goes_on_from_a_refined_network(data):
+def test_training_goes_on_from_a_refined_network(data, assert_below):
     coarse = quick(data, epochs=20, horizon=3.0).fit(data.X, data.y)
     fine = coarse.refine(8)
     refined = nmse_db(data.y, fine.predict(data.X))
     fine.fit(data.X, data.y)
     scratch = clone(coarse).set_params(n_layers=8)
-    untrained = clone(scratch).set_params(trainer__max_epochs=0).fit(data.X, data.y)
-    assert fine.history_[0].monitor < 0.5 * untrained.history_[0].monitor
+    untrained = scratch.set_params(trainer__max_epochs=0)
+    untrained.fit(data.X, data.y)
+    assert_below(fine.history_[0].monitor / untrained.history_[0].monitor, 0.5)
     assert nmse_db(data.y, fine.predict(data.X)) <= refined
     assert fine.network_.layers[0].rule.h == pytest.approx(3 / 8)
 
@@ -148,10 +149,10 @@ def test_float32_is_kept(data):
     assert codes.dtype == np.float32
 
 
-def test_without_pairs_it_learns_to_minimise_the_l1_problem(data):
-    model = quick(data, alpha=0.05, epochs=10).fit(data.X)
-    few = quick(data, alpha=0.05).set_params(trainer__max_epochs=0).fit(data.X)
-    assert model.score(data.X) > few.score(data.X)
+def test_without_pairs_it_learns_to_minimise_the_l1_problem(data, assert_below):
+    model = quick(data, alpha=0.05, epochs=20).fit(data.X)
+    start = quick(data, alpha=0.05, epochs=0).fit(data.X)
+    assert_below(model.score(data.X) / start.score(data.X) - 1, -0.1)  # both are negative
     with pytest.raises(ValueError, match="problem with the l1 norm, but the penalty is 'box'"):
         quick(data, penalty="box").fit(data.X)
 

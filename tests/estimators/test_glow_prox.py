@@ -50,7 +50,7 @@ def error(tiles, filled, holes):
     return float(np.sqrt(np.mean((filled - tiles)[np.isnan(holes)] ** 2)))
 
 
-def test_visible_pixels_stay_and_the_others_are_filled(tiles, holes, fitted):
+def test_visible_pixels_stay_and_the_others_are_filled(tiles, holes, fitted, assert_below):
     filled = fitted.transform(holes)
     seen = ~np.isnan(holes)
     assert filled.dtype == holes.dtype
@@ -59,7 +59,7 @@ def test_visible_pixels_stay_and_the_others_are_filled(tiles, holes, fitted):
     doubles = holes.astype(np.float64).clip(1e-3) - 1e-12  # beyond the precision of the fit
     assert np.array_equal(fitted.transform(doubles)[seen], doubles[seen])
     means = np.where(seen, holes, np.nanmean(holes, axis=1, keepdims=True))
-    assert error(tiles, filled, holes) < 0.85 * error(tiles, means, holes)
+    assert_below(error(tiles, filled, holes) / error(tiles, means, holes), 0.9)
     assert np.array_equal(filled, fitted.transform(holes))
     np.testing.assert_allclose(filled[5:7], fitted.transform(holes[5:7]), atol=1e-5)
 
@@ -79,13 +79,15 @@ def test_the_last_stage_is_the_transform(holes, fitted):
     assert len(list(fitted.staged_transform(stages[0]))) == 2  # with nothing to do as well
 
 
-def test_training_is_worth_it(tiles, holes):
-    trainer = Trainer(max_epochs=12, batch_size=10, learning_rate=1e-2)
-    model = GlowProxInpainter((12, 8), **{**SMALL, "trainer": trainer}).fit(tiles)
-    first, *_, last = model.staged_transform(holes)
-    assert error(tiles, last, holes) < 0.99 * error(tiles, first, holes)
+def test_training_is_worth_it(tiles, holes, assert_below):
+    # From grey pictures: so little training makes nothing better than a smooth start.
+    trainer = Trainer(max_epochs=6, batch_size=10, learning_rate=3e-2)
+    model = GlowProxInpainter((12, 8), **{**SMALL, "x0": "flat", "trainer": trainer}).fit(tiles)
+    untrained = clone(model).set_params(trainer__max_epochs=0).fit(tiles)
+    before, after = (error(tiles, m.transform(holes), holes) for m in (untrained, model))
+    assert_below(after / before, 0.75)
     losses = model.history_.column("monitor")
-    assert min(losses) < 0.8 * losses[0]
+    assert_below(min(losses) / losses[0], 0.6)
 
 
 def test_same_seed_same_bits(tiles, holes, model, fitted):

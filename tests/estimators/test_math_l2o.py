@@ -43,7 +43,7 @@ def fitted(data):
     return solver().fit(X, operators=operators)
 
 
-def test_it_learns_to_be_faster_on_new_instances():
+def test_it_learns_to_be_faster_on_new_instances(assert_below):
     X, operators = family(64)
     new, theirs = family(40, seed=1)
     model = solver().set_params(trainer__max_epochs=8)
@@ -55,9 +55,9 @@ def test_it_learns_to_be_faster_on_new_instances():
         np.log10(m.solve(new, n_iter=20, operators=theirs).objective - exact + 1e-14).mean()
         for m in (start, model)
     ]
-    assert digits[1] < digits[0] - 0.3
+    assert_below(digits[1] - digits[0], -0.3)
     monitor = model.history_.column("monitor")
-    assert monitor.min() < monitor[0] - 0.5
+    assert_below(monitor.min() - monitor[0], -0.5)
 
 
 def test_solutions_are_certified_and_trajectories_fall(data, fitted):
@@ -280,9 +280,10 @@ def test_bad_numbers(data, fitted):
 
 
 @pytest.mark.parametrize("layers", ["last", "mean", "weighted", "log"])
-def test_every_loss_trains(data, layers):
+def test_every_loss_trains(data, layers, assert_below):
     X, operators = data
-    model = solver().set_params(trainer__objective=ProblemObjective(layers))
-    model.set_params(trainer__max_epochs=3).fit(X, operators=operators)
+    model = solver(n_layers=5).set_params(trainer__objective=ProblemObjective(layers))
+    model.set_params(trainer__max_epochs=5, trainer__learning_rate=3e-2)
+    model.fit(X, operators=operators)
     monitor = model.history_.column("monitor")
-    assert monitor.min() < monitor[0]
+    assert_below((monitor.min() - monitor[0]) / abs(monitor[0]), -0.12)

@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV
 
 from sklearn_unroll import ALISTARegressor, LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.estimators._validation import to_cpu
+from sklearn_unroll.estimators._state import to_host
 from sklearn_unroll.metrics import duality_gap_scorer, psnr_scorer
 from sklearn_unroll.plotting import ConvergenceDisplay
 from sklearn_unroll.training import Lasso, Objective
@@ -26,7 +26,7 @@ def test_the_fitted_dictionary_is_our_own_memory(data, model, as_tensor):
     assert not D.any()
 
 
-def test_held_out_samples_are_those_with_weight(data):
+def test_held_out_samples_are_those_with_weight(data, assert_below):
     many = make_sparse_recovery(1500, dictionary=data.dictionary, sparsity=2, random_state=1)
     weight = np.zeros(1500)
     weight[:40] = 1
@@ -35,7 +35,8 @@ def test_held_out_samples_are_those_with_weight(data):
     assert not model.history_.held_out  # 40 samples count, not 1500
     model.set_params(trainer__early_stopping=True).fit(many.X, many.y, sample_weight=weight)
     monitor = model.history_.column("monitor")
-    assert 0 < monitor.min() < monitor[0]
+    assert monitor.min() > 0
+    assert_below(monitor.min() / monitor[0], 0.9)
 
 
 def test_partial_fit_follows_a_changed_learning_rate(data, model):
@@ -56,10 +57,11 @@ def test_a_search_may_set_the_trainer_of_a_default_estimator(data, make):
     assert recipe.schedule == "end_to_end" or make is ALISTARegressor
 
 
-def test_no_gradient_mode_does_not_stop_training(data, model):
+def test_no_gradient_mode_does_not_stop_training(data, model, assert_below):
     with torch.no_grad():
         model.fit(data.X, data.y)
-    assert model.history_.column("monitor")[-1] < model.history_.column("monitor")[0]
+    monitor = model.history_.column("monitor")
+    assert_below(monitor[-1] / monitor[0] - 1, -0.05)
 
 
 def test_sparse_and_textual_codes(data, model):
@@ -95,7 +97,7 @@ def test_warm_start_on_data_of_another_width(data):
 
 
 def test_complex_tensors_under_dispatch(data, model):
-    from sklearn_unroll.estimators._validation import refuse_complex
+    from sklearn_unroll.estimators._arrays import refuse_complex
 
     for array in (torch.ones(2, dtype=torch.complex64), np.ones(2, dtype=complex)):
         with pytest.raises(ValueError, match="Complex data not supported: X"):
@@ -136,7 +138,7 @@ def test_an_objective_must_return_one_number_per_sample(data, model):
 
 def test_nested_state_moves_to_the_host():
     state = {"state": {0: {"exp_avg": torch.ones(2)}}, "groups": [(1, torch.ones(1))], "n": 3}
-    moved = to_cpu(state)
+    moved = to_host(state)
     assert moved["n"] == 3
     assert torch.equal(moved["state"][0]["exp_avg"], torch.ones(2))
     assert isinstance(moved["groups"][0], tuple)

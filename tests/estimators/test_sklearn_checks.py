@@ -1,9 +1,8 @@
 """scikit-learn's own checks, all of them, and their number (a green run can check nothing).
 
-`make test` runs this file a second time with SCIPY_ARRAY_API=1.
+Those of array-API dispatch need SCIPY_ARRAY_API=1: the second half of `make test` runs them.
 """
 
-import os
 from functools import partial
 
 import numpy as np
@@ -85,9 +84,7 @@ def test_the_checks_are_as_many_as_they_should_be(estimator):
     assert "check_regressors_train" in names
 
 
-@pytest.mark.skipif(
-    os.environ.get("SCIPY_ARRAY_API") != "1", reason="`make test` runs this file again with it"
-)
+@pytest.mark.array_api
 def test_array_api_checks_ran_on_torch_and_strict_arrays():
     estimator = LISTARegressor(trainer=Trainer(max_epochs=2))
     results = check_estimator(estimator, on_fail=None, on_skip=None)

@@ -241,7 +241,7 @@ def test_a_consistent_network_agrees_with_the_data():
     assert float(obs.A.residual(obs.b, y).abs().max()) < 1e-12
 
 
-def test_training_lowers_the_error_and_moves_every_parameter(case):
+def test_training_lowers_the_error_and_moves_every_parameter(case, assert_below):
     obs, network = case
     truth = pictures(n_pixels=obs.A.n_components)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
@@ -254,7 +254,7 @@ def test_training_lowers_the_error_and_moves_every_parameter(case):
         error.backward()
         optimizer.step()
         network.project_()
-    assert errors[-1] < errors[0]
+    assert_below(errors[-1] / errors[0], 0.9)
     idle = [name for name, p in network.named_parameters() if torch.equal(p, before[name])]
     assert not idle
 

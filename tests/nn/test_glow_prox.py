@@ -40,8 +40,8 @@ def network(obs, shape=(8, 8), seed=0, **options):
 
 
 def quick(**options):
-    common = {"learning_rate": 0.01, "early_stopping": False}
-    return Trainer(max_epochs=5, batch_size=8, **common, **options)
+    common = {"learning_rate": 0.01, "max_epochs": 5, "batch_size": 8, "early_stopping": False}
+    return Trainer(**common | options)
 
 
 def train(net, obs, x, trainer=None):
@@ -52,7 +52,7 @@ def train(net, obs, x, trainer=None):
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_inverse_is_exact_before_and_after_training(shape, dtype, tolerance):
+def test_the_inverse_is_exact_before_and_after_training(shape, dtype, tolerance, assert_below):
     obs, x = observed(24, shape, dtype=dtype)
     net = network(obs, shape)
     calibrate_flows(net, obs)
@@ -71,10 +71,9 @@ def test_the_inverse_is_exact_before_and_after_training(shape, dtype, tolerance)
     check()
     flows = [p for layer in net.layers for p in layer.flow.parameters()]
     before = [p.detach().clone() for p in flows]
-    history = train(net, obs, x)
-    assert history[-1].monitor < 0.95 * history[0].monitor
-    for p, q in zip(flows, before, strict=True):
-        assert (p.detach() - q).abs().max() > 1e-4
+    train(net, obs, x)
+    moved = [float((p.detach() - q).abs().max()) for p, q in zip(flows, before, strict=True)]
+    assert_below(-min(moved), -5e-3)
     check()
 
 
@@ -134,18 +133,18 @@ def test_the_latents_fall_by_what_the_prox_shrinks():
     torch.testing.assert_close(excess, torch.full_like(excess, 1 / 1.25 - 0.9))
 
 
-def test_a_constraint_on_latents_makes_them_fall():
+def test_a_constraint_on_latents_makes_them_fall(assert_below):
     obs, x = observed(24)
     met = []
     for constraint in (None, Descent("latent", epsilon=0.3, dual_learning_rate=1.0)):
         net = network(obs, shrinkage=0.0, n_layers=1)
         calibrate_flows(net, obs)
-        trainer = quick(constraint=constraint).set_params(max_epochs=20, max_grad_norm=None)
-        train(net, obs, x, trainer)
+        train(net, obs, x, quick(constraint=constraint, max_epochs=20, max_grad_norm=None))
         with torch.no_grad():
             excess = Descent("latent", epsilon=0.3).excess(net.iterates(obs), obs, x, net)
         met.append(float(excess.mean()))
-    assert met[0] > 0.1 > met[1]
+    assert_below(-met[0], -0.1)
+    assert_below(met[1], 0.1)
 
 
 def test_without_shrinkage_it_is_projected_gradient_descent():
@@ -268,12 +267,12 @@ def test_weights_come_from_the_generator_alone():
     ],
     ids=["distance and noise", "gradient", "stage-wise"],
 )
-def test_every_way_of_training(options):
+def test_every_way_of_training(options, assert_below):
     obs, x = observed(24)
     net = network(obs, x0="flat")
     calibrate_flows(net, obs)
-    history = train(net, obs, x, quick(**options))
-    assert history[-1].monitor < 0.95 * history[0].monitor
+    history = train(net, obs, x, quick(max_epochs=10, learning_rate=0.02, **options))
+    assert_below(history[-1].monitor / history[0].monitor, 0.85)
     if "constraint" in options:
         assert np.isfinite(history[-1].excess).all()
         assert min(history[-1].multipliers) >= 0

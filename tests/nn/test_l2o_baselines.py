@@ -40,16 +40,16 @@ def test_steps_are_what_the_network_says_of_the_subgradient(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_training_lowers_the_objective_of_new_instances(name):
+def test_training_lowers_the_objective_of_new_instances(name, assert_below):
     train, test = lasso(), lasso(1)
-    net = network(name)
+    net = network(name, n_layers=20)
     before = test.value(net(test)).mean().detach()
     trainer = Trainer(
-        ProblemObjective("mean"), learning_rate=1e-2, max_epochs=15, early_stopping=False
+        ProblemObjective("mean"), learning_rate=3e-2, max_epochs=15, early_stopping=False
     )
     trainer.run(net, train, alpha=1.0, generator=torch.Generator().manual_seed(0))
     after = test.value(net(test)).mean().detach()
-    assert after < 0.9 * before
+    assert_below(after / before, 0.85)
 
 
 @pytest.mark.parametrize("name", RECIPES)

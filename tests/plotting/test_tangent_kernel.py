@@ -86,7 +86,7 @@ def test_recipes_are_measured_alike():
     assert np.all(display.scalings["LISTA"].values > display.scalings["plain"].values)
 
 
-def test_losses_over_the_number_of_pairs(pairs):
+def test_losses_over_the_number_of_pairs(pairs, assert_below):
     models = {
         "plain": FeedForwardRegressor(n_layers=2, trainer=QUICK, random_state=0),
         "longer": FeedForwardRegressor(
@@ -98,8 +98,8 @@ def test_losses_over_the_number_of_pairs(pairs):
     )
     for values in (*display.training.values(), *display.test.values()):
         assert values.shape == (2, 2)
-    assert np.all(display.training["longer"] < display.training["plain"])
-    assert np.all(display.training["longer"][0] < display.test["longer"][0])
+    assert_below((display.training["longer"] / display.training["plain"]).max(), 0.8)
+    assert_below((display.training["longer"][0] / display.test["longer"][0]).max(), 0.5)
     np.testing.assert_allclose(
         display.lines_[0].get_ydata(), np.sqrt(display.training["plain"].prod(1))
     )

@@ -161,7 +161,7 @@ def test_what_is_said_where_the_numbers_are_good(data, path):
     assert affine.certified_radius == affine.largest_n_samples == float("inf")
 
 
-def test_networks_without_a_closed_form_are_reported_on_too(data):
+def test_networks_without_a_closed_form_are_reported_on_too(data, assert_below):
     model = LISTARegressor(data.dictionary, n_layers=2, alpha=0.3, random_state=0)
     path = gradient_descent_path(model, data.X, data.y, n_steps=10, n_states=2, random_state=0)
     twice = np.tile(data.X, (4, 1)), np.tile(data.y, (4, 1))
@@ -169,7 +169,7 @@ def test_networks_without_a_closed_form_are_reported_on_too(data):
         pl_star_report(path.estimators[0], *twice, random_state=0)
     report = pl_star_report(path.estimators[0], data.X, data.y, path=path, random_state=0)
     assert report.path.held.all()
-    assert report.path.losses[-1] < report.path.losses[0]
+    assert_below(report.path.losses[-1] / report.path.losses[0], 0.95)
 
 
 def test_steps_that_are_too_long_are_told(data):

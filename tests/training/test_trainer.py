@@ -39,13 +39,15 @@ def data():
 @pytest.mark.parametrize("with_y", [True, False], ids=["pairs", "label_free"])
 @pytest.mark.parametrize("weights", ["free", "coupled"])
 @pytest.mark.parametrize("decay", ["cosine", "constant", "plateau"])
-def test_training_lowers_the_loss_and_keeps_the_best_state(data, with_y, weights, decay):
+def test_training_lowers_the_loss_and_keeps_the_best_state(
+    data, with_y, weights, decay, assert_below
+):
     obs, x = data
     y = x if with_y else None
     network = lista(obs.A, n_layers=4, weights=weights)
-    history = run(Trainer(max_epochs=25, decay=decay, batch_size=16), network, obs, y)
-    monitor = history.column("monitor")
-    assert monitor.min() < 0.95 * monitor[0]
+    trainer = Trainer(learning_rate=5e-3, max_epochs=25, decay=decay, batch_size=16)
+    monitor = run(trainer, network, obs, y).column("monitor")
+    assert_below(monitor.min() / monitor[0], 0.9)
     with torch.no_grad():
         z = network(obs)
     if with_y:
@@ -56,14 +58,15 @@ def test_training_lowers_the_loss_and_keeps_the_best_state(data, with_y, weights
     assert final == pytest.approx(monitor.min(), rel=1e-9)
 
 
-def test_never_worse_than_the_start_even_at_an_absurd_rate(data):
+def test_never_worse_than_the_start_even_at_an_absurd_rate(data, assert_below):
     obs, x = data
     network = lista(obs.A, n_layers=4)
     before = [p.detach().clone() for p in network.parameters()]
     history = run(Trainer(learning_rate=0.5, max_epochs=3), network, obs, x)
-    assert history.column("monitor")[1:].min() > history.column("monitor")[0]
+    monitor = history.column("monitor")
+    assert_below(monitor[0] / monitor[1:].min(), 0.5)
     for p, old in zip(network.parameters(), before, strict=True):
-        assert torch.equal(p.detach(), old)
+        torch.testing.assert_close(p.detach(), old, rtol=1e-14, atol=0)
 
 
 def test_thresholds_stay_nonnegative_after_every_step(data):
@@ -114,16 +117,24 @@ def test_nan_in_the_first_loss_is_epoch_zero(data):
         run(Trainer(), network, obs)
 
 
-def test_early_stopping_holds_out_and_stops(data):
-    obs, x = data
+def test_early_stopping_holds_out_and_stops(assert_below):
+    obs, x = make_problem(n_samples=200)
     trainer = Trainer(
-        early_stopping=True, n_iter_no_change=3, max_epochs=500, tol=0.02, batch_size=16
+        early_stopping=True,
+        n_iter_no_change=3,
+        max_epochs=500,
+        tol=0.02,
+        batch_size=16,
+        learning_rate=1e-2,
     )
     history = run(trainer, lista(obs.A, n_layers=3), obs, x)
     assert history.held_out
-    assert 3 <= history.n_epochs < 500
-    late = history.column("monitor")
-    assert late[-3:].min() >= (1 - 0.02) * late[:-3].min()
+    assert_below(history.n_epochs, 500)
+    monitor = history.column("monitor")
+    assert_below(monitor.min() / monitor[0], 0.9)
+    better = monitor[1:] < (1 - 0.02) * np.minimum.accumulate(monitor)[:-1]
+    said = "".join("+" if one else "-" for one in better)
+    assert said.endswith("---") and "---" not in said[:-1]
 
 
 @pytest.mark.parametrize("n_samples, held_out", [(999, False), (1000, True)])
@@ -191,7 +202,7 @@ def test_only_the_parameters_of_a_stage_move(data):
         assert moved == name.startswith("layers.1."), name
 
 
-def test_supervising_all_layers_improves_the_early_ones(data):
+def test_supervising_all_layers_improves_the_early_ones(data, assert_below):
     obs, x = data
 
     def early_error(layers):
@@ -200,7 +211,7 @@ def test_supervising_all_layers_improves_the_early_ones(data):
         with torch.no_grad():
             return float((network(obs, 2) - x).square().sum())
 
-    assert early_error("all") < 0.9 * early_error("last")
+    assert_below(early_error("all") / early_error("last"), 0.9)
 
 
 def test_same_seed_same_bits_and_the_global_generator_is_untouched(data):
@@ -283,12 +294,12 @@ def test_the_learning_rate_follows_its_schedule(data, decay, expected):
     assert history.column("learning_rate")[1:] == pytest.approx(expected)
 
 
-def test_plateau_lowers_the_rate_when_the_loss_stalls(data):
+def test_plateau_lowers_the_rate_when_the_loss_stalls(data, assert_below):
     obs, x = data
     trainer = Trainer(decay="plateau", max_epochs=20, learning_rate=1.0)  # nothing but noise
     rates = run(trainer, lista(obs.A, n_layers=2), obs, x).column("learning_rate")
     assert rates[1] == 1.0
-    assert rates[-1] <= 0.3
+    assert_below(rates[-1], 0.5)
 
 
 def test_training_is_alike_at_any_scale_of_the_loss(data):
