@@ -2,8 +2,8 @@
 
 `make test-portable` runs this. What training reaches depends on rounding: on the instruction set,
 on the number of threads, on the last digit of a first weight. A test of it (one that uses the
-fixture `assert_below`) must hold under all of them: at least a tenth of the bound away from it, and
-as far from it as the worst of them is from their median.
+fixture `assert_below`) must hold under all of them: at least a tenth of the bound away from it,
+and as far from it as the worst of them is from their median.
 """
 
 import json

@@ -246,7 +246,7 @@ def test_every_published_member_of_the_family_trains(clean, assert_below):
         "step-LISTA": {"weights": "adjoint", "trainer__learning_rate": 3e-2},
         "TiLISTA": {"tied": True, "learn_step": True, "support_selection": (1.2, 13.0)},
     }
-    for name, arguments in members.items():
+    for arguments in members.values():
         model = LISTARegressor(
             clean.dictionary, n_layers=4, trainer=Trainer(max_epochs=5), random_state=0
         )
