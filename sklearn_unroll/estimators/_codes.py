@@ -25,6 +25,7 @@ from sklearn_unroll.estimators._units import Units, atom_norms, mean_norm, relat
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
+    check_features,
     check_finite_codes,
     check_magnitude,
     check_numeric,
@@ -121,13 +122,27 @@ class Codes(Task):
         return {"debias_": choose_debias(network, given) if kind is True else kind or None}
 
     def knows_operator(self, est: Any, operators: Any = None) -> bool:
-        """Return whether the operator is given, and need not be estimated from pairs."""
+        """Return whether the operator is given, and need not be estimated from pairs.
+
+        Parameters
+        ----------
+        est : estimator
+            Whose task this is.
+        operators : array-like or None
+            Given for each sample.
+
+        Returns
+        -------
+        bool
+            Whether it is given.
+        """
         return est.own_operator() is not None or operators is not None
 
     def prepare(self, est: Any, trainer: Trainer, y: Any, metadata: dict) -> tuple[Trainer, bool]:
         """Return how to train, and whether y is looked at; raise if it should be."""
         objective = trainer.resolve_objective(y is not None, self.alpha(est))
-        est.check_objective(objective)
+        if y is not None or self.knows_operator(est, **metadata):
+            est.check_objective(objective)
         if y is None:
             return trainer, False
         if self.needs_pairs and not objective.requires_y:
@@ -164,7 +179,19 @@ class Codes(Task):
         return seen.units.enter(codes)
 
     def check_ready(self, est: Any, X: Any, method: str, operators: Any) -> None:
-        """Raise unless the estimator is fitted and what maps codes to X is known."""
+        """Raise unless the estimator is fitted and what maps codes to X is known.
+
+        Parameters
+        ----------
+        est : estimator
+            Whose task this is.
+        X : array-like
+            What the method was given.
+        method : str
+            Its name, for messages.
+        operators : array-like or None
+            Given for each sample.
+        """
         check_is_fitted(est)
         refuse_complex(X, "X")
         if operators is not None:
@@ -179,7 +206,22 @@ class Codes(Task):
             )
 
     def fitted_operator(self, est: Any, b: Tensor, operators: Any = None) -> Operator:
-        """Return the operator of a fitted estimator for the observations b."""
+        """Return the operator of a fitted estimator for the observations b.
+
+        Parameters
+        ----------
+        est : estimator
+            Whose task this is.
+        b : Tensor of shape (n_samples, n_features)
+            Sets dtype and device.
+        operators : array-like or None
+            Given for each sample.
+
+        Returns
+        -------
+        Operator
+            With dtype and device of b.
+        """
         if operators is not None:
             return check_operators(operators, b, est.n_features_in_, est.n_components_)
         if self.operator != "dictionary":
@@ -187,7 +229,20 @@ class Codes(Task):
         return Dense(to_tensor(est.dictionary_, dtype=b.dtype, device=b.device))
 
     def units(self, obs: Observation, norm: float | None) -> Units:
-        """Return the units that the network wants data and operator in."""
+        """Return the units that the network wants data and operator in.
+
+        Parameters
+        ----------
+        obs : Observation
+            Data and operator, in the user's units.
+        norm : float or None
+            To which observations are brought.
+
+        Returns
+        -------
+        Units
+            Norms of atoms and of samples.
+        """
         atoms = atom_norms(obs.A.D) if self.unit_atoms else None
         return Units(atoms, None if norm is None else relative_norms(obs.b, norm))
 
@@ -204,7 +259,20 @@ class Codes(Task):
 
     @torch.no_grad()
     def solve(self, est: Any, seen: Seen) -> Tensor:
-        """Return the codes of what was seen, in the user's units."""
+        """Return the codes of what was seen, in the user's units.
+
+        Parameters
+        ----------
+        est : estimator
+            Whose task this is.
+        seen : Seen
+            What was validated.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            Codes.
+        """
         network, obs = est.network_, seen.obs
         codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
         for rows, chunk in seen.units.inside(obs).chunks():
@@ -212,7 +280,22 @@ class Codes(Task):
         return self.finish(est, codes, obs)
 
     def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
-        """Return codes as they go out."""
+        """Return codes as they go out.
+
+        Parameters
+        ----------
+        est : estimator
+            Whose task this is.
+        codes : Tensor of shape (n_samples, n_components)
+            What the network gave, in the user's units.
+        obs : Observation
+            Data and operator, in the user's units.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            Codes, debiased where the estimator does so.
+        """
         return debias_codes(check_finite_codes(codes, est), obs, est.debias_)
 
     def _resolve(
@@ -229,7 +312,7 @@ class Codes(Task):
         if own is not None:
             own = check_operator(own, b, self.operator)
         elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):
-            own = self.fitted_operator(est, b)
+            own = check_features(self.fitted_operator(est, b), b.shape[1], self.operator)
         elif operators is None:
             if codes is None:
                 raise ValueError(

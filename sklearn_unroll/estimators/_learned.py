@@ -54,6 +54,9 @@ class Learned(CallbackSupportMixin, Networked):
         "random_state": ["random_state"],
     }
 
+    def __init__(self) -> None:
+        """Do nothing: a subclass assigns its parameters."""
+
     @abstractmethod
     def build_network(self, given: Given) -> Unrolled:
         """Return the network before training.

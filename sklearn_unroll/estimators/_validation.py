@@ -149,7 +149,7 @@ def check_operator(operator: Any, b: Tensor, name: str) -> Operator:
             f"{name} must be one for all samples. Pass one for each as operators=... to the "
             f"methods."
         )
-    return _fitting(A, b.shape[1], name)
+    return check_features(A, b.shape[1], name)
 
 
 def check_operators(
@@ -172,7 +172,7 @@ def check_operators(
         raise ValueError(
             f"operators have {A.n_components} components, but {n_components} were seen in fit."
         )
-    return _fitting(A, b.shape[1] if n_features is None else n_features, "operators")
+    return check_features(A, b.shape[1] if n_features is None else n_features, "operators")
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ def _stack(operators: Any, b: Tensor) -> Tensor:
     return check_magnitude(D)
 
 
-def _fitting(A: Operator, n_features: int, name: str) -> Operator:
+def check_features(A: Operator, n_features: int, name: str) -> Operator:
     """Return an operator, and raise unless it gives as many features as the samples have."""
     if A.n_features != n_features:
         hint = " It looks transposed." if A.n_components == n_features else ""

@@ -187,7 +187,7 @@ def test_another_number_of_features_at_predict(data, model):
         ({"trainer": Trainer(schedule="greedy")}, "'end_to_end'"),
         ({"trainer": Trainer(decay="linear")}, "'cosine'"),
         ({"trainer": Trainer(learning_rate=-1)}, "learning_rate"),
-        ({"trainer": Trainer(max_epochs=0)}, "max_epochs"),
+        ({"trainer": Trainer(max_epochs=-1)}, "max_epochs"),
         ({"trainer": Trainer(batch_size=0)}, "batch_size"),
         ({"trainer": Trainer(validation_fraction=1.0)}, "validation_fraction"),
         ({"device": "gpu"}, "device='gpu' cannot be used.*'cpu'"),

@@ -65,7 +65,7 @@ def test_the_methods_agree(data):
         coder.transform(data.X, tol=tol),
         coder.predict(data.X, tol=list(tol)),
         coder.solve(data.X, tol=tol[:, None]).codes,
-        coder.solve(data.X, torch.from_numpy(tol)).codes,
+        coder.solve(data.X, tol=torch.from_numpy(tol)).codes,
     ):
         np.testing.assert_array_equal(other, codes)
     np.testing.assert_array_equal(coder.fit_transform(data.X), coder.transform(data.X, tol=0.5))

@@ -92,7 +92,9 @@ def test_a_dictionary_without_shape_is_named(data, model, dictionary):
 
 def test_warm_start_on_data_of_another_width(data):
     model = LISTARegressor(warm_start=True, trainer=Trainer(max_epochs=1)).fit(data.X, data.y)
-    with pytest.raises(ValueError, match=r"\(20, 12\), but X has 10 features"):
+    with pytest.raises(
+        ValueError, match=r"X has 10 features, but dictionary, a Dense .* gives 12"
+    ):
         model.fit(data.X[:, :10], data.y)
 
 
