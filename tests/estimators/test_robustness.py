@@ -92,9 +92,7 @@ def test_a_dictionary_without_shape_is_named(data, model, dictionary):
 
 def test_warm_start_on_data_of_another_width(data):
     model = LISTARegressor(warm_start=True, trainer=Trainer(max_epochs=1)).fit(data.X, data.y)
-    with pytest.raises(
-        ValueError, match=r"X has 10 features, but dictionary, a Dense .* gives 12"
-    ):
+    with pytest.raises(ValueError, match="X has 10 features, but dictionary, a Dense"):
         model.fit(data.X[:, :10], data.y)
 
 
