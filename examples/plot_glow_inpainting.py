@@ -30,6 +30,7 @@ from skimage.restoration import inpaint_biharmonic
 from sklearn.datasets import load_sample_image
 
 from sklearn_unroll import GlowProxInpainter, Trainer
+from sklearn_unroll.functional import smooth_fill
 from sklearn_unroll.metrics import psnr
 
 torch.set_num_threads(1)
@@ -130,9 +131,11 @@ for mask, fraction in MASKS.items():
         name: np.array([method(*pair) for pair in zip(holes, missing, strict=True)])
         for name, method in OTHERS.items()
     }
-    stages = [
-        x.reshape(holes.shape) for x in models[mask].staged_transform(holes.reshape(N_TEST, -1))
-    ]
+    rows = holes.reshape(N_TEST, -1)
+    first = torch.from_numpy(rows)
+    first = smooth_fill(first, ~first.isnan(), (SIDE, SIDE)).numpy()  # where the layers start
+    layers = models[mask].staged_transform(rows)
+    stages = [x.reshape(holes.shape) for x in (first, *layers)]
     filled["GLOW-Prox"] = stages[-1]
     truth = test.reshape(holes.shape)
     for name, pictures in filled.items():
