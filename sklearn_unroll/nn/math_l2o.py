@@ -144,7 +144,7 @@ class MathL2OLayer(L2OLayer):
         ones = x.new_ones(len(x), 1)
         source = None
         if self.seed is not None:
-            source = torch.Generator(x.device).manual_seed(self.seed)
+            source = torch.Generator().manual_seed(self.seed)  # the same on every device
         memory = self.network.first(x, source)
         return MathL2OState(x, x, memory, ones, ones, first_progress(x, obs))
 
