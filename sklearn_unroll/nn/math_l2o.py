@@ -250,7 +250,7 @@ def math_l2o(
     state : {"zero", "normal"}, default="zero"
         First memory.
     momentum : {"accelerated", "sigmoid", "wide"}, default="accelerated"
-        How a follows from it, see :class:`MathL2OLayer`.
+        How a follows from it, see the layer, ``math_l2o.MathL2OLayer``.
     largest_step : float, default=4.0
         Largest step in units of ``1 / L``.
     init : {"classical", "random"}, default="classical"
