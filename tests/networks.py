@@ -29,10 +29,7 @@ from sklearn_unroll.functional import (
 )
 from sklearn_unroll.nn import (
     AdaptiveRule,
-    AdjointWeights,
-    LearnedRule,
     Monotone,
-    ProxGradLayer,
     SmoothThreshold,
     Unrolled,
     ada_lista,
@@ -145,14 +142,6 @@ def normal(A: Dense, make: Callable) -> Unrolled:
     return make(A, n_layers=DEPTH, theta=0.3, sharpness=3.0, generator=generator())
 
 
-def adjoint_soft(A: Dense) -> Unrolled:
-    """Gradient steps and soft thresholds, both learned, for any operator."""
-    L = A.lipschitz().max()
-    return Unrolled(
-        ProxGradLayer(AdjointWeights(), LearnedRule(0.01 / L, 1 / L)) for _ in range(DEPTH)
-    )
-
-
 def smoothed(A: Dense) -> Unrolled:
     """LISTA with a smooth threshold in place of the soft one."""
     network = classical(A)
@@ -199,7 +188,7 @@ NETWORKS: dict[str, Callable[..., Case]] = {
     "LISTA-CPSS": of_codes(partial(classical, counts=COUNTS)),
     "TiLISTA": of_codes(partial(classical, tied=True, learn_step=True, counts=COUNTS)),
     "step-LISTA": of_codes(partial(classical, weights="adjoint")),
-    "adjoint, per sample": of_codes(adjoint_soft, per_sample=True),
+    "step-LISTA, per sample": of_codes(partial(classical, weights="adjoint"), per_sample=True),
     "Ada-LISTA": of_codes(partial(classical, make=ada_lista)),
     "Ada-LISTA, per sample": of_codes(partial(classical, make=ada_lista), per_sample=True),
     "ALISTA": of_codes(partial(from_analytic, make=alista, counts=COUNTS)),

@@ -139,10 +139,12 @@ class CoordinateLSTM(CoordinateNetwork):
 
     def first(self, x: Tensor, generator: torch.Generator | None) -> Any:
         shape = (2 * len(self.inputs), self.hidden_size, x.shape[1])
-        state = torch.zeros(shape, dtype=self.biases[0].dtype, device=x.device)
-        if generator is not None:
-            state.normal_(generator=generator)
-        return tuple(state.repeat(1, 1, len(x)).unbind())
+        kind = {"dtype": self.biases[0].dtype}
+        if generator is None:
+            state = torch.zeros(shape, **kind)
+        else:
+            state = torch.randn(shape, generator=generator, device=generator.device, **kind)
+        return tuple(state.to(x.device).repeat(1, 1, len(x)).unbind())
 
     def forward(self, features: Tensor, memory: Any) -> tuple[Tensor, Any]:
         n, n_gates = self.hidden_size, 3 * self.hidden_size

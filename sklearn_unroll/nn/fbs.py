@@ -56,17 +56,6 @@ class FBSRule(Rule):
         self.tau.clamp_min_(0)
         self.lam.clamp_min_(0)
 
-    def continue_from_(self, previous: FBSRule) -> None:
-        """Start where the previous layer has been trained to.
-
-        Parameters
-        ----------
-        previous : FBSRule
-            The rule of the layer before.
-        """
-        self.tau.copy_(previous.tau)
-        self.lam.copy_(previous.lam)
-
 
 class FirstIterate(nn.Module):
     """The same first iterate ``x_0`` for all samples, given or learned.

@@ -50,16 +50,6 @@ class OnsagerRule(Rule):
         """Clip lam at zero."""
         self.lam.clamp_min_(0)
 
-    def continue_from_(self, previous: OnsagerRule) -> None:
-        """Start from the factors of the previous layer: thresholds shrink with ``v_k``.
-
-        Parameters
-        ----------
-        previous : OnsagerRule
-            The rule of the layer before.
-        """
-        self.load_state_dict(previous.state_dict())
-
 
 def lamp(
     A: Dense,

@@ -144,7 +144,7 @@ class MathL2OLayer(L2OLayer):
         ones = x.new_ones(len(x), 1)
         source = None
         if self.seed is not None:
-            source = torch.Generator(x.device).manual_seed(self.seed)
+            source = torch.Generator().manual_seed(self.seed)  # the same on every device
         memory = self.network.first(x, source)
         return MathL2OState(x, x, memory, ones, ones, first_progress(x, obs))
 
@@ -250,7 +250,7 @@ def math_l2o(
     state : {"zero", "normal"}, default="zero"
         First memory.
     momentum : {"accelerated", "sigmoid", "wide"}, default="accelerated"
-        How a follows from it, see :class:`MathL2OLayer`.
+        How a follows from it, see the layer, ``math_l2o.MathL2OLayer``.
     largest_step : float, default=4.0
         Largest step in units of ``1 / L``.
     init : {"classical", "random"}, default="classical"

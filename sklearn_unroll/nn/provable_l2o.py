@@ -117,7 +117,7 @@ class ProvableL2OState(NamedTuple):
 
 
 class ProvableL2OLayer(L2OLayer):
-    """``x+ = x - P grad f(x) / L`` with P of :class:`StepNetwork`; R is applied by its prox.
+    """``x+ = x - P grad f(x) / L`` with P of ``StepNetwork``; R is applied by its prox.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class Shrink(NamedTuple):
 
 
 class Rule(Part, nn.Module, ABC):
-    """The contract of a rule; by default nothing to project, nothing to continue from.
+    """The contract of a rule; by default nothing to project, and what is learned goes on.
 
     See :class:`~sklearn_unroll.nn.Part` for what it declares.
     """
@@ -63,6 +63,7 @@ class Rule(Part, nn.Module, ABC):
         previous : Rule
             The rule of the layer before.
         """
+        self.load_state_dict(previous.state_dict(), strict=False)  # what both have
 
 
 class LearnedRule(Rule):
@@ -104,9 +105,8 @@ class LearnedRule(Rule):
         previous : LearnedRule
             The rule of the layer before.
         """
-        self.theta.copy_(0.7 * previous.theta)
-        if self.gamma is not None:
-            self.gamma.copy_(previous.gamma)
+        super().continue_from_(previous)
+        self.theta.mul_(0.7)
 
 
 class LogRule(Rule):
@@ -166,9 +166,8 @@ class LogRule(Rule):
         previous : LogRule
             The rule of the layer before.
         """
+        super().continue_from_(previous)
         self.set_theta_(0.7 * previous.theta)
-        if self.log_gamma is not None:
-            self.log_gamma.copy_(previous.log_gamma)
 
 
 def _log(value: Tensor) -> Tensor:
@@ -204,16 +203,6 @@ class LearnedStep(Rule):
     def project_(self) -> None:
         """Clip the step at zero."""
         self.gamma.clamp_min_(0)
-
-    def continue_from_(self, previous: LearnedStep) -> None:
-        """Start from the step of the previous layer.
-
-        Parameters
-        ----------
-        previous : LearnedStep
-            The rule of the layer before.
-        """
-        self.gamma.copy_(previous.gamma)
 
 
 class AdaptiveMemory(NamedTuple):

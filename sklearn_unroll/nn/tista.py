@@ -65,16 +65,6 @@ class ErrorVarianceRule(Rule):
         tau2 = tau2.clamp_min(0) + squared / n * self.trace_W * self.noise_variance + 1e-3 * v2
         return x + self.gamma * update, Shrink(tau2), memory
 
-    def continue_from_(self, previous: ErrorVarianceRule) -> None:
-        """Start from the step of the previous layer.
-
-        Parameters
-        ----------
-        previous : ErrorVarianceRule
-            The rule of the layer before.
-        """
-        self.gamma.copy_(previous.gamma)
-
 
 def tista(
     A: Dense,

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from sklearn_unroll.functional import Dense, Observation, analytic_weight
-from sklearn_unroll.nn import lista, na_alista, tista
-from sklearn_unroll.training import LayerNoise
+from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.nn import lista
+from sklearn_unroll.training import LayerNoise, Trainer
+from tests.networks import NETWORKS
 
 
 @pytest.fixture
@@ -48,32 +49,6 @@ def test_log_gradient_noise_follows_the_gradient_and_vanishes_with_it(obs):
     assert moved_by(LayerNoise("log_gradient"), 1, x, solved).abs().max() < 1e-12
 
 
-NETWORKS = {
-    "lista": lambda A: lista(A, n_layers=3, alpha=0.1),
-    "na_alista": lambda A: na_alista(
-        analytic_weight(A.D), n_layers=3, counts=[1, 2, 3], generator=torch.Generator()
-    ),
-    "tista": lambda A: tista(A, n_layers=3, sparsity=0.1, variance=1.0, noise_variance=0.1),
-}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_iterate_but_the_last_may_be_disturbed(obs, name):
-    network = NETWORKS[name](obs.A)
-    asked = []
-
-    def shift(number, x, obs):
-        asked.append(number)
-        return x + 0.1
-
-    with torch.no_grad():
-        plain = network.iterates(obs)
-        disturbed = network.iterates(obs, perturb=shift)
-    assert asked == [0, 1, 2]
-    torch.testing.assert_close(disturbed[0], plain[0] + 0.1)
-    assert not torch.allclose(disturbed[-1], plain[-1])
-
-
 def test_what_the_next_layer_sees_is_what_is_reported(obs):
     network = lista(obs.A, n_layers=2, alpha=0.1)
     fixed = torch.full((50, 30), 0.3, dtype=torch.float64)
@@ -90,3 +65,14 @@ def test_the_global_generator_is_left_alone(obs):
     x = torch.zeros(50, 30, dtype=torch.float64)
     assert torch.equal(moved_by(LayerNoise(), 0, x, obs), moved_by(LayerNoise(), 0, x, obs))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ["LAMP", "dense ADMM", "Math-L2O", "Math-L2O, guarded"])
+def test_noise_is_felt_by_networks_whose_next_step_is_made_of_more_than_x(name):
+    losses = []
+    for noise in (None, LayerNoise("constant", 1.0)):
+        network, obs, y = NETWORKS[name]()
+        trainer = Trainer("supervised", max_epochs=1, perturbation=noise, early_stopping=False)
+        generator = torch.Generator().manual_seed(0)
+        losses.append(trainer.run(network, obs, y, alpha=0.1, generator=generator)[-1].loss)
+    assert losses[1] > 1.05 * losses[0]
