@@ -175,7 +175,7 @@ class Watched(AdaLISTARegressor):
         return super().fit(X, y, sample_weight, operators)
 
 
-def test_folds_of_a_search_slice_the_dictionaries(family, model):
+def test_folds_of_a_search_slice_the_dictionaries(family, model, assert_below):
     train, test = family
     watched = Watched(**model.get_params(deep=False)).set_params(trainer__learning_rate=1e-2)
     with sklearn.config_context(enable_metadata_routing=True):
@@ -185,6 +185,8 @@ def test_folds_of_a_search_slice_the_dictionaries(family, model):
         search = GridSearchCV(watched, grid, cv=cv, error_score="raise")
         search.fit(train.X, train.y, operators=train.dictionary)
         assert search.best_params_ == {"n_layers": 8, "trainer__max_epochs": 1}
+        *_, second, best = np.sort(search.cv_results_["mean_test_score"])
+        assert_below(second - best, -0.04)
         codes = search.best_estimator_.predict(test.X, operators=test.dictionary)
         assert search.score(test.X, test.y, operators=test.dictionary) == pytest.approx(
             r2_score(test.y, codes)

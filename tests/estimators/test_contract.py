@@ -152,13 +152,13 @@ def test_partial_fit_is_one_optimiser_not_a_fresh_one_each_time(data, model, ass
     assert_below(distance / np.abs(restarted.predict(data.X) - expected).max(), 0.02)
 
 
-def test_warm_start_goes_on_and_a_cold_start_does_not(data, model):
+def test_warm_start_goes_on_and_a_cold_start_does_not(data, model, assert_below):
     cold = deepcopy(model.fit(data.X, data.y)).fit(data.X, data.y)
     np.testing.assert_array_equal(cold.predict(data.X), model.predict(data.X))
     first = model.history_.column("monitor").min()
     model.set_params(warm_start=True).fit(data.X, data.y)
     assert model.history_[0].monitor == pytest.approx(first, rel=1e-12)
-    assert model.history_.column("monitor").min() < first
+    assert_below(model.history_.column("monitor").min() / first - 1, -0.04)
 
 
 def test_warm_start_with_another_network_is_an_error(data, model):
@@ -203,20 +203,30 @@ def test_same_random_state_same_bits_whatever_the_global_generators(data, model)
     assert not np.array_equal(fit(1), other)
 
 
-def test_grid_search_over_trainer_and_depth_in_two_processes(data, model):
+def best_of(search):
+    """Return the best parameters, and how much worse the second best are."""
+    *_, second, best = np.sort(search.cv_results_["mean_test_score"])
+    return search.best_params_, best - second
+
+
+def test_grid_search_over_trainer_and_depth_in_two_processes(data, model, assert_below):
     grid = {"trainer__max_epochs": [0, 30], "n_layers": [1, 5]}
     model.set_params(trainer__learning_rate=3e-3, trainer__batch_size=20, tied=True)
     search = GridSearchCV(model, grid, cv=2, n_jobs=2, error_score="raise").fit(data.X, data.y)
-    assert search.best_params_ == {"trainer__max_epochs": 30, "n_layers": 5}
+    best, lead = best_of(search)
+    assert best == {"trainer__max_epochs": 30, "n_layers": 5}
+    assert_below(-lead, -0.04)
     assert model.trainer.max_epochs == 4  # the search trained clones
     assert not hasattr(model, "network_")
 
 
-def test_grid_search_without_labels(data, model):
+def test_grid_search_without_labels(data, model, assert_below):
     grid = {"trainer__max_epochs": [0, 4]}
     model.set_params(trainer__learning_rate=3e-3)
     search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(data.X)
-    assert search.best_params_ == {"trainer__max_epochs": 4}
+    best, lead = best_of(search)
+    assert best == {"trainer__max_epochs": 4}
+    assert_below(-lead, -0.008)
 
 
 def test_pipeline_with_a_scaler_before_and_a_classifier_after(data, model, assert_below):

@@ -71,11 +71,11 @@ def test_noisy_exactly_sparse_pairs_are_recovered_better(noisy):
     assert error[True] == error["repair"] < error["least_squares"]
 
 
-def test_true_takes_what_has_the_least_error_on_the_pairs(data, model):
+def test_true_takes_what_has_the_least_error_on_the_pairs(data, model, assert_below):
     rng = np.random.default_rng(0)
     model.set_params(n_layers=20)
     compressible = rng.permuted(rng.standard_normal((240, 20)) * 0.8 ** np.arange(20), axis=1)
-    chosen = []
+    against = []
     for y, noise in ((data.y, 0.01), (compressible, 0.3)):
         X = y @ data.dictionary + noise * rng.standard_normal((240, 12))
         error = {}
@@ -83,11 +83,10 @@ def test_true_takes_what_has_the_least_error_on_the_pairs(data, model):
             codes = clone(model).set_params(debias=kind).fit(X, y).predict(X)
             error[kind] = ((codes - y) ** 2).sum()
         best = min(error, key=error.get)
-        assert error[best] < 0.95 * max(error.values())
         assert clone(model).set_params(debias=True).fit(X, y).debias_ == (best or None)
-        chosen.append(best)
-    assert chosen[0] == "repair"
-    assert chosen[1] != "repair"
+        against.append(error["repair"] / min(error["least_squares"], error[False]))
+    assert_below(against[0], 0.85)  # the best where codes are sparse, not where they are dense
+    assert_below(1 / against[1], 0.85)
 
 
 def test_true_without_pairs_keeps_the_support(data, model):

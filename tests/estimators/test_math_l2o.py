@@ -46,7 +46,7 @@ def fitted(data):
 def test_it_learns_to_be_faster_on_new_instances(assert_below):
     X, operators = family(64)
     new, theirs = family(40, seed=1)
-    model = solver().set_params(trainer__max_epochs=8)
+    model = solver(n_layers=10).set_params(trainer__max_epochs=8, trainer__learning_rate=3e-2)
     model.fit(X, operators=operators)
     start = clone(model).set_params(trainer__max_epochs=0)
     start.fit(X, operators=operators)
@@ -55,9 +55,9 @@ def test_it_learns_to_be_faster_on_new_instances(assert_below):
         np.log10(m.solve(new, n_iter=20, operators=theirs).objective - exact + 1e-14).mean()
         for m in (start, model)
     ]
-    assert_below(digits[1] - digits[0], -0.3)
+    assert_below(digits[1] - digits[0], -1)
     monitor = model.history_.column("monitor")
-    assert_below(monitor.min() - monitor[0], -0.5)
+    assert_below(monitor.min() - monitor[0], -0.2)
 
 
 def test_solutions_are_certified_and_trajectories_fall(data, fitted):

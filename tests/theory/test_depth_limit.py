@@ -125,9 +125,9 @@ def data():
 
 @pytest.fixture(scope="module")
 def model(data):
-    trainer = FBSNet(horizon=3.0)._default_trainer(200, True)
-    trainer.set_params(max_epochs=8, penalty=DepthNorm({"W": 1e-4, "tau": 1e-4, "lam": 1e-4}))
-    return FBSNet(data.dictionary, horizon=3.0, trainer=trainer, random_state=0)
+    penalty = DepthNorm({"W": 1e-4, "tau": 1e-4, "lam": 1e-4})
+    model = FBSNet(data.dictionary, horizon=3.0, random_state=0)
+    return model.set_params(trainer__max_epochs=8, trainer__penalty=penalty)
 
 
 def test_depth_limit_of_a_horizon(model, data, assert_below):
