@@ -76,9 +76,12 @@ def test_admm_refuses():
 @pytest.mark.parametrize("solve", [ista, fista, admm])
 @pytest.mark.parametrize("shape", [(4, 3), (2, 4, 3)])
 def test_a_dictionary_of_zeros(solve, shape):
-    solution = solve(Observation(torch.ones(2, 3), Dense(torch.zeros(shape))), 0.1)
+    obs = Observation(torch.ones(2, 3), Dense(torch.zeros(shape)))
+    solution = solve(obs, 0.1)
     assert not solution.x.any()
     assert bool(solution.converged.all())
+    for method in (ISTA, FISTA, ADMM):
+        assert not any(x.any() for x in iterates(method(obs, 0.1), obs, 3))
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
