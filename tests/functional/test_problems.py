@@ -68,3 +68,22 @@ def test_least_squares_gap_is_the_exact_excess(shape):
     best = (torch.linalg.pinv(D.T) @ obs.b.T).T
     excess = least_squares_value(x, obs) - least_squares_value(best, obs)
     torch.testing.assert_close(least_squares_gap(x, obs, range_basis(obs.A)), excess)
+
+
+def test_the_gap_over_nonnegative_codes_written_out():
+    # A residual against b: no multiple of it but zero lies in the dual's range, s = 0.
+    obs = Observation(torch.tensor([[1.0]]), Dense(torch.eye(1)))
+    gap = duality_gap(torch.tensor([[3.0]]), obs, 0.5, relative=False, positive=True)
+    assert float(gap) == 0.5 * 2**2 + 0.5 * 3  # s = -0.5 would give 3.0, and the excess is 3.125
+    # At the optimum an atom may be as far on the wrong side as it likes.
+    obs = Observation(torch.tensor([[2.0, -3.0]]), Dense(torch.eye(2)))
+    assert float(duality_gap(torch.tensor([[1.5, 0.0]]), obs, 0.5, positive=True)) < 1e-6
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.5, 3.0, 10.0])
+def test_the_gap_over_nonnegative_codes_bounds_the_excess(problem, scale):
+    obs, _ = problem
+    best = cvxpy_lasso(obs, 0.1, positive=True)
+    gap = duality_gap(scale * best, obs, 0.1, relative=False, positive=True)
+    excess = lasso_value(scale * best, obs, 0.1) - lasso_value(best, obs, 0.1)
+    assert bool((gap >= excess - 1e-9).all())

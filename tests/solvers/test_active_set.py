@@ -156,6 +156,7 @@ def test_codes_that_no_round_has_changed_come_back_bit_for_bit():
     obs = random_problem()
     x = torch.randn(40, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert torch.equal(active_set(x, obs, 0.1, max_rounds=0).x, x)
+    assert torch.equal(active_set(x, obs, 0.1, max_rounds=0, positive=True).x, x.relu())
 
 
 def test_permuted_scaled_stacked():

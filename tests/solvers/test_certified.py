@@ -19,6 +19,7 @@ from sklearn_unroll.solvers import (
     coordinate_descent,
     cvxpy_lasso,
     fista,
+    ista,
     iterates,
     minimize,
 )
@@ -72,9 +73,32 @@ def test_admm_refuses():
         admm(Observation(obs.b, type("Other", (), {"n_features": 10})()), 0.1)
 
 
-def test_admm_of_a_dictionary_of_zeros():
-    obs = Observation(torch.ones(2, 3), Dense(torch.zeros(4, 3)))
-    assert not admm(obs, 0.1).x.any()
+@pytest.mark.parametrize("solve", [ista, fista, admm])
+@pytest.mark.parametrize("shape", [(4, 3), (2, 4, 3)])
+def test_a_dictionary_of_zeros(solve, shape):
+    obs = Observation(torch.ones(2, 3), Dense(torch.zeros(shape)))
+    solution = solve(obs, 0.1)
+    assert not solution.x.any()
+    assert bool(solution.converged.all())
+    for method in (ISTA, FISTA, ADMM):
+        assert not any(x.any() for x in iterates(method(obs, 0.1), obs, 3))
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("method", [ISTA, FISTA, ADMM])
+def test_what_belongs_to_samples_stays_theirs_in_chunks(method, per_sample):
+    obs, _ = make_problem(n_samples=520, n_features=4, n_components=6, per_sample=per_sample)
+    alpha = torch.linspace(0.05, 0.5, 520, dtype=torch.float64)
+    x0 = torch.randn(520, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = minimize(method(obs, alpha, x0=x0), obs, tol=0.0, max_iter=25)
+    for rows in (slice(0, 3), slice(510, 520)):
+        part = obs.take(rows)
+        # The same rho, which is one for all samples.
+        options = {"rho": method(obs, alpha).rho} if method is ADMM else {}
+        own = minimize(
+            method(part, alpha[rows], x0=x0[rows], **options), part, tol=0.0, max_iter=25
+        )
+        torch.testing.assert_close(own.x, whole.x[rows], atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("method", [ISTA, FISTA, ADMM])
@@ -105,6 +129,7 @@ def test_every_sample_is_certified(problem, fraction, first_order):
     solution = certified_lasso(obs, alpha, tol=1e-12, first_order=first_order)
     assert bool(solution.converged.all())
     assert float(duality_gap(solution.x, obs, alpha).max()) <= 1e-12
+    assert bool((solution.n_iter > 0).all())
     optimum = lasso_value(cvxpy_lasso(obs, alpha), obs, alpha)
     torch.testing.assert_close(lasso_value(solution.x, obs, alpha), optimum, rtol=1e-8, atol=0)
 

@@ -118,4 +118,4 @@ def test_the_best_step_is_longer_than_the_safe_one():
     problem = problem._replace(R=Zero())
     assert best_step(problem, 20, [0.5, 1.0, 1.5, 2.5]) == 1.5
     # One that diverges is never best.
-    assert best_step(problem, 2000, [1.0, 3.0]) == 1.0
+    assert best_step(problem, 2000, [1.0, 3.0]) == best_step(problem, 2000, [3.0, 1.0]) == 1.0

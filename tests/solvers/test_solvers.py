@@ -162,3 +162,10 @@ def test_alpha_must_be_positive(shared_problem, alpha):
 def test_an_empty_batch_is_an_error(shared_problem):
     with pytest.raises(ValueError, match="empty batch"):
         ista(shared_problem[0].take(slice(0, 0)), 0.1)
+
+
+def test_a_gap_of_exactly_the_tolerance_is_enough():
+    obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
+    solution = ista(obs, 0.5, tol=0.0, max_iter=1000)
+    assert solution.x.tolist() == [[1.5, 0.0]]
+    assert int(solution.n_iter) == 10  # the first look
