@@ -9,7 +9,6 @@ five claims on one problem: 100 measurements of 200 unknowns, each nonzero with 
 
 # %%
 from copy import deepcopy
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -64,7 +63,8 @@ free = LISTARegressor(
     random_state=0,
 ).fit(train.X, train.y)
 
-ista = lista(Dense(torch.from_numpy(dictionary)), n_layers=N_LAYERS, weights="free", alpha=0.1)
+A = Dense(torch.from_numpy(dictionary))
+ista = lista(A, n_layers=N_LAYERS, weights="free", alpha=0.1)
 noise = torch.Generator().manual_seed(0)
 disturbed = deepcopy(ista)
 with torch.no_grad():
@@ -76,18 +76,14 @@ from_noise.network_.load_state_dict(disturbed.state_dict())
 from_noise.fit(train.X, train.y)
 
 for name, model, style in [
-    ("ISTA: epoch 0", SimpleNamespace(network_=ista, dictionary_=dictionary), "C0--"),
+    ("ISTA: epoch 0", ista, "C0--"),
     ("trained", free, "C0-"),
-    (
-        "ISTA with noise: epoch 0",
-        SimpleNamespace(network_=disturbed, dictionary_=dictionary),
-        "C1--",
-    ),
+    ("ISTA with noise: epoch 0", disturbed, "C1--"),
     ("trained from there", from_noise, "C1-"),
 ]:
     line = {"color": style[:2], "linestyle": style[2:]}
     display = WeightDisplay.from_estimator(
-        model, quantity="coupling", name=name, ax=axes[0, 0], **line
+        model, A, quantity="coupling", name=name, ax=axes[0, 0], **line
     )
     print(f"{name:>25}: {np.round(display.curves[name], 2)}")
 axes[0, 0].set_title("1. Coupling of free weights")

@@ -238,6 +238,19 @@ class Composite(NamedTuple):
         """
         return self.f.gradient(x, self)
 
+    def exact(self) -> Composite:
+        """Return the problem in float64, or in what its operator can compute in.
+
+        Returns
+        -------
+        Composite
+            The problem, whose value and gap then resolve more digits.
+        """
+        A = self.A.to(self.b.double())
+        b = self.b.to(A.like.dtype)
+        x0, least = (None if part is None else part.to(b) for part in (self.x0, self.least))
+        return Composite(b, A, self.f, self.R, self.step.to(b), x0, least)
+
     def classical(self, x: Tensor) -> Tensor:
         """Return ``prox(x - grad f(x) / L)``, one step of ISTA: it never raises the objective.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sklearn_unroll.functional.composite import Composite
 from sklearn_unroll.functional.operators import Observation
 from sklearn_unroll.functional.problems import lasso_value
 
@@ -20,12 +21,12 @@ def descent_size(
     Parameters
     ----------
     kind : {"distance", "gradient", "objective"}
-        ``||x - y||``, ``||A^T (A x - b)||``, or the objective of the lasso, less its value at y
-        where there are true codes.
+        ``||x - y||``, the norm of the gradient ``A^T (A x - b)``, or the objective of the lasso,
+        less its value at y where there are true codes.
     x : Tensor of shape (n_samples, n_components)
         The iterate.
-    obs : Observation
-        Data and operator.
+    obs : Observation or Composite
+        Data and operator; instances that know their problem have its gradient and objective.
     y : Tensor of shape (n_samples, n_components) or None
         True codes; needed for ``"distance"``.
     alpha : float or Tensor of shape (n_samples,)
@@ -38,7 +39,11 @@ def descent_size(
     """
     if kind == "distance":
         return (x - y).norm(dim=-1)
+    knows = isinstance(obs, Composite)
     if kind == "gradient":
-        return obs.A.adjoint(obs.A.residual(obs.b, x)).norm(dim=-1)
-    value = lasso_value(x, obs, alpha)
-    return value if y is None else (value - lasso_value(y, obs, alpha)).clamp_min(0)
+        gradient = obs.gradient(x) if knows else obs.A.adjoint(obs.A.residual(obs.b, x))
+        return gradient.norm(dim=-1)
+    value, *least = (
+        obs.value(z) if knows else lasso_value(z, obs, alpha) for z in (x, y) if z is not None
+    )
+    return (value - least[0]).clamp_min(0) if least else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ PAIR = {"y_true": ["array-like"], "y_pred": ["array-like"], "sample_weight": ["a
 
 def to_numpy(array: Any) -> Any:
     """Return a tensor as a numpy array of the host; anything else as it is."""
-    if not hasattr(array, "detach"):
+    torch = sys.modules.get("torch")  # where it was never imported there are no tensors
+    if torch is None or not isinstance(array, torch.Tensor):
         return array
     array = array.detach().cpu()
     # numpy has no bfloat16; a complex tensor is left for check_array to refuse.

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+NO_HISTORY = "%(name)s has no history_ to draw: fit an estimator that has a trainer."
+
 
 def get_axes(ax: Axes | None) -> Axes:
     """Return the axes, or those of a new figure."""

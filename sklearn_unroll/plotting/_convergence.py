@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.estimators._validation import to_tensor
-from sklearn_unroll.functional import Dense, Observation
-from sklearn_unroll.metrics import duality_gap, nmse_db
+from sklearn_unroll.functional import Composite, Zero, composite_gap
+from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.metrics._checks import to_numpy
 from sklearn_unroll.plotting._axes import draw_by_layer, get_axes
-from sklearn_unroll.solvers import FISTA, ISTA, Method, iterates
+from sklearn_unroll.solvers import CompositeDescent, Method, NesterovDescent, iterates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["ConvergenceDisplay"]
 
-CLASSICAL = {"ista": ISTA, "fista": FISTA}
+Solver = Callable[[Composite], Method]
+CLASSICAL: dict[str, Solver] = {
+    "ista": lambda problem: CompositeDescent(),
+    "fista": lambda problem: NesterovDescent(),
+}
 LABELS = {"nmse": "NMSE (dB)", "gap": "relative duality gap"}
-Solver = Callable[[Observation, float], Method]
 
 
 class ConvergenceDisplay:
@@ -75,16 +78,19 @@ class ConvergenceDisplay:
         *,
         compare_with: Iterable[str] | Mapping[str, Solver] = ("ista", "fista"),
         alpha: float | None = None,
+        operators: Any = None,
         name: str | None = None,
         ax: Axes | None = None,
         **line_kw: Any,
     ) -> ConvergenceDisplay:
         """Plot the quality of a fitted estimator's codes after every layer.
 
+        The problem is that of ``estimator.problem(X)``, for gaps and for classical solvers.
+
         Parameters
         ----------
         estimator : estimator
-            A fitted unrolled estimator.
+            A fitted unrolled estimator that gives codes.
         X : array-like of shape (n_samples, n_features)
             Observations.
         y : array-like of shape (n_samples, n_components), default=None
@@ -92,11 +98,13 @@ class ConvergenceDisplay:
         compare_with : iterable of {"ista", "fista"} or dict of str to callable, \
                 default=("ista", "fista")
             Classical solvers to run for as many iterations. A dict gives names to callables
-            ``make(obs, alpha)`` that return a :class:`~sklearn_unroll.solvers.Method`, such as
-            ``functools.partial(FISTA, restart=False)``.
+            ``make(problem)`` that return a :class:`~sklearn_unroll.solvers.Method`, such as
+            ``lambda problem: NesterovDescent(restart=False)``.
         alpha : float, default=None
-            Weight of the l1 norm for these solvers and for the duality gap; the estimator's by
-            default.
+            Weight of the l1 norm for these solvers and for the duality gap; the estimator's
+            penalty by default.
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
+            One for each observation, for estimators that take them.
         name : str, default=None
             Label of the estimator's curve; its class name by default.
         ax : matplotlib Axes, default=None
@@ -108,28 +116,36 @@ class ConvergenceDisplay:
         -------
         ConvergenceDisplay
             The display, drawn.
+
+        Raises
+        ------
+        TypeError
+            If the estimator gives no codes layer by layer.
+        ValueError
+            If a solver is not known, or there is no penalty to compare at.
         """
         check_is_fitted(estimator)
-        solvers = _solvers(compare_with)
-        alpha = getattr(estimator, "alpha", None) if alpha is None else alpha
-        if solvers and alpha is None:
-            raise ValueError(
-                f"{type(estimator).__name__} has no alpha for {sorted(solvers)} to use; pass "
-                f"alpha=..., or compare_with=()."
+        solvers, own = _solvers(compare_with), type(estimator).__name__
+        if not HasMethods(["staged_predict", "problem"]).is_satisfied_by(estimator):
+            raise TypeError(
+                f"{own} gives no codes layer by layer: an estimator with staged_predict and "
+                f"problem is needed. For others there is from_predictions."
             )
-        name = name or type(estimator).__name__
+        name = name or own
         if name in solvers:
             raise ValueError(f"name={name!r} is also that of a solver in compare_with.")
-        staged = {name: list(estimator.staged_predict(X))}
-        cpu = torch.device("cpu")
-        D = to_tensor(estimator.dictionary_, dtype=torch.float64, device=cpu)
-        obs = Observation(to_tensor(to_numpy(X), dtype=torch.float64, device=cpu), Dense(D))
-        n_iter = estimator.network_.depth
+        metadata = {} if operators is None else {"operators": operators}
+        problem = estimator.problem(X, alpha=alpha, **metadata).exact()
+        if isinstance(problem.R, Zero) and (solvers or y is None):
+            raise ValueError(
+                f"{own} has no alpha for {sorted(solvers) or 'the duality gap'} to use; pass "
+                f"alpha=..., or y and compare_with=()."
+            )
+        staged = {name: list(estimator.staged_predict(X, **metadata))}
+        n_iter = len(staged[name])
         for solver, make in solvers.items():
-            staged[solver] = [x.numpy() for x in iterates(make(obs, alpha), obs, n_iter)][1:]
-        return cls.from_predictions(
-            staged, y, X=X, dictionary=D.numpy(), alpha=alpha, ax=ax, **line_kw
-        )
+            staged[solver] = [x.clone() for x in iterates(make(problem), problem, n_iter)][1:]
+        return cls.from_predictions(staged, y, problem=problem, ax=ax, **line_kw)
 
     @classmethod
     def from_predictions(
@@ -137,9 +153,7 @@ class ConvergenceDisplay:
         staged: Mapping[str, Iterable[Any]],
         y: Any = None,
         *,
-        X: Any = None,
-        dictionary: Any = None,
-        alpha: float | None = None,
+        problem: Composite | None = None,
         ax: Axes | None = None,
         **line_kw: Any,
     ) -> ConvergenceDisplay:
@@ -150,13 +164,10 @@ class ConvergenceDisplay:
         staged : dict of str to iterable of array-like of shape (n_samples, n_components)
             Codes after layer 1, 2, ..., by name.
         y : array-like of shape (n_samples, n_components), default=None
-            True codes. Without them X, dictionary and alpha must be given.
-        X : array-like of shape (n_samples, n_features), default=None
-            Observations, for the duality gap.
-        dictionary : array-like of shape (n_components, n_features), default=None
-            Dictionary, for the duality gap.
-        alpha : float, default=None
-            Weight of the l1 norm, for the duality gap.
+            True codes. Without them the problem must be given.
+        problem : Composite, default=None
+            What the codes should solve, for the duality gap: ``problem(X)`` of any estimator,
+            such as :class:`~sklearn_unroll.LassoCoder`.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure by default.
         **line_kw : dict
@@ -166,28 +177,29 @@ class ConvergenceDisplay:
         -------
         ConvergenceDisplay
             The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is neither y nor a problem.
         """
-        if y is not None:
-            quantity = "nmse"
-
-            def quality(codes):
-                return nmse_db(y, codes)
-        elif X is None or dictionary is None or alpha is None:
+        if y is None and problem is None:
             raise ValueError(
-                "Give y, to show NMSE, or all of X, dictionary and alpha, to show duality gaps."
+                "Give y, to show NMSE, or problem=estimator.problem(X), to show duality gaps."
             )
-        else:
-            quantity = "gap"
+        exact = None if problem is None else problem.exact()
 
-            def quality(codes):
-                codes = to_numpy(codes)
-                codes = codes[:, None] if np.ndim(codes) == 1 else codes
-                return duality_gap(X, codes, dictionary, alpha).mean()
+        def quality(codes: Any) -> float:
+            if y is not None:
+                return nmse_db(y, codes)
+            z = torch.as_tensor(to_numpy(codes)).to(exact.b)
+            return float(composite_gap(z.reshape(len(z), -1), exact).mean())
 
         curves = {
-            name: np.array([float(quality(codes)) for codes in codes_by_layer])
+            name: np.array([quality(codes) for codes in codes_by_layer])
             for name, codes_by_layer in staged.items()
         }
+        quantity = "gap" if y is None else "nmse"
         return cls(curves=curves, quantity=quantity).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Axes | None = None, **line_kw: Any) -> ConvergenceDisplay:
@@ -223,6 +235,6 @@ def _solvers(compare_with: str | Iterable[str] | Mapping[str, Solver]) -> dict[s
     if unknown:
         raise ValueError(
             f"compare_with has unknown solvers {sorted(unknown)}; expected some of "
-            f"{sorted(CLASSICAL)}, or a dict of names to callables make(obs, alpha)."
+            f"{sorted(CLASSICAL)}, or a dict of names to callables make(problem)."
         )
     return {name: CLASSICAL[name] for name in names}

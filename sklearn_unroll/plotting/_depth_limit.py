@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.plotting._axes import get_axes
+from sklearn_unroll.plotting._axes import NO_HISTORY, get_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ class DepthLossDisplay:
             The display, drawn.
         """
         for estimator in estimators:
-            check_is_fitted(estimator, "history_")
+            check_is_fitted(estimator, "history_", msg=NO_HISTORY)
         curves = {e.network_.depth: e.history_.column("monitor") for e in estimators}
         held_out = any(e.history_.held_out for e in estimators)
         return cls(curves=curves, held_out=held_out).plot(ax=ax, **line_kw)

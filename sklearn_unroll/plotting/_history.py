@@ -1,4 +1,4 @@
-"""How the loss fell during training."""
+"""How the loss fell during training, and what multipliers of constraints did."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.plotting._axes import get_axes
+from sklearn_unroll.plotting._axes import NO_HISTORY, get_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["HistoryDisplay"]
+__all__ = ["HistoryDisplay", "MultiplierDisplay"]
 
 
 class HistoryDisplay:
@@ -69,7 +69,7 @@ class HistoryDisplay:
         HistoryDisplay
             The display, drawn.
         """
-        check_is_fitted(estimator, "history_")
+        check_is_fitted(estimator, "history_", msg=NO_HISTORY)
         return cls(history=estimator.history_).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Axes | None = None, **line_kw: Any) -> HistoryDisplay:
@@ -101,4 +101,112 @@ class HistoryDisplay:
         self.ax_.set(xlabel="seconds of training", ylabel="relative loss", yscale=scale)
         self.ax_.grid(alpha=0.3)
         self.ax_.legend()
+        return self
+
+
+class MultiplierDisplay:
+    """Multipliers of a constraint, or its excess, over the epochs of a fit.
+
+    Parameters
+    ----------
+    history : History
+        The ``history_`` of an estimator that was trained under a constraint.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the curves.
+    figure_ : matplotlib Figure
+        Figure of these axes.
+    lines_ : list of matplotlib Line2D
+        One curve for each layer.
+
+    Examples
+    --------
+    >>> from sklearn_unroll import LISTARegressor, Trainer
+    >>> from sklearn_unroll.datasets import make_sparse_recovery
+    >>> from sklearn_unroll.plotting import MultiplierDisplay
+    >>> from sklearn_unroll.training import Descent
+    >>> data = make_sparse_recovery(50, n_features=8, n_components=12, random_state=0)
+    >>> trainer = Trainer(max_epochs=2, constraint=Descent())
+    >>> model = LISTARegressor(data.dictionary, n_layers=4, trainer=trainer)
+    >>> len(MultiplierDisplay.from_estimator(model.fit(data.X, data.y)).lines_)
+    4
+    """
+
+    def __init__(self, *, history: Any) -> None:
+        self.history = history
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        quantity: str = "multipliers",
+        ax: Axes | None = None,
+        **line_kw: Any,
+    ) -> MultiplierDisplay:
+        """Draw what was recorded by a fit.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted estimator.
+        quantity : {"multipliers", "excess"}, default="multipliers"
+            What is drawn.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **line_kw : dict
+            Passed to ``Axes.plot`` for every curve.
+
+        Returns
+        -------
+        MultiplierDisplay
+            The display, drawn.
+        """
+        check_is_fitted(estimator, "history_", msg=NO_HISTORY)
+        return cls(history=estimator.history_).plot(quantity=quantity, ax=ax, **line_kw)
+
+    def plot(
+        self, quantity: str = "multipliers", ax: Axes | None = None, **line_kw: Any
+    ) -> MultiplierDisplay:
+        """Draw one curve for each layer.
+
+        Parameters
+        ----------
+        quantity : {"multipliers", "excess"}, default="multipliers"
+            What is drawn.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure by default.
+        **line_kw : dict
+            Passed to ``Axes.plot`` for every curve.
+
+        Returns
+        -------
+        MultiplierDisplay
+            This display.
+
+        Raises
+        ------
+        ValueError
+            If quantity is neither, or there was no constraint.
+        """
+        if quantity not in ("multipliers", "excess"):
+            raise ValueError(f"quantity must be 'multipliers' or 'excess', got {quantity!r}.")
+        values = self.history.column(quantity)
+        if not values.shape[1]:
+            raise ValueError(
+                "The fit had no constraint, so there are no multipliers: train with "
+                "Trainer(constraint=Descent())."
+            )
+        self.ax_ = get_axes(ax)
+        self.figure_ = self.ax_.figure
+        self.lines_ = [
+            line
+            for number, column in enumerate(values.T, 1)
+            for line in self.ax_.plot(column, **{"label": f"layer {number}", **line_kw})
+        ]
+        self.ax_.set(xlabel="epoch", ylabel=quantity)
+        self.ax_.grid(alpha=0.3)
+        self.ax_.legend(ncols=2, fontsize="small")
         return self

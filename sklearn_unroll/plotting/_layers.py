@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_unroll.functional import Dense
+from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.plotting._axes import draw_by_layer, get_axes
 from sklearn_unroll.theory import coherence, weight_coupling
 
@@ -70,6 +72,7 @@ class WeightDisplay:
     def from_estimator(
         cls,
         estimator: Any,
+        A: Dense | None = None,
         *,
         quantity: str = "coherence",
         name: str | None = None,
@@ -80,8 +83,10 @@ class WeightDisplay:
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted unrolled estimator.
+        estimator : estimator or Unrolled
+            A fitted unrolled estimator, or a network.
+        A : Dense, default=None
+            The operator, in the network's units; that of the estimator by default.
         quantity : {"coherence", "coupling"}, default="coherence"
             What to show, from :mod:`sklearn_unroll.theory`.
         name : str, default=None
@@ -98,10 +103,10 @@ class WeightDisplay:
         """
         if quantity not in QUANTITIES:
             raise ValueError(f"quantity must be one of {sorted(QUANTITIES)}, got {quantity!r}.")
-        if hasattr(estimator, "fit"):  # theory also takes a network with its dictionary
+        if not isinstance(estimator, Unrolled):
             check_is_fitted(estimator)
         name = type(estimator).__name__ if name is None else name
-        curves = {name: QUANTITIES[quantity](estimator)}
+        curves = {name: QUANTITIES[quantity](estimator, A)}
         return cls(curves=curves, quantity=quantity).plot(ax=ax, **line_kw)
 
     def plot(self, ax: Axes | None = None, **line_kw: Any) -> WeightDisplay:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_unroll.datasets import make_sparse_recovery
@@ -93,5 +94,5 @@ def check_method(estimator: Any) -> Any:
 
 
 def _is_template(estimator: Any) -> bool:
-    has_methods = all(hasattr(estimator, name) for name in ("fit", "predict", "get_params"))
-    return has_methods and "dictionary" in estimator.get_params()
+    template = HasMethods(["fit", "predict", "get_params"]).is_satisfied_by(estimator)
+    return template and "dictionary" in estimator.get_params()

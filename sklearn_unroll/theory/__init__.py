@@ -1,7 +1,8 @@
 """What theory says about a network, computed on the network: diagnostics, no training.
 
-Functions take an *estimator*: anything with the attributes ``network_`` and ``dictionary_``,
-such as a fitted estimator of this package, or ``types.SimpleNamespace(network_=..., ...)``.
+Functions take a fitted *estimator*, of which they use ``network_``, ``observe``, ``problem`` and
+``trainer_``, or a network: an :class:`~sklearn_unroll.nn.Unrolled` together with an
+:class:`~sklearn_unroll.functional.Observation` in place of X.
 """
 
 from sklearn_unroll.theory._depth_limit import DepthLimit, depth_distance, depth_limit

@@ -11,8 +11,8 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.theory._limit_system import limit_system
+from sklearn_unroll.theory._subject import Trained
 
 __all__ = ["DepthLimit", "depth_distance", "depth_limit"]
 
@@ -172,15 +172,13 @@ def training_loss(model: Any, X: Any, y: Any) -> float:
 
 
 def _penalty(model: Any) -> float:
-    penalty = getattr(getattr(model, "trainer", None), "penalty", None)
+    penalty = model.trainer_.penalty if isinstance(model, Trained) else None
     return 0.0 if penalty is None else float(penalty.value(model.network_).detach())
 
 
 def _limit_loss(model: Any, X: Any, y: Any, n_steps: int) -> float:
-    like = next(model.network_.parameters())
-    b, D = (torch.as_tensor(np.asarray(a)).to(like) for a in (X, model.dictionary_))
-    x = limit_system(model.network_, Observation(b, Dense(D)), n_steps=n_steps)
-    y = torch.as_tensor(np.asarray(y)).to(x).reshape(len(x), -1)
+    obs, y = model.observe(X, y, dtype=torch.float64)
+    x = limit_system(model.network_, obs, n_steps=n_steps)
     return float((x - y).square().sum(1).mean()) + _penalty(model)
 
 

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from sklearn_unroll.functional import Composite
 from sklearn_unroll.functional.descent import DESCENT_KINDS, descent_size
-from sklearn_unroll.theory._subject import examine
+from sklearn_unroll.theory._subject import GIVEN, Trained, examine, leaving
 
 __all__ = ["ConvergenceReport", "convergence_report"]
 
@@ -84,6 +86,7 @@ def convergence_report(
     epsilon: float | None = None,
     alpha: float | None = None,
     confidence: float = 0.95,
+    **metadata: Any,
 ) -> ConvergenceReport:
     """Compare the layers with ``E g_l <= r^l E g_0 + (1 - r^l) zeta / eps``, ``r = 1 - eps``.
 
@@ -94,22 +97,29 @@ def convergence_report(
     supermartingales for the least gradient so far; their constants could not be confirmed, this
     bound is derived here, for means.
 
+    Gradient and objective are those of the estimator's ``problem``, all sizes in its units; the
+    objective is that of the nearest point of the penalty's domain.
+
     Parameters
     ----------
-    estimator : estimator
-        A fitted estimator with a network.
-    X : array-like of shape (n_samples, n_features)
-        Observations, fresh ones.
+    estimator : estimator or Unrolled
+        A fitted estimator with a network, or a network.
+    X : array-like of shape (n_samples, n_features) or Observation
+        Observations, fresh ones; with a network alone, an Observation with their operator, or
+        instances that know their problem.
     y : array-like of shape (n_samples, n_components), default=None
         True codes; needed for "distance".
     kind : {"distance", "gradient", "objective"}, default="distance"
         What should fall, see :class:`~sklearn_unroll.training.Descent`.
     epsilon : float, default=None
-        The descent asked of a layer; None takes that of the trainer's constraint, or 0.05.
+        The descent asked of a layer; None takes that of the constraint of this kind that the
+        network was trained under, or 0.05.
     alpha : float, default=None
-        Weight of the l1 norm for "objective"; None takes the estimator's.
+        Weight of the l1 norm for "objective"; None takes the estimator's penalty.
     confidence : float, default=0.95
         Probability of the bound.
+    **metadata : Any
+        What ``predict`` takes for each sample, such as ``operators``.
 
     Returns
     -------
@@ -119,8 +129,11 @@ def convergence_report(
 
     Raises
     ------
+    TypeError
+        If there is no network, or no operator.
     ValueError
-        If y is missing for a distance, or epsilon or confidence are no fractions.
+        If y is missing for a distance, epsilon or confidence are no fractions, or a size is not
+        finite.
 
     Examples
     --------
@@ -133,20 +146,15 @@ def convergence_report(
     >>> bool((report.sizes <= report.bound).all())
     True
     """
-    if epsilon is None:
-        constraint = getattr(getattr(estimator, "trainer", None), "constraint", None)
-        epsilon = getattr(constraint, "epsilon", 0.05)
+    epsilon = _asked(estimator, kind) if epsilon is None else epsilon
     for name, value in {"epsilon": epsilon, "confidence": confidence}.items():
         if not 0 < value < 1:
             raise ValueError(f"{name} must lie between 0 and 1, got {value}.")
-    alpha = getattr(estimator, "alpha", 0.0) if alpha is None else alpha
     if kind not in DESCENT_KINDS:
         raise ValueError(f"kind must be 'distance', 'gradient' or 'objective', got {kind!r}.")
     if kind == "distance" and y is None:
         raise ValueError("kind='distance' needs y, the codes that the layers should approach.")
-    network, obs, codes = examine(estimator, X, y)
-    sizes = [descent_size(kind, x, obs, codes, alpha) for x in network.stream(obs)]
-    g = torch.stack(sizes, 1).numpy(force=True)
+    g = _sizes(kind, estimator, X, y, alpha, metadata)
     each = g[:, 1:] - (1 - epsilon) * g[:, :-1]
     n, n_layers = each.shape
     margin = np.ptp(each, 0) * math.sqrt(math.log(n_layers / (1 - confidence)) / (2 * n))
@@ -166,3 +174,40 @@ def convergence_report(
         n_samples=n,
         confidence=confidence,
     )
+
+
+def _asked(estimator: Any, kind: str) -> float:
+    """Return by what share the constraints of training ask the layers to lower this kind."""
+    trained = isinstance(estimator, Trained)
+    constraints = estimator.trainer_.resolve_constraints(True, 0.0) if trained else []
+    told = [part.get_params(deep=False) for part in constraints]
+    return next((p.get("epsilon", 0.05) for p in told if p.get("kind") == kind), 0.05)
+
+
+def _sizes(
+    kind: str, estimator: Any, X: Any, y: Any, alpha: float | None, metadata: dict
+) -> np.ndarray:
+    """Return the sizes of all iterates, of shape (n_samples, n_layers + 1)."""
+    network, obs, codes = examine(estimator, X, y, **metadata)
+    problem = obs
+    if not isinstance(X, GIVEN):
+        problem = estimator.problem(X, alpha=alpha, **metadata).exact()
+    if kind != "distance" and problem.A.n_components != obs.A.n_components:
+        raise ValueError(
+            f"kind={kind!r} is not known: the network of {type(estimator).__name__} sees "
+            f"{obs.A.n_components} components, its problem {problem.A.n_components}, as pictures "
+            f"are padded. Give the network with what observe returns, or use kind='distance'."
+        )
+    leave = leaving(estimator, X, (len(problem.b), problem.A.n_components), **metadata)
+    in_domain = kind == "objective" and isinstance(problem, Composite)
+
+    def out(x: Tensor) -> Tensor:
+        return problem.R.prox(leave(x), 0.0) if in_domain else leave(x)
+
+    y, weight = None if codes is None else out(codes), 0.0 if alpha is None else alpha
+    sizes = [descent_size(kind, out(x), problem, y, weight) for x in network.stream(obs)]
+    g = torch.stack(sizes, 1).numpy(force=True)
+    if not np.isfinite(g).all():
+        layers = np.flatnonzero(~np.isfinite(g).all(0)).tolist()
+        raise ValueError(f"kind={kind!r} is not finite after layers {layers}: iterates diverge.")
+    return g

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, check_scalar
 
 from sklearn_unroll.theory._hessian import hessian_norm
@@ -66,7 +66,7 @@ class Constants(NamedTuple):
         return math.sqrt(max(self.spectrum.largest, 0.0))
 
 
-def untrained(estimator: Any, X: Any, y: Any = None) -> Any:
+def untrained(estimator: Any, X: Any, y: Any = None, **metadata: Any) -> Any:
     """Return a fitted copy of an estimator whose network has taken no step.
 
     Parameters
@@ -77,6 +77,8 @@ def untrained(estimator: Any, X: Any, y: Any = None) -> Any:
         Observations, as for ``fit``.
     y : array-like of shape (n_samples, n_components), default=None
         True codes, as for ``fit``.
+    **metadata : Any
+        What else ``fit`` takes for each sample, such as ``operators``.
 
     Returns
     -------
@@ -98,13 +100,14 @@ def untrained(estimator: Any, X: Any, y: Any = None) -> Any:
     >>> start.predict(data.X).shape
     (10, 12)
     """
-    if not hasattr(estimator, "get_params") or "trainer" not in estimator.get_params(deep=False):
+    known = estimator.get_params(deep=False) if isinstance(estimator, BaseEstimator) else {}
+    if "trainer" not in known:
         raise TypeError(
             f"An estimator with a trainer is needed, such as LISTARegressor(...); got "
             f"{type(estimator).__name__}."
         )
     still = {"trainer__max_epochs": 0, "trainer__early_stopping": False}
-    return clone(estimator).set_params(**still).fit(X, y)
+    return clone(estimator).set_params(**still).fit(X, y, **metadata)
 
 
 def gradient_descent_step(
@@ -119,11 +122,10 @@ def gradient_descent_step(
 
     Parameters
     ----------
-    estimator : estimator
-        A fitted one, such as :func:`untrained` returns, or anything with ``network_`` and
-        ``dictionary_``.
-    X : array-like of shape (n_samples, n_features)
-        Observations.
+    estimator : estimator or Unrolled
+        A fitted estimator, such as :func:`untrained` returns, or a network.
+    X : array-like of shape (n_samples, n_features) or Observation
+        Observations; with a network alone, an Observation with their operator.
     y : array-like of shape (n_samples, n_components)
         True codes.
     n_outputs : int, default=8
@@ -222,7 +224,7 @@ def gradient_descent_path(
     network, obs, codes = examine_trainable(start, X, y)
     # The mean of squares has a gradient 2 / n_samples times that of half their sum.
     rate = 0.5 * len(obs.b) * step
-    trainer = clone(start.trainer).set_params(**PLAIN, learning_rate=rate)
+    trainer = clone(start.trainer_).set_params(**PLAIN, learning_rate=rate)
     generator = torch.Generator(obs.b.device)  # of shuffles, and there are none
     steps = np.unique(np.round(np.geomspace(1, n_steps + 1, n_states + 1)).astype(int)) - 1
     estimators, rises = [start], 0

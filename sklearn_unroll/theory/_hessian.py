@@ -38,7 +38,7 @@ def hessian_spectral_norm(
     Parameters
     ----------
     estimator : estimator or Unrolled
-        A fitted estimator, anything with ``network_`` and ``dictionary_``, or a network.
+        A fitted estimator, or a network.
     X : array-like of shape (n_samples, n_features) or Observation
         Observations; with a network alone, an Observation with their operator.
     readout : {"signs"}, int or array-like of shape (n_components,), default="signs"
@@ -88,7 +88,7 @@ def gradient_norm(
     Parameters
     ----------
     estimator : estimator or Unrolled
-        A fitted estimator, anything with ``network_`` and ``dictionary_``, or a network.
+        A fitted estimator, or a network.
     X : array-like of shape (n_samples, n_features) or Observation
         Observations; with a network alone, an Observation with their operator.
     readout : {"signs"}, int or array-like of shape (n_components,), default="signs"

@@ -61,7 +61,7 @@ def kernel_spectrum(
     Parameters
     ----------
     estimator : estimator or Unrolled
-        A fitted estimator, anything with ``network_`` and ``dictionary_``, or a network.
+        A fitted estimator, or a network.
     X : array-like of shape (n_samples, n_features) or Observation
         Observations; with a network alone, an Observation with their operator.
     method : {"auto", "closed_form", "jacobian", "matrix_free"}, default="auto"
@@ -143,7 +143,7 @@ def tangent_kernel_operator(estimator: Any, X: Any) -> LinearOperator:
     Parameters
     ----------
     estimator : estimator or Unrolled
-        A fitted estimator, anything with ``network_`` and ``dictionary_``, or a network.
+        A fitted estimator, or a network.
     X : array-like of shape (n_samples, n_features) or Observation
         Observations; with a network alone, an Observation with their operator.
 

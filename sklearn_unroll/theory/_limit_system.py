@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.nn import FBSRule, ProxGradLayer, Unrolled
 
 __all__ = ["limit_system"]
 
 
 @torch.no_grad()
-def limit_system(network: nn.Module, obs: Observation, *, n_steps: int = 1000) -> Tensor:
+def limit_system(network: Unrolled, obs: Observation, *, n_steps: int = 1000) -> Tensor:
     """Integrate ``dx/dt in -tau(t) (W(t) (A x - b) + lam(t) dR(x))`` from ``x(0) = x_0``.
 
     Lin and Wu 2026, Eq. 2.3, with the network's parameters as functions of depth-time, constant
@@ -60,8 +61,8 @@ def limit_system(network: nn.Module, obs: Observation, *, n_steps: int = 1000) -
     """
     if n_steps < 1:
         raise ValueError(f"n_steps must be at least 1, got {n_steps}.")
-    layers = list(getattr(network, "layers", []))
-    if not layers or not all(hasattr(getattr(layer, "rule", None), "h") for layer in layers):
+    layers = list(network.layers) if isinstance(network, Unrolled) else [network]
+    if not all(isinstance(z, ProxGradLayer) and isinstance(z.rule, FBSRule) for z in layers):
         raise TypeError(
             f"The limit is known for networks made by sklearn_unroll.nn.fbs, not for "
             f"{type(network).__name__}."

@@ -185,8 +185,7 @@ def pl_star_report(
     Parameters
     ----------
     estimator : estimator or Unrolled
-        A network at ``w_0``: a fitted estimator, such as :func:`untrained` returns, anything with
-        ``network_`` and ``dictionary_``, or a network.
+        A network at ``w_0``: a fitted estimator, such as :func:`untrained` returns, or a network.
     X : array-like of shape (n_samples, n_features) or Observation
         Observations; with a network alone, an Observation with their operator.
     y : array-like of shape (n_samples, n_components)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, layer_noise
+from sklearn_unroll.functional import Composite, Dense, Observation, layer_noise
 from sklearn_unroll.functional.noise import NOISE_SCHEDULES
-from sklearn_unroll.theory._subject import Subject, examine
+from sklearn_unroll.theory._subject import GIVEN, Subject, examine, leaving
 
 __all__ = ["Robustness", "robustness"]
 
@@ -46,25 +45,27 @@ def robustness(
     schedule: str = "log_gradient",
     solve: Callable[[np.ndarray], np.ndarray] | None = None,
     random_state: int = 0,
+    **metadata: Any,
 ) -> Robustness:
     """Return ``E ||x_K - y||`` over the scale of noise in the layers, in X, or in the dictionary.
 
-    The network is examined in float64 and before any debiasing. Noise differs from scale to scale
-    only by its factor.
+    The network is examined in float64 and before any debiasing; distances are in the user's units.
+    Noise differs from scale to scale only by its factor.
 
     Parameters
     ----------
-    estimator : estimator
-        A fitted estimator with a network, and a dictionary if the operator is to be disturbed.
-    X : array-like of shape (n_samples, n_features)
-        Observations.
+    estimator : estimator or Unrolled
+        A fitted estimator with a network, or a network.
+    X : array-like of shape (n_samples, n_features) or Observation
+        Observations; with a network alone, an Observation with their operator, or instances that
+        know their problem.
     y : array-like of shape (n_samples, n_components)
         The codes wanted.
     where : sequence of {"layers", "input", "operator"}
         What to disturb, one at a time. ``"layers"``: every iterate but the last, by
         :func:`~sklearn_unroll.functional.layer_noise`. ``"input"``: X by normal noise in units of
-        its root mean square. ``"operator"``: the dictionary that the network is told, likewise;
-        networks of free weights do not look at it.
+        its root mean square, holes left as they are. ``"operator"``: the dictionary that the
+        network is told, likewise; networks of free weights do not look at it.
     scales : sequence of float
         Factors on the noise.
     schedule : {"log_gradient", "unit_norm", "constant"}, default="log_gradient"
@@ -74,6 +75,8 @@ def robustness(
         .fit(X).transform``; None compares with y also there.
     random_state : int, default=0
         Seed of the noise.
+    **metadata : Any
+        What ``predict`` takes for each sample, such as ``operators``.
 
     Returns
     -------
@@ -82,8 +85,10 @@ def robustness(
 
     Raises
     ------
+    TypeError
+        If there is no network, or no operator.
     ValueError
-        If a name, a scale or y is not valid.
+        If a name, a scale or y is not valid, or the operator is no dictionary.
 
     Examples
     --------
@@ -106,49 +111,84 @@ def robustness(
         raise ValueError(f"scales must be nonnegative numbers, at least one; got {scales!r}.")
     if y is None:
         raise ValueError("robustness needs y, the codes wanted.")
-    subject = examine(estimator, X, y)
+    given = Given(estimator, X, y, metadata, schedule, solve, random_state)
     error, descending = {}, {}
     for name in where:
-        parts = []
-        for scale in factors:
-            generator = torch.Generator(subject.obs.b.device).manual_seed(random_state)
-            draw = partial(torch.randn, generator=generator, dtype=torch.float64)
-            iterates, obs = DISTURB[name](subject, float(scale), schedule, draw)
-            wanted = subject.y
-            if name == "input" and solve is not None:
-                wanted = torch.as_tensor(solve(obs.b.numpy(force=True))).to(wanted)
-            distance = torch.stack([(x - wanted).norm(dim=1) for x in iterates], 1)
-            nearer = (distance[:, 1:] < distance[:, :-1]).double().mean(0)
-            parts.append((float(distance[:, -1].mean()), nearer.numpy(force=True)))
-        error[name] = np.array([mean for mean, _ in parts])
-        descending[name] = np.array([nearer for _, nearer in parts])
+        found = [DISTURB[name](given, float(scale)) for scale in factors]
+        nearer = [(d[:, 1:] < d[:, :-1]).double().mean(0).numpy(force=True) for d in found]
+        error[name] = np.array([float(distance[:, -1].mean()) for distance in found])
+        descending[name] = np.array(nearer)
     return Robustness(factors, error, descending)
 
 
-def _layers(subject: Subject, scale: float, schedule: str, draw: Callable) -> tuple:
+class Given(NamedTuple):
+    """What is disturbed, and how."""
+
+    estimator: Any
+    X: Any
+    y: Any
+    metadata: dict
+    schedule: str
+    solve: Callable | None
+    seed: int
+
+    def subject(self) -> Subject:
+        return examine(self.estimator, self.X, self.y, **self.metadata)
+
+    def noise(self, like: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return what draws normal numbers of a shape, whatever the scale."""
+        generator = torch.Generator(like.device).manual_seed(self.seed)
+        kind = {"generator": generator, "dtype": torch.float64, "device": like.device}
+        return lambda x: torch.randn(x.shape, **kind)
+
+    def distances(self, subject: Subject, perturb: Callable | None = None) -> Tensor:
+        """Return the distance of every iterate from the codes wanted, one row a sample."""
+        leave = leaving(self.estimator, self.X, np.shape(self.y), **self.metadata)
+        iterates = subject.network.iterates(subject.obs, perturb=perturb)
+        return torch.stack([(leave(x) - leave(subject.y)).norm(dim=1) for x in iterates], 1)
+
+
+def _layers(given: Given, scale: float) -> Tensor:
+    subject = given.subject()
+    draw = given.noise(subject.obs.b)
+
     def perturb(number: int, x: Tensor, obs: Observation) -> Tensor:
-        xi = draw(x.shape, device=x.device)
-        return x + scale * layer_noise(xi, number, x, obs, schedule)
+        return x + scale * layer_noise(draw(x), number, x, obs, given.schedule)
 
-    return subject.network.iterates(subject.obs, perturb=perturb), subject.obs
-
-
-def _input(subject: Subject, scale: float, schedule: str, draw: Callable) -> tuple:
-    obs = subject.obs._replace(b=_disturbed(subject.obs.b, scale, draw))
-    return subject.network.iterates(obs), obs
+    return given.distances(subject, perturb)
 
 
-def _operator(subject: Subject, scale: float, schedule: str, draw: Callable) -> tuple:
-    A = subject.obs.A
-    if not isinstance(A, Dense):
-        raise ValueError(f"Only a dictionary can be disturbed, not a {type(A).__name__}.")
-    obs = subject.obs._replace(A=Dense(_disturbed(A.D, scale, draw)))
-    return subject.network.iterates(obs), obs
+def _input(given: Given, scale: float) -> Tensor:
+    X = seen = _with_noise(given.X.b if isinstance(given.X, GIVEN) else given.X, scale, given)
+    if isinstance(given.X, GIVEN):
+        X = given.X._replace(b=seen)
+    if given.solve is not None:
+        seen = seen.numpy(force=True) if isinstance(seen, Tensor) else seen
+        given = given._replace(y=given.solve(seen))
+    given = given._replace(X=X)
+    return given.distances(given.subject())
 
 
-def _disturbed(values: Tensor, scale: float, draw: Callable) -> Tensor:
-    size = values.square().mean().sqrt()
-    return values + scale * size * draw(values.shape, device=values.device)
+def _operator(given: Given, scale: float) -> Tensor:
+    subject = given.subject()
+    obs = subject.obs
+    if not isinstance(obs.A, Dense):
+        raise ValueError(f"Only a dictionary can be disturbed, not a {type(obs.A).__name__}.")
+    A = Dense(_with_noise(obs.A.D, scale, given))
+    if isinstance(obs, Composite):  # whose step is that of its operator
+        obs = Composite.of(obs.b, A, obs.f, obs.R, obs.x0)
+    return given.distances(subject._replace(obs=obs._replace(A=A)))
+
+
+def _with_noise(X: Any, scale: float, given: Given) -> Any:
+    """Return values with noise in units of the root mean square of those that are seen."""
+    values = X if isinstance(X, Tensor) else torch.tensor(np.asarray(X, dtype=float))
+    size = values[~values.isnan()].double().square().mean().sqrt()
+    noise = scale * size * given.noise(values)(values)
+    if isinstance(X, Tensor):
+        return X + noise
+    # A frame keeps its names.
+    return (np.asarray(X) if isinstance(X, (list, tuple)) else X) + noise.numpy()
 
 
 DISTURB = {"layers": _layers, "input": _input, "operator": _operator}

@@ -1,17 +1,37 @@
-"""What a diagnostic of training examines: a network, observations and codes, in float64."""
+"""What a diagnostic examines: a network, observations and codes, in float64."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Composite, Observation
 from sklearn_unroll.nn import Unrolled
+
+GIVEN = (Observation, Composite)
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """What theory asks of an estimator: its network, data as that sees them, its problem."""
+
+    network_: Unrolled
+
+    def observe(self, X: Any, y: Any = None, *, dtype: Any = None, **metadata: Any) -> tuple: ...
+
+    def problem(self, X: Any, *, alpha: Any = None, **metadata: Any) -> Composite: ...
+
+
+@runtime_checkable
+class Trained(Fitted, Protocol):
+    """An estimator that says how it was trained."""
+
+    trainer_: Any
 
 
 class Subject(NamedTuple):
@@ -37,25 +57,26 @@ class Subject(NamedTuple):
         return len(self.obs.b) * self.obs.A.n_components
 
 
-def examine(estimator: Any, X: Any, y: Any = None) -> Subject:
+def examine(estimator: Any, X: Any, y: Any = None, **metadata: Any) -> Subject:
     """Return what to examine of a fitted estimator, or of a network with an Observation.
 
     Estimators that rescale data or codes inside are examined in the units of their network.
     """
-    network = estimator if isinstance(estimator, Unrolled) else _network(estimator)
-    network = deepcopy(network)
-    device = next(chain(network.parameters(), network.buffers())).device
-    obs = X if isinstance(X, Observation) else _observe(estimator, X, device)
-    b = obs.b.detach().double()
-    network, obs = network.double(), Observation(b, obs.A.to(b))
-    if not len(obs.b):
-        raise ValueError("X has no samples.")
-    codes = None if y is None else _codes(y, obs)
-    if not isinstance(X, Observation) and hasattr(estimator, "_units"):
-        units = estimator._units(obs)
-        obs = units.inside(obs)
-        codes = None if codes is None else units.enter(codes)
-    return Subject(network.requires_grad_(True), obs, codes)
+    network = network_of(estimator)
+    if isinstance(X, GIVEN):
+        b = to_double(X.b, "X", X.b.device)
+        obs = X._replace(b=b, A=X.A.to(b))
+        if not len(b):
+            raise ValueError("X has no samples.")
+        codes = None if y is None else _codes(y, obs)
+    elif network is estimator:
+        raise TypeError(
+            f"A network has no operator to make an observation with. Pass "
+            f"Observation(X, Dense(dictionary)) in place of X, a {type(X).__name__}."
+        )
+    else:
+        obs, codes = estimator.observe(X, y, dtype=torch.float64, **metadata)
+    return Subject(deepcopy(network).double().requires_grad_(True), obs, codes)
 
 
 def examine_trainable(estimator: Any, X: Any, y: Any = None) -> Subject:
@@ -66,32 +87,29 @@ def examine_trainable(estimator: Any, X: Any, y: Any = None) -> Subject:
     return subject
 
 
-def _network(estimator: Any) -> Unrolled:
-    network = getattr(estimator, "network_", None)
-    if not isinstance(network, Unrolled):
-        raise TypeError(
-            f"A fitted estimator with an Unrolled network_ is needed, or an Unrolled network; got "
-            f"{type(estimator).__name__}. An estimator that is not fitted can be examined where "
-            f"its training would begin: see sklearn_unroll.theory.untrained."
-        )
-    return network
+def network_of(estimator: Any) -> Unrolled:
+    """Return the network of a fitted estimator, or the network that was given."""
+    if isinstance(estimator, Unrolled):
+        return estimator
+    if isinstance(estimator, Fitted):
+        return estimator.network_
+    raise TypeError(
+        f"A fitted estimator with an Unrolled network_ is needed, or an Unrolled network; got "
+        f"{type(estimator).__name__}. An estimator that is not fitted can be examined where "
+        f"its training would begin: see sklearn_unroll.theory.untrained."
+    )
 
 
-def _observe(estimator: Any, X: Any, device: torch.device) -> Observation:
-    A, D = getattr(estimator, "operator_", None), getattr(estimator, "dictionary_", None)
-    if A is None and D is None:
-        raise TypeError(
-            f"{type(estimator).__name__} has no dictionary_ to make an observation with. Pass "
-            f"Observation(X, Dense(dictionary)) in place of X."
-        )
-    A = Dense(to_double(D, "dictionary_", device)) if A is None else A
-    b = to_double(X, "X", device)
-    if b.ndim != 2 or b.shape[1] != A.n_features:
-        raise ValueError(
-            f"X must have shape (n_samples, {A.n_features}), as the dictionary has {A.n_features} "
-            f"features; got shape {tuple(b.shape)}."
-        )
-    return Observation(b, A.to(b))
+def leaving(estimator: Any, X: Any, shape: tuple[int, ...], **metadata: Any) -> Callable:
+    """Return what maps the network's codes to the user's units, in which they have a shape.
+
+    Units are an affine map of every entry, which the codes zero and one tell.
+    """
+    if isinstance(X, GIVEN):
+        return lambda x: x
+    codes = np.zeros(shape), np.ones(shape)
+    zero, one = (estimator.observe(X, y, dtype=torch.float64, **metadata)[1] for y in codes)
+    return lambda x: (x - zero) / (one - zero)
 
 
 def _codes(y: Any, obs: Observation) -> Tensor:
@@ -104,14 +122,10 @@ def _codes(y: Any, obs: Observation) -> Tensor:
 
 
 def to_double(array: Any, name: str, device: torch.device) -> Tensor:
-    """Return an array of any kind as a finite float64 tensor on a device."""
-    if isinstance(array, Tensor):
-        tensor = array.detach()
-    elif hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray):
-        tensor = torch.from_dlpack(array)
-    else:
-        tensor = torch.tensor(np.asarray(array, dtype=np.float64))
-    tensor = tensor.to(device, torch.float64)
+    """Return an array as a finite float64 tensor on a device."""
+    if not isinstance(array, Tensor):
+        array = torch.tensor(np.asarray(array, dtype=np.float64))
+    tensor = array.detach().to(device, torch.float64)
     if not bool(torch.isfinite(tensor).all()):
         raise ValueError(f"{name} contains NaN or infinity.")
     return tensor

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_unroll.nn import ScaledWeights
 from sklearn_unroll.theory._subject import Subject, examine_trainable
 
 __all__ = ["tangent_kernel"]
@@ -17,7 +18,7 @@ BYTES = 8  # of a float64
 
 
 class Call(NamedTuple):
-    """One use of a part ``sum h @ W.T``: its terms, and how the output depends on the sum."""
+    """One use of weights ``sum h @ W.T``: its terms, and how the output depends on the sum."""
 
     terms: list[tuple[nn.Parameter, Tensor]]
     derivative: Tensor  # of shape (n_samples * n_components, n_components)
@@ -44,7 +45,7 @@ def tangent_kernel(
     Parameters
     ----------
     estimator : estimator or Unrolled
-        A fitted estimator, anything with ``network_`` and ``dictionary_``, or a network.
+        A fitted estimator, or a network.
     X : array-like of shape (n_samples, n_features) or Observation
         Observations; with a network alone, an Observation with their operator.
     method : {"auto", "closed_form", "jacobian"}, default="auto"
@@ -94,7 +95,7 @@ def kernel_of(subject: Subject, method: str, memory_limit: float) -> Tensor:
     if method == "closed_form" and not closed:
         raise ValueError(
             "This network has no closed form: some of its parameters (thresholds, steps) stand "
-            "outside affine maps with `terms`, as ScaledWeights has. Use method='jacobian'."
+            "outside the affine maps of ScaledWeights. Use method='jacobian'."
         )
     closed = closed and method != "jacobian"
     _check_memory(subject, closed, memory_limit)
@@ -117,7 +118,7 @@ def jacobian(subject: Subject) -> Tensor:
 
 
 def has_closed_form(subject: Subject) -> bool:
-    """Tell whether all parameters stand in parts with terms."""
+    """Tell whether all parameters stand in scaled weights."""
     some = subject.obs.take(slice(1))
     known = {id(W) for call in _calls(subject, some) for W, _ in call.terms}
     return {id(p) for p in subject.network.parameters()} <= known
@@ -147,14 +148,14 @@ def _closed_form(subject: Subject) -> Tensor:
 
 
 def _calls(subject: Subject, obs: Any) -> list[Call]:
-    """Run the network, and return every use of a part with terms."""
+    """Run the network, and return every use of scaled weights."""
     seen: list[tuple[list, Tensor]] = []
 
     def remember(part: nn.Module, args: tuple, point: Tensor) -> None:
         terms = [(W, h.detach()) for W, h in part.terms(args[0], args[1])]
         seen.append((terms, point))
 
-    parts = [part for part in subject.network.modules() if hasattr(part, "terms")]
+    parts = [part for part in subject.network.modules() if isinstance(part, ScaledWeights)]
     hooks = [part.register_forward_hook(remember) for part in parts]
     try:
         with torch.enable_grad():

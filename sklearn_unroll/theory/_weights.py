@@ -7,20 +7,29 @@ adjoint weights and for those of a third party.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
-from itertools import chain
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sklearn_unroll.functional import Dense, Observation, mutual_coherence
+from sklearn_unroll.functional import Dense, Observation, Operator, mutual_coherence
+from sklearn_unroll.nn import DenseADMMLayer, ProxGradLayer, Unrolled
 
 __all__ = ["coherence", "weight_coupling"]
 
 NORMS = {"spectral": 2, "frobenius": "fro"}
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """An estimator whose network is for one operator."""
+
+    network_: Unrolled
+
+    def network_operator(self, dtype: Any = None) -> Operator: ...
 
 
 class Subject(NamedTuple):
@@ -31,7 +40,7 @@ class Subject(NamedTuple):
     eps: float
 
 
-def coherence(estimator: Any) -> np.ndarray:
+def coherence(estimator: Any, A: Dense | None = None) -> np.ndarray:
     """Return ``max_{i != j} |w_i^T a_j|`` of every layer, rows scaled to ``w_i^T a_i = 1``.
 
     The generalised mutual coherence of the weight on the residual and the dictionary; it sets
@@ -43,8 +52,10 @@ def coherence(estimator: Any) -> np.ndarray:
 
     Parameters
     ----------
-    estimator : estimator
-        A fitted estimator, or anything with ``network_`` and ``dictionary_``.
+    estimator : estimator or Unrolled
+        A fitted estimator, or a network.
+    A : Dense, default=None
+        The operator, in the network's units; that of the estimator by default.
 
     Returns
     -------
@@ -56,12 +67,10 @@ def coherence(estimator: Any) -> np.ndarray:
 
     Raises
     ------
-    AttributeError
-        If the estimator has no network or no dictionary, so is not fitted.
     TypeError
-        If ``network_`` is no unrolled network, or a layer has no weights.
+        If there is no network, a layer has no weights, or the operator is no Dense one.
     ValueError
-        If the dictionary is no matrix (or None, one for each sample), or does not fit the network.
+        If every sample has its own operator, or it does not fit the network.
 
     See Also
     --------
@@ -78,19 +87,21 @@ def coherence(estimator: Any) -> np.ndarray:
     >>> (coherence(model) / model.mu_).round(6)
     array([1., 1., 1.])
     """
-    subject = _examine(estimator)
-    eye = torch.eye(subject.A.n_features).to(subject.A.D)
-    zero = subject.A.D.new_zeros(subject.A.n_features, subject.A.n_components)
-    one = eye.new_ones(())
+    layers, A, eps = _examine(estimator, A)
+    eye = torch.eye(A.n_features).to(A.D)
+    zero = A.D.new_zeros(A.n_features, A.n_components)
 
-    def measure(layer: nn.Module, gamma: Tensor) -> Tensor | float:
-        W = _point(layer, zero.clone(), Observation(eye, subject.A), one).T
-        return _scaled_coherence(W, subject.A.D, subject.eps)
+    @cache
+    def measure(weights: nn.Module) -> float:
+        W = _point(weights, zero.clone(), Observation(eye, A), eye.new_ones(())).T
+        return _scaled_coherence(W, A.D, eps)
 
-    return _by_layer(subject.layers, measure, lambda layer: one)
+    return np.array([measure(layer.weights) for layer in layers])
 
 
-def weight_coupling(estimator: Any, *, norm: str = "spectral") -> np.ndarray:
+def weight_coupling(
+    estimator: Any, A: Dense | None = None, *, norm: str = "spectral"
+) -> np.ndarray:
     """Return ``||W2 + W1 A - I|| / ||I||`` of every layer: how far from coupled the weights are.
 
     Where LISTA's iterates tend to the true codes, uniformly over all sparse ones and without
@@ -106,8 +117,10 @@ def weight_coupling(estimator: Any, *, norm: str = "spectral") -> np.ndarray:
 
     Parameters
     ----------
-    estimator : estimator
-        A fitted estimator, or anything with ``network_`` and ``dictionary_``.
+    estimator : estimator or Unrolled
+        A fitted estimator, or a network.
+    A : Dense, default=None
+        The operator, in the network's units; that of the estimator by default.
     norm : {"spectral", "frobenius"}, default="spectral"
         Which matrix norm. Both are relative to that of I, which is one for the spectral norm
         and ``sqrt(n_components)`` for the Frobenius norm; so ``W1 = W2 = 0`` gives one.
@@ -115,18 +128,15 @@ def weight_coupling(estimator: Any, *, norm: str = "spectral") -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_layers,)
-        The distance of each layer; tied layers are computed once. Learned step sizes are part
-        of W1 and W2.
+        The distance of each layer. Learned step sizes are part of W1 and W2.
 
     Raises
     ------
-    AttributeError
-        If the estimator has no network or no dictionary, so is not fitted.
     TypeError
-        If ``network_`` is no unrolled network, or a layer has no weights.
+        If there is no network, a layer has no weights, or the operator is no Dense one.
     ValueError
-        If the norm is not known, the dictionary is no matrix (or None, one for each sample), or
-        it does not fit the network.
+        If the norm is not known, every sample has its own operator, or it does not fit the
+        network.
 
     See Also
     --------
@@ -134,111 +144,74 @@ def weight_coupling(estimator: Any, *, norm: str = "spectral") -> np.ndarray:
 
     Examples
     --------
-    >>> from types import SimpleNamespace
     >>> import torch
     >>> from sklearn_unroll.functional import Dense
     >>> from sklearn_unroll.nn import lista
     >>> from sklearn_unroll.theory import weight_coupling
-    >>> D = torch.eye(3)
-    >>> network = lista(Dense(D), n_layers=2, weights="free")
+    >>> A = Dense(torch.eye(3))
+    >>> network = lista(A, n_layers=2, weights="free")
     >>> with torch.no_grad():
-    ...     _ = network.layers[1].weights.W2.mul_(0).add_(0.5 * D)
-    >>> weight_coupling(SimpleNamespace(network_=network, dictionary_=D))
+    ...     _ = network.layers[1].weights.W2.mul_(0).add_(0.5 * A.D)
+    >>> weight_coupling(network, A)
     array([0. , 0.5])
     """
     if norm not in NORMS:
         raise ValueError(f"norm must be one of {sorted(NORMS)}, got {norm!r}.")
-    subject = _examine(estimator)
-    eye = torch.eye(subject.A.n_components).to(subject.A.D)
+    layers, A, _ = _examine(estimator, A)
+    eye = torch.eye(A.n_components).to(A.D)
     unit = torch.linalg.matrix_norm(eye, NORMS[norm])
 
-    def measure(layer: nn.Module, gamma: Tensor) -> Tensor:
+    def measure(layer: nn.Module) -> float:
         # Row i is what the layer makes of the true code e_i of b = a_i, before it shrinks.
-        point = _point(layer, eye.clone(), Observation(subject.A.D, subject.A), gamma)
-        return torch.linalg.matrix_norm(point - eye, NORMS[norm]) / unit
+        point = _point(layer.rule, eye.clone(), None, Observation(A.D, A), layer.weights)
+        return float(torch.linalg.matrix_norm(point - eye, NORMS[norm]) / unit)
 
-    def step(layer: nn.Module) -> Tensor:
-        gamma = getattr(getattr(layer, "rule", None), "gamma", None)
-        return eye.new_ones(()) if gamma is None else torch.as_tensor(gamma).detach().to(eye)
-
-    return _by_layer(subject.layers, measure, step)
+    return np.array([measure(layer) for layer in layers])
 
 
-def _examine(estimator: Any) -> Subject:
-    missing = [name for name in ("network_", "dictionary_") if not hasattr(estimator, name)]
-    if missing:
-        raise AttributeError(
-            f"A fitted estimator with network_ and dictionary_ is needed; "
-            f"{type(estimator).__name__} has no {' and no '.join(missing)}. Call fit first."
+def _examine(estimator: Any, A: Dense | None) -> Subject:
+    given = isinstance(estimator, Unrolled)
+    if not given and not isinstance(estimator, Fitted):
+        raise TypeError(
+            f"A fitted estimator with a network_ and a network_operator is needed, or an Unrolled "
+            f"network with A=Dense(dictionary); got {type(estimator).__name__}. Call fit first."
         )
-    network = estimator.network_
-    if not hasattr(network, "layers"):
-        raise TypeError(f"network_ must be an Unrolled network, got {type(network).__name__}.")
+    network = estimator if given else estimator.network_
     for number, layer in enumerate(network.layers, 1):
-        if not callable(getattr(layer, "weights", None)):
+        if not isinstance(layer, (ProxGradLayer, DenseADMMLayer)):
             raise TypeError(
                 f"Layer {number} of the network, a {type(layer).__name__}, has no weights: a part "
                 f"that maps (x, obs, gamma) to the point to shrink, as in ProxGradLayer."
             )
-    if estimator.dictionary_ is None:
-        raise ValueError(
-            "dictionary_ is None: every sample has its own. Examine the network with one of them: "
-            "SimpleNamespace(network_=estimator.network_, dictionary_=D)."
+    A = estimator.network_operator() if A is None and not given else A
+    if not isinstance(A, Dense):
+        raise TypeError(
+            f"The operator must be a Dense one, as A=Dense(dictionary); got {type(A).__name__}."
         )
-    D = _to_tensor(estimator.dictionary_)
-    if D.ndim != 2 or not D.is_floating_point():
+    if A.per_sample or not A.D.is_floating_point():
         raise ValueError(
-            f"dictionary_ must be a real matrix of shape (n_components, n_features), got shape "
-            f"{tuple(D.shape)} and {D.dtype}."
+            f"A must have one real matrix for all samples, of shape (n_components, n_features); "
+            f"got shape {tuple(A.D.shape)} and {A.D.dtype}."
         )
-    eps = D.shape[1] * torch.finfo(D.dtype).eps
-    device = next(chain(network.parameters(), network.buffers(), [D])).device
-    D = D.to(device, torch.float64)
-    # The networks of these estimators were built for atoms of norm one.
-    if getattr(estimator, "_unit_atoms", False):
-        D = nn.functional.normalize(D, eps=torch.finfo(D.dtype).tiny)
-    return Subject(list(network.layers), Dense(D), eps)
-
-
-def _to_tensor(array: Any) -> Tensor:
-    if isinstance(array, Tensor):
-        return array.detach()
-    if hasattr(array, "__dlpack__") and not isinstance(array, np.ndarray):
-        return torch.from_dlpack(array)
-    return torch.tensor(np.asarray(array))
+    eps = A.n_features * torch.finfo(A.D.dtype).eps
+    return Subject(list(network.layers), Dense(A.D.detach().double()), eps)
 
 
 @torch.no_grad()
-def _point(layer: nn.Module, x: Tensor, obs: Observation, gamma: Tensor) -> Tensor:
+def _point(part: nn.Module, *given: Any) -> Tensor:
     """Return the point that a layer is about to shrink, computed in float64."""
+    given = [deepcopy(v).double() if isinstance(v, nn.Module) else v for v in given]
     try:
-        return deepcopy(layer.weights).double()(x, obs, gamma)
+        found = deepcopy(part).double()(*given)
     except RuntimeError as error:
-        raise ValueError(
-            f"dictionary_ of shape {tuple(obs.A.D.shape)} does not fit the network: {error}"
-        ) from error
+        raise ValueError(f"The operator does not fit the network: {error}") from error
+    return found if isinstance(found, Tensor) else found[0]
 
 
-def _scaled_coherence(W: Tensor, D: Tensor, eps: float) -> Tensor | float:
+def _scaled_coherence(W: Tensor, D: Tensor, eps: float) -> float:
     used = D.any(1)
     W, D = W[used], D[used]
     own = (W * D).sum(1)
     if bool((own <= eps * W.norm(dim=1) * D.norm(dim=1)).any()):
         return float("inf")
-    return mutual_coherence(W / own[:, None], D) if len(D) else 0.0
-
-
-def _by_layer(
-    layers: list[nn.Module],
-    measure: Callable[[nn.Module, Tensor], Tensor | float],
-    step: Callable[[nn.Module], Tensor],
-) -> np.ndarray:
-    """Return one number a layer, the same for layers with the same weights and step."""
-    values: dict[tuple, float] = {}
-    keys: list[tuple] = []
-    for layer in layers:
-        gamma = step(layer)
-        keys.append((id(layer.weights), *gamma.flatten().tolist()))
-        if keys[-1] not in values:
-            values[keys[-1]] = float(measure(layer, gamma))
-    return np.array([values[key] for key in keys])
+    return float(mutual_coherence(W / own[:, None], D)) if len(D) else 0.0

@@ -170,3 +170,21 @@ def test_any_step_will_do_without_data():
     for _ in range(60):
         x = problem.classical(x)
     assert not x.any()
+
+
+def test_a_problem_in_float64_is_the_same_problem():
+    generator = torch.Generator().manual_seed(0)
+    D, b = torch.randn(6, 4, generator=generator), torch.randn(3, 4, generator=generator)
+    weights = torch.linspace(0.1, 0.2, 3)[:, None]
+    x0 = torch.ones(3, 6)
+    single = Composite.of(b, Dense(D), LeastSquares(), L1(weights), x0)
+    single = single._replace(least=torch.zeros(3))
+    double = single.exact()
+    tensors = (double.b, double.A.D, double.step, double.x0, double.least)
+    assert {tensor.dtype for tensor in tensors} == {torch.float64}
+    A, start = Dense(D.double()), x0.double()
+    expected = Composite.of(b.double(), A, LeastSquares(), L1(weights), start)
+    torch.testing.assert_close(double.value(start), expected.value(start))
+    torch.testing.assert_close(double.step, expected.step, rtol=1e-6, atol=0)
+    assert double.value(start).dtype == double.classical(double.first()).dtype
+    assert single._replace(x0=None, least=None).exact().first().dtype == torch.float64

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -10,12 +8,6 @@ from sklearn_unroll.functional import Dense
 from sklearn_unroll.nn import lista
 from sklearn_unroll.plotting import WeightDisplay
 from sklearn_unroll.theory import coherence, weight_coupling
-
-
-def untrained(data, n_layers=3):
-    D = torch.from_numpy(data.dictionary)
-    network = lista(Dense(D), n_layers=n_layers, weights="free")
-    return SimpleNamespace(network_=network, dictionary_=data.dictionary)
 
 
 def test_curves_hold_what_they_say(model):
@@ -42,8 +34,10 @@ def test_several_estimators_share_axes_that_grow(model, data):
     assert first.ax_.get_xlim()[1] > 9
 
 
-def test_a_network_with_its_dictionary_will_do(data):
-    display = WeightDisplay.from_estimator(untrained(data), name="untrained")
+def test_a_network_with_its_operator_will_do(data):
+    A = Dense(torch.from_numpy(data.dictionary))
+    network = lista(A, n_layers=3, weights="free")
+    display = WeightDisplay.from_estimator(network, A, name="untrained")
     assert display.curves["untrained"].shape == (3,)
 
 

@@ -137,9 +137,15 @@ def test_depth_limit_of_a_horizon(model, data, assert_below):
     assert_below(found.gaps[1] / found.gaps[0], 0.75)
     # The loss is that of the learning problem: squared distances and the penalty.
     fitted = found.estimators[0]
-    loss = ((fitted.predict(data.X) - data.y) ** 2).sum(1).mean()
-    loss += float(fitted.trainer.penalty.value(fitted.network_).detach())
-    assert found.losses[0] == pytest.approx(loss)
+    squared = ((fitted.predict(data.X) - data.y) ** 2).sum(1).mean()
+    penalty = float(fitted.trainer_.penalty.value(fitted.network_).detach())
+    assert found.losses[0] == pytest.approx(squared + penalty)
+    # So is that of the limit system.
+    obs = Observation(torch.from_numpy(data.X), Dense(torch.from_numpy(data.dictionary)))
+    codes = limit_system(fitted.network_, obs, n_steps=1000).numpy()
+    limit = ((codes - data.y) ** 2).sum(1).mean() + found.losses[0] - squared
+    assert found.limit_losses[0] == pytest.approx(limit)
+    assert found.losses[0] - squared > 1e-4 * limit
     # Deeper networks are nearer to the limit system with their own parameters, and parameters
     # of consecutive depths to each other.
     away = np.abs(found.losses - found.limit_losses)
@@ -149,6 +155,21 @@ def test_depth_limit_of_a_horizon(model, data, assert_below):
         assert distance.shape == (2,)
         assert_below(distance[1] / distance[0], 0.8)
     assert not hasattr(model, "network_")
+
+
+def test_the_penalty_of_a_recipe_counts_where_no_trainer_is_given(data):
+    class Penalised(FBSNet):
+        def default_trainer(self, n_samples, has_y):
+            return Trainer(max_epochs=0, penalty=DepthNorm({"tau": 10.0}))
+
+    plain = FBSNet(data.dictionary, trainer=Trainer(max_epochs=0))
+    more, less = (
+        depth_limit(model, data.X, data.y, (2,), n_steps=None)
+        for model in (Penalised(data.dictionary), plain)
+    )
+    penalty = float(DepthNorm({"tau": 10.0}).value(more.estimators[0].network_).detach())
+    assert penalty > 0.1
+    assert more.losses[0] == pytest.approx(less.losses[0] + penalty)
 
 
 def test_depth_limit_from_coarse_to_fine(model, data, assert_below):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_unroll import LISTARegressor, Trainer
+from sklearn_unroll import HyperLISTARegressor, LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db
@@ -49,6 +49,32 @@ def test_the_margin_is_hoeffdings_and_shrinks_with_the_samples(data, model):
     many = convergence_report(model, X, y, epsilon=0.5)
     np.testing.assert_allclose(few.excess, many.excess, atol=1e-12)
     assert few.slack - few.excess.max() > 5 * (many.slack - many.excess.max()) > 0
+
+
+def test_the_slack_is_hoeffdings_for_all_layers_at_once(data, model):
+    report = convergence_report(model, data.X, data.y, epsilon=0.3, confidence=0.9)
+    stages = [np.zeros_like(data.y), *model.staged_predict(data.X)]
+    g = np.array([np.linalg.norm(codes - data.y, axis=1) for codes in stages])
+    excess = g[1:] - 0.7 * g[:-1]
+    # Each of the five layers may fail with a fifth of the probability.
+    margin = np.ptp(excess, 1) * np.sqrt(np.log(5 / 0.1) / (2 * 400))
+    assert report.slack == pytest.approx((excess.mean(1) + margin).max(), rel=1e-9)
+    np.testing.assert_allclose(report.radius, report.slack / 0.3)
+
+
+def test_the_descent_asked_is_that_of_the_constraint_of_its_kind(data):
+    both = [Descent("gradient", epsilon=0.1), Descent("distance", epsilon=0.3)]
+    model = LISTARegressor(data.dictionary, n_layers=2, random_state=0)
+    model.set_params(trainer=Trainer(max_epochs=1, constraint=both)).fit(data.X, data.y)
+    # It is the training that counts, not what is set for the next one.
+    model.set_params(trainer=Trainer(constraint=Descent(epsilon=0.9)))
+    found = {
+        kind: convergence_report(model, data.X, data.y, kind=kind).epsilon
+        for kind in ("gradient", "distance", "objective")
+    }
+    assert found == {"gradient": 0.1, "distance": 0.3, "objective": 0.05}
+    untrained = HyperLISTARegressor(data.dictionary, n_layers=2).fit(data.X)
+    assert convergence_report(untrained, data.X, data.y).epsilon == 0.05
 
 
 def test_the_bound_of_half_the_samples_holds_on_the_other_half(data, model):

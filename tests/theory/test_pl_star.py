@@ -1,10 +1,9 @@
 """The report's arithmetic, the descent it reports on, and what it refuses to say."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from sklearn_unroll import FeedForwardRegressor, HyperLISTARegressor, LISTARegressor, Trainer
 from sklearn_unroll.datasets import make_sparse_recovery
@@ -50,17 +49,16 @@ def test_untrained_takes_no_step_and_leaves_the_template(model, data):
     again = untrained(other, data.X, data.y)
     for one, two in zip(start.network_.parameters(), again.network_.parameters(), strict=True):
         assert torch.equal(one, two)
-    for thing in (HyperLISTARegressor(data.dictionary), SimpleNamespace(), 3):
+    for thing in (HyperLISTARegressor(data.dictionary), Ridge(), 3):
         with pytest.raises(TypeError, match="An estimator with a trainer is needed"):
             untrained(thing, data.X, data.y)
 
 
 def test_the_path_is_plain_gradient_descent(model, data, path):
     network = untrained(model, data.X, data.y).network_
-    obs_like = SimpleNamespace(network_=network, dictionary_=data.dictionary)
     y = torch.from_numpy(data.y)
     obs = Observation(torch.from_numpy(data.X), Dense(torch.from_numpy(data.dictionary)))
-    step = gradient_descent_step(obs_like, data.X, data.y, random_state=0)
+    step = gradient_descent_step(network, obs, data.y, random_state=0)
     assert path.step == pytest.approx(step)
     np.testing.assert_array_equal(path.steps, [0, 2, 7, 23, 69, 200])
     parameters = list(network.parameters())
@@ -203,10 +201,14 @@ def test_wrong_use_of_the_path_is_told(model, data, arguments, error, match):
 
 def test_wrong_use_of_the_report_is_told(data, path):
     start = path.estimators[0]
+    for y in (data.y[:3], data.y * np.nan):
+        with pytest.raises(ValueError, match="one finite code for each of the 4 observations"):
+            pl_star_report(start, data.X, y)
+    obs, _ = start.observe(data.X)
     with pytest.raises(ValueError, match=r"codes of shape \(4, 20\), got \(3, 20\)"):
-        pl_star_report(start, data.X, data.y[:3])
+        pl_star_report(start.network_, obs, data.y[:3])
     with pytest.raises(ValueError, match="y contains NaN"):
-        pl_star_report(start, data.X, data.y * np.nan)
+        pl_star_report(start.network_, obs, data.y * np.nan)
     with pytest.raises(ValueError, match="needs y"):
         pl_star_report(start, data.X, None)
     with pytest.raises(ValueError, match="n_outputs == 0"):

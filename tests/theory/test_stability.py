@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from sklearn.base import clone
 
 from sklearn_unroll import FBSNet, LISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
@@ -34,6 +36,24 @@ def test_changes_vanish_linearly(found, kind):
         assert (np.diff(changes[kind]) < 0).all()
         assert rates[kind] == pytest.approx(1, abs=0.2)
     assert found.parameter_changes[kind][-1] < 1e-3
+
+
+def test_changes_are_relative_to_what_they_change(model, data, found):
+    direction = np.random.default_rng(0).standard_normal(data.y.shape)
+    direction *= np.sqrt(np.square(data.y).mean() / np.square(direction).mean())
+    label = data.y + 1e-2 * direction
+    assert np.linalg.norm(label - data.y) == pytest.approx(1e-2 * np.linalg.norm(data.y))
+    base, moved = clone(model).fit(data.X, data.y), clone(model).fit(data.X, label)
+    changes = []
+    for name in ("W", "tau", "lam"):
+        before, after = (
+            torch.stack([p.detach().flatten() for p in m.network_.over_depth(name)])
+            for m in (base, moved)
+        )
+        changes.append(float((after - before).norm() / before.norm()))
+    alone = perturbation_stability(model, data.X, data.y, "label", sizes=(1e-2, 1e-3))
+    assert alone.parameter_changes["label"][0] == pytest.approx(max(changes))
+    assert min(changes) > 0
 
 
 def test_one_kind_alone(model, data, found):

@@ -1,12 +1,16 @@
 """The kernel by three roads, its spectrum by two, and what is said where they end."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
-from sklearn_unroll import ADMMCSNetRegressor, ALISTARegressor, HyperLISTARegressor, LISTARegressor
+from sklearn_unroll import (
+    ADMMCSNetRegressor,
+    ALISTARegressor,
+    HyperLISTARegressor,
+    LassoCoder,
+    LISTARegressor,
+)
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.nn import ada_lista, smooth_admm
 from sklearn_unroll.theory import (
@@ -16,6 +20,7 @@ from sklearn_unroll.theory import (
     untrained,
 )
 from tests.conftest import make_problem
+from tests.estimator_table import fitted
 from tests.theory.conftest import MAKE, network_of, observe
 
 
@@ -151,8 +156,6 @@ def test_estimators_are_examined_in_the_units_of_their_network():
     K = tangent_kernel(start, X[:4])
     given = Observation(obs.b[:4], Dense(torch.from_numpy(D)))
     np.testing.assert_allclose(K, tangent_kernel(start.network_, given))
-    namespace = SimpleNamespace(network_=start.network_, dictionary_=D)
-    np.testing.assert_allclose(tangent_kernel(namespace, X[:4]), K)
     single = untrained(model, X.astype(np.float32), (y / 3).astype(np.float32))
     np.testing.assert_allclose(tangent_kernel(single, X[:4].astype(np.float32)), K, rtol=1e-4)
     unit = untrained(ALISTARegressor(D, n_layers=2), X, y / 3)  # sees atoms of norm one
@@ -170,36 +173,27 @@ def test_admm_csnet_has_one_too():
 
 
 @pytest.mark.parametrize(
-    "make, X, error, match",
+    "subject, X, error, match",
     [
-        (lambda n: LISTARegressor(), "b", TypeError, "theory.untrained"),
-        (lambda n: SimpleNamespace(network_=3), "b", TypeError, "Unrolled network"),
-        (lambda n: n, "b", TypeError, r"Pass Observation\(X, Dense\(dictionary\)\)"),
+        (LISTARegressor(), np.ones((3, 4)), TypeError, "got LISTARegressor.*theory.untrained"),
+        (LassoCoder(np.eye(4)).fit(np.eye(4)), np.ones((3, 4)), TypeError, "got LassoCoder"),
+        (torch.nn.Linear(4, 4), observe(), TypeError, "an Unrolled network; got Linear"),
+        (network_of("LISTA"), np.ones((3, 4)), TypeError, r"Pass Observation\(X, Dense\(dict"),
+        (network_of("LISTA"), observe(T=0), ValueError, "X has no samples"),
         (
-            lambda n: SimpleNamespace(network_=n, dictionary_=np.eye(10)[:, :6]),
-            "b",
+            network_of("LISTA"),
+            observe()._replace(b=torch.full((3, 4), torch.nan)),
             ValueError,
-            r"shape \(n_samples, 6\).*got shape \(3, 4\)",
+            "N",
         ),
-        (
-            lambda n: SimpleNamespace(network_=n, dictionary_=np.ones((10, 4))),
-            "nan",
-            ValueError,
-            "X contains NaN",
-        ),
-        (
-            lambda n: SimpleNamespace(network_=n, dictionary_=np.ones((10, 4))),
-            "none",
-            ValueError,
-            "X has no samples",
-        ),
+        (fitted("LISTA"), np.ones((3, 4)), ValueError, "X has 4 features, but LISTARegressor is"),
+        (fitted("LISTA"), np.full((3, 10), np.nan), ValueError, "Input X contains NaN"),
+        (fitted("LISTA"), np.ones((0, 10)), ValueError, "0 sample"),
     ],
 )
-def test_wrong_subjects_are_told(make, X, error, match):
-    b = observe().b.numpy()
-    X = {"b": b, "nan": np.full((3, 4), np.nan), "none": b[:0]}[X]
+def test_wrong_subjects_are_told(subject, X, error, match):
     with pytest.raises(error, match=match):
-        tangent_kernel(make(network_of("LISTA")), X)
+        tangent_kernel(subject, X)
 
 
 def test_wrong_methods_and_networks_without_parameters_are_told():
