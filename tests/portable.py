@@ -29,7 +29,6 @@ AVX2 = {
 }
 SETTINGS = {  # name: what the environment says, threads, disturbance of the starts
     "as it is": ({}, 1, 0),
-    "two threads": ({}, 2, 0),
     "no vectors": (OLD, 1, 0),
     "AVX2": (AVX2, 1, 0),
     "AVX2, two threads": (AVX2, 2, 0),
@@ -71,10 +70,11 @@ def run(name, file, arguments):
     """Run the tests under a setting and return whether they passed."""
     environment, threads, seed = SETTINGS[name]
     print(f"\n=== {name} ===", flush=True)
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "training and not long"]
+    workers = str(max((os.cpu_count() or 1) // threads, 1))
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "training and not long", "-n", workers]
     command += [f"--margins={file}", *([f"--disturb={seed}"] if seed else []), *arguments]
-    return not subprocess.run(command, env={**os.environ, **threads, **environment}).returncode
+    return not subprocess.run(command, env={**os.environ, **variables, **environment}).returncode
 
 
 def main(arguments):
@@ -93,4 +93,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:] or ["tests"]))

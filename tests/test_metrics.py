@@ -427,8 +427,8 @@ def test_more_iterations_are_better(name):
     assert many > few
 
 
-def test_all_scorers_at_once_in_parallel():
-    result = cross_validate(ISTACoder(), DATA.X, DATA.y, scoring=SCORERS, cv=2, n_jobs=2)
+def test_all_scorers_at_once():
+    result = cross_validate(ISTACoder(), DATA.X, DATA.y, scoring=SCORERS, cv=2)
     for name, scorer in SCORERS.items():
         expected = [
             scorer(ISTACoder().fit(DATA.X), DATA.X[rows], DATA.y[rows])
@@ -439,7 +439,7 @@ def test_all_scorers_at_once_in_parallel():
 
 @pytest.mark.parametrize("scorer", [psnr_scorer, duality_gap_scorer])
 def test_search_without_labels(scorer):
-    search = GridSearchCV(ISTACoder(), {"n_iter": [1, 100, 10]}, scoring=scorer, cv=2, n_jobs=2)
+    search = GridSearchCV(ISTACoder(), {"n_iter": [1, 100, 10]}, scoring=scorer, cv=2)
     assert search.fit(DATA.X).best_params_ == {"n_iter": 100}
 
 
