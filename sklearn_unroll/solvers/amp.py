@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, duality_gap, soft
 from sklearn_unroll.solvers._checks import check_observation
+from sklearn_unroll.solvers.first_order import column
 from sklearn_unroll.solvers.solver import Method, Solution, minimize
 
 __all__ = ["AMP", "amp"]
@@ -39,11 +40,13 @@ class AMP(Method):
         suits more.
     """
 
+    per_sample = ("c",)
+
     def __init__(self, obs: Observation, lam: float = 1.1) -> None:
         if not isinstance(obs.A, Dense):
             raise TypeError(f"AMP needs a Dense operator, got {type(obs.A).__name__}.")
         squares = obs.A.D.square().sum(-1).mean(-1)
-        self.c = torch.where(squares > 0, squares, torch.ones_like(squares)).sqrt()[..., None]
+        self.c = column(torch.where(squares > 0, squares, torch.ones_like(squares)).sqrt())
         self.lam = lam
 
     def init(self, obs: Observation) -> Message:
@@ -62,13 +65,7 @@ class AMP(Method):
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
         """Return the relative duality gap of the lasso whose solution a fixed point is."""
         level = obs.A.residual(obs.b, x).square().mean(1).sqrt()
-        return duality_gap(x, obs, self.lam * self.c[..., 0] * level)
-
-    def take(self, rows: Tensor | slice) -> AMP:
-        """Return the method for a subset of the samples."""
-        new = object.__new__(AMP)
-        new.lam, new.c = self.lam, self.c[rows] if self.c.ndim == 2 else self.c
-        return new
+        return duality_gap(x, obs, (self.lam * self.c * level[:, None])[:, 0])
 
 
 def amp(

@@ -8,6 +8,7 @@ from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation, Operator
 from sklearn_unroll.metrics import nmse_db, nmse_db_median
 from sklearn_unroll.solvers import fista
+from sklearn_unroll.solvers._supports import limit
 from sklearn_unroll.solvers.debias import debias
 
 
@@ -373,3 +374,35 @@ def test_unknown_word_for_the_noise():
     obs, x, _ = make(n_samples=2)
     with pytest.raises(ValueError, match="'estimate' or None; got 'auto'"):
         debias(x, obs, noise_std="auto")
+
+
+def test_the_largest_of_a_support_are_kept_and_no_others():
+    support = torch.tensor([[True, False, True, True], [True, False, False, False]])
+    score = torch.tensor([[0.1, 9.0, 0.2, 0.3], [0.0, 5.0, 6.0, 7.0]])
+    kept = limit(support, score, 2)
+    assert kept.tolist() == [[False, False, True, True], support[1].tolist()]
+
+
+def criterion(x, obs, noise):
+    """What the notes of debias print, for atoms of norm one."""
+    n, m = obs.A.n_components, obs.A.n_features
+    k, r = (x != 0).sum(1), residual(x, obs)
+    q, b = 1 - k / m, torch.linalg.vector_norm(obs.b, dim=1)
+    v = r.square() / (m * q * noise.square())
+    sigma = torch.maximum(r / (m * q).sqrt(), noise)
+    coin = torch.special.entr(k / n) + torch.special.entr(1 - k / n)
+    likelihood = m * q * v.clamp_max(1) + m * v.clamp_min(1).log()
+    prior = 2 * n * coin + k * torch.log1p(q * (b / sigma).square() / k)
+    return likelihood + prior + k * (torch.linalg.vector_norm(x, dim=1) / b).square()
+
+
+@pytest.mark.parametrize("sparsity, snr_db", [(6, 20.0), (20, 10.0)])
+def test_more_rounds_never_raise_the_criterion(sparsity, snr_db):
+    obs, _, noise = make(sparsity=sparsity, snr_db=snr_db)
+    start = fista(obs, 0.05, tol=1e-2).x
+    before = torch.full_like(noise, torch.inf)
+    for n_rounds in (1, 2, 4, 10):
+        cost = criterion(debias(start, obs, noise_std=noise, n_rounds=n_rounds), obs, noise)
+        assert bool((cost <= before * (1 + 1e-9)).all())
+        before = cost
+    assert bool((cost < criterion(start, obs, noise)).any())

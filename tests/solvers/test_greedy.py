@@ -162,6 +162,22 @@ def test_norms_of_atoms_and_sizes_of_signals_do_not_matter(dtype):
     assert torch.equal(doubled.residual, 16 * once.residual)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_signals_at_the_ends_of_the_range(dtype):
+    obs, _, _ = make(snr_db=20.0)
+    D, unit = obs.A.D.to(dtype), obs.b.to(dtype)
+    expected = orthogonal_matching_pursuit(Observation(unit, Dense(D)), 5).x != 0
+    info = torch.finfo(dtype)
+    huge = unit / unit.abs().amax(1, keepdim=True) * (info.max / 64)
+    assert torch.equal(
+        orthogonal_matching_pursuit(Observation(huge, Dense(D)), 5).x != 0, expected
+    )
+    denormal = unit / unit.abs().amax(1, keepdim=True) * info.tiny / 16
+    found = orthogonal_matching_pursuit(Observation(denormal, Dense(D)), 5)
+    assert bool(found.x.isfinite().all())
+    assert torch.equal(found.x != 0, expected)
+
+
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "per_sample"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["repeated", "mirrored", "rank", "zero atoms"])
