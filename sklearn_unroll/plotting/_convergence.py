@@ -217,8 +217,7 @@ class ConvergenceDisplay:
         ConvergenceDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = draw_by_layer(self.ax_, self.curves, line_kw)
         self.ax_.set(xlabel="layer or iteration", ylabel=LABELS[self.quantity])
         if self.quantity == "gap":

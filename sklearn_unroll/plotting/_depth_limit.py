@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.plotting._axes import NO_HISTORY, get_axes
+from sklearn_unroll.plotting._axes import NO_HISTORY, dress, get_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,16 +104,13 @@ class DepthLossDisplay:
         DepthLossDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = []
         for number, (depth, values) in enumerate(sorted(self.curves.items())):
             style = {"color": _colour(number, len(self.curves)), "label": f"{depth} layers"}
             self.lines_ += self.ax_.plot(np.arange(len(values)), values, **(style | line_kw))
         samples = "held-out samples" if self.held_out else "training samples"
-        self.ax_.set(xlabel="epoch", ylabel=f"relative loss, {samples}", yscale="log")
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
+        dress(self.ax_, xlabel="epoch", ylabel=f"relative loss, {samples}", yscale="log")
         return self
 
 
@@ -205,14 +202,11 @@ class DepthParameterDisplay:
         DepthParameterDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = []
         for number, (depth, values) in enumerate(sorted(self.curves.items())):
             style = {"color": _colour(number, len(self.curves)), "label": f"{depth} layers"}
             edges = np.linspace(0, 1, len(values) + 1)
             self.lines_.append(self.ax_.stairs(values, edges, baseline=None, **(style | line_kw)))
-        self.ax_.set(xlabel="depth-time, layer / number of layers", ylabel=self.parameter)
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
+        dress(self.ax_, xlabel="depth-time, layer / number of layers", ylabel=self.parameter)
         return self

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.plotting._axes import NO_HISTORY, get_axes
+from sklearn_unroll.plotting._axes import NO_HISTORY, dress, get_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,8 +87,7 @@ class HistoryDisplay:
         HistoryDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         seconds = self.history.column("seconds")
         monitored = "held-out samples" if self.history.held_out else "training samples"
         self.lines_ = [
@@ -98,9 +97,7 @@ class HistoryDisplay:
         # Losses that are logarithms already, as of ProblemObjective("log"), are negative.
         losses = np.concatenate([self.history.column(name) for name in ("loss", "monitor")])
         scale = "log" if np.nanmin(losses) > 0 else "linear"
-        self.ax_.set(xlabel="seconds of training", ylabel="relative loss", yscale=scale)
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
+        dress(self.ax_, xlabel="seconds of training", ylabel="relative loss", yscale=scale)
         return self
 
 
@@ -199,14 +196,11 @@ class MultiplierDisplay:
                 "The fit had no constraint, so there are no multipliers: train with "
                 "Trainer(constraint=Descent())."
             )
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = [
             line
             for number, column in enumerate(values.T, 1)
             for line in self.ax_.plot(column, **{"label": f"layer {number}", **line_kw})
         ]
-        self.ax_.set(xlabel="epoch", ylabel=quantity)
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend(ncols=2, fontsize="small")
+        dress(self.ax_, {"ncols": 2, "fontsize": "small"}, xlabel="epoch", ylabel=quantity)
         return self

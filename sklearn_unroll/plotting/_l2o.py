@@ -132,8 +132,7 @@ class ExpansionDisplay:
         ExpansionDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.ax_.set(
             xlabel="learning rate", ylabel="expansion e", xscale="log", yscale="log",
             xlim=_edges(self.learning_rates)[[0, -1]], ylim=_edges(self.expansions)[[0, -1]],

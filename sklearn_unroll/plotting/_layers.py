@@ -124,8 +124,7 @@ class WeightDisplay:
         WeightDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = draw_by_layer(self.ax_, self.curves, line_kw)
         self.ax_.set(xlabel="layer", ylabel=LABELS[self.quantity])
         # Still autoscaled: the next display in these axes may need more room.

@@ -195,8 +195,7 @@ class PhaseTransitionDisplay:
                 f"{success.shape} with {len(rho)} values of sparsity and {len(delta)} of "
                 f"undersampling."
             )
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         im_kw = {"cmap": "Blues_r", "vmin": 0, "vmax": 1, "shading": "nearest", **im_kw}
         self.im_ = self.ax_.pcolormesh(delta, rho, success, **im_kw)
         frame = self.ax_.axis()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklearn_unroll.plotting._axes import draw_by_layer, get_axes
+from sklearn_unroll.plotting._axes import draw_by_layer, dress, get_axes
 from sklearn_unroll.theory import ConvergenceReport, Robustness, convergence_report, robustness
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ class DescentDisplay:
         """
         if quantity not in ("size", "descending"):
             raise ValueError(f"quantity must be 'size' or 'descending', got {quantity!r}.")
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         if quantity == "size":
             curves = {name or r.kind: r.sizes[1:] for name, r in self.reports.items()}
             kinds = {report.kind for report in self.reports.values()}
@@ -216,8 +215,7 @@ class RobustnessDisplay:
         RobustnessDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = []
         for name, found in self.curves.items():
             for where, error in found.error.items():
@@ -230,11 +228,8 @@ class RobustnessDisplay:
             self.ax_.set_xscale("symlog", linthresh=positive.min())
         elif len(positive):
             self.ax_.set_xscale("log")
-        self.ax_.set(
-            xlabel="scale of the noise", ylabel="mean distance of the codes", yscale="log"
-        )
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
+        labels = {"xlabel": "scale of the noise", "ylabel": "mean distance of the codes"}
+        dress(self.ax_, yscale="log", **labels)
         return self
 
 

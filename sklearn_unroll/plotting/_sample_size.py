@@ -12,7 +12,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import _num_samples
 
 from sklearn_unroll.metrics import nmse_db_scorer
-from sklearn_unroll.plotting._axes import get_axes
+from sklearn_unroll.plotting._axes import draw_range, dress, geometric_mean, get_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,7 +169,7 @@ class SampleSizeDisplay:
         """
         found = {}
         for name, values in self.training.items():
-            below = _middle(values) < level
+            below = geometric_mean(values, axis=1) < level
             count = len(below) if below.all() else int(np.argmin(below))
             found[name] = int(self.sizes[count - 1]) if count else 0
         return found
@@ -195,24 +195,12 @@ class SampleSizeDisplay:
         """
         if quantity not in LABELS:
             raise ValueError(f"quantity must be one of {sorted(LABELS)}, got {quantity!r}.")
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = []
         curves = self.training if quantity == "training" else self.test
         for name, values in curves.items():
-            (line,) = self.ax_.plot(
-                self.sizes, _middle(values), **{"marker": ".", "label": name, **line_kw}
-            )
+            line = draw_range(self.ax_, self.sizes, values, {"label": name, **line_kw})
             self.lines_.append(line)
-            self.ax_.fill_between(
-                self.sizes, values.min(1), values.max(1), color=line.get_color(), alpha=0.15
-            )
-        self.ax_.set(xscale="log", yscale="log", xlabel="training pairs", ylabel=LABELS[quantity])
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
+        labels = {"xlabel": "training pairs", "ylabel": LABELS[quantity]}
+        dress(self.ax_, xscale="log", yscale="log", **labels)
         return self
-
-
-def _middle(values: np.ndarray) -> np.ndarray:
-    """Return the geometric means over the repeats; zeros count as the smallest number."""
-    return np.exp(np.log(np.maximum(values, np.finfo(np.float64).tiny)).mean(1))

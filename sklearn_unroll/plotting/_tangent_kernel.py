@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sklearn_unroll.nn import Unrolled
-from sklearn_unroll.plotting._axes import get_axes
+from sklearn_unroll.plotting._axes import draw_range, dress, geometric_mean, get_axes
 from sklearn_unroll.theory import KernelSpectrum, WidthScaling, kernel_spectrum, width_scaling
 
 if TYPE_CHECKING:
@@ -119,17 +119,14 @@ class KernelSpectrumDisplay:
                 f"The spectra of {missing} hold no eigenvalues but the ends: they were found "
                 f"matrix-free. Compute them with another method."
             )
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_ = []
         for name, found in self.spectra.items():
             values = found.eigenvalues[::-1]
             values = np.where(values > found.resolution, values, np.nan)
             places = np.arange(1, len(values) + 1)
             self.lines_ += self.ax_.plot(places, values, **{"label": name, **line_kw})
-        self.ax_.set(xlabel="number", ylabel="eigenvalue of the tangent kernel", yscale="log")
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
+        dress(self.ax_, xlabel="number", ylabel="eigenvalue of the tangent kernel", yscale="log")
         return self
 
 
@@ -178,15 +175,10 @@ class WidthScalingDisplay:
         cls,
         recipes: Mapping[str, Callable[..., Unrolled]],
         *,
-        widths: Sequence[int] = (32, 64, 128, 256),
         quantity: str = "hessian",
-        n_samples: int = 1,
-        features_per_component: float = 0.2,
-        readout: Any = "signs",
-        n_seeds: int = 4,
-        random_state: Any = None,
         ax: Axes | None = None,
-        **line_kw: Any,
+        line_kw: dict | None = None,
+        **kwargs: Any,
     ) -> WidthScalingDisplay:
         """Measure and draw a quantity of untrained networks over their width.
 
@@ -194,24 +186,15 @@ class WidthScalingDisplay:
         ----------
         recipes : dict of str to callable
             What :func:`~sklearn_unroll.theory.width_scaling` takes, by name.
-        widths : sequence of int, default=(32, 64, 128, 256)
-            Numbers of components, increasing.
         quantity : str, default="hessian"
             ``"hessian"``, ``"gradient"``, ``"smallest_eigenvalue"`` or ``"condition_number"``.
-        n_samples : int, default=1
-            Number of observations.
-        features_per_component : float, default=0.2
-            Observations have this many features, rounded, for each component.
-        readout : {"signs"} or int, default="signs"
-            Of which norms are taken.
-        n_seeds : int, default=4
-            Number of networks of each width.
-        random_state : int, RandomState instance or None, default=None
-            Seed of all draws, the same for all recipes if it is a number.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure by default.
-        **line_kw : dict
-            Passed to ``Axes.plot``.
+        line_kw : dict, default=None
+            Passed to ``Axes.plot`` for every curve.
+        **kwargs : dict
+            Passed to :func:`~sklearn_unroll.theory.width_scaling`, such as ``widths``. A number
+            as ``random_state`` gives all recipes the same draws.
 
         Returns
         -------
@@ -219,19 +202,10 @@ class WidthScalingDisplay:
             The display, drawn.
         """
         scalings = {
-            name: width_scaling(
-                recipe,
-                widths,
-                quantity=quantity,
-                n_samples=n_samples,
-                features_per_component=features_per_component,
-                readout=readout,
-                n_seeds=n_seeds,
-                random_state=random_state,
-            )
+            name: width_scaling(recipe, quantity=quantity, **kwargs)
             for name, recipe in recipes.items()
         }
-        return cls(scalings=scalings, quantity=quantity).plot(ax=ax, **line_kw)
+        return cls(scalings=scalings, quantity=quantity).plot(ax=ax, **(line_kw or {}))
 
     def plot(
         self, ax: Axes | None = None, *, fit: bool = True, **line_kw: Any
@@ -252,33 +226,19 @@ class WidthScalingDisplay:
         WidthScalingDisplay
             This display.
         """
-        self.ax_ = get_axes(ax)
-        self.figure_ = self.ax_.figure
+        self.figure_, self.ax_ = get_axes(ax)
         self.lines_, self.fits_ = [], []
         for name, found in self.scalings.items():
-            middle = np.exp(np.log(found.values).mean(1))
             label = f"{name}, width^{found.exponent:.2f}" if fit else name
-            (line,) = self.ax_.plot(
-                found.widths, middle, **{"marker": ".", "label": label, **line_kw}
-            )
+            line = draw_range(self.ax_, found.widths, found.values, {"label": label, **line_kw})
             self.lines_.append(line)
-            self.ax_.fill_between(
-                found.widths,
-                found.values.min(1),
-                found.values.max(1),
-                color=line.get_color(),
-                alpha=0.15,
-            )
             if fit:
-                law = (found.widths / np.exp(np.log(found.widths).mean())) ** found.exponent
-                law = law * np.exp(np.log(middle).mean())
+                law = (found.widths / geometric_mean(found.widths)) ** found.exponent
+                law = law * geometric_mean(found.values)
                 self.fits_ += self.ax_.plot(found.widths, law, ":", color=line.get_color())
-        self.ax_.set(
-            xscale="log", yscale="log", xlabel="width, components", ylabel=LABELS[self.quantity]
-        )
+        labels = {"xlabel": "width, components", "ylabel": LABELS[self.quantity]}
+        dress(self.ax_, xscale="log", yscale="log", **labels)
         widths = sorted({int(m) for found in self.scalings.values() for m in found.widths})
         self.ax_.set_xticks(widths, [str(m) for m in widths])
         self.ax_.set_xticks([], minor=True)
-        self.ax_.grid(alpha=0.3)
-        self.ax_.legend()
         return self

@@ -43,7 +43,7 @@ def robustness(
     where: Sequence[str] = ("layers", "input", "operator"),
     scales: Sequence[float] = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
     schedule: str = "log_gradient",
-    solve: Callable[[np.ndarray], np.ndarray] | None = None,
+    solve: Callable[[Any], Any] | None = None,
     random_state: int = 0,
     **metadata: Any,
 ) -> Robustness:
@@ -71,8 +71,8 @@ def robustness(
     schedule : {"log_gradient", "unit_norm", "constant"}, default="log_gradient"
         Of the noise in the layers.
     solve : callable, default=None
-        Maps disturbed observations to the codes wanted for them, such as ``LassoCoder(...)
-        .fit(X).transform``; None compares with y also there.
+        Maps disturbed observations, arrays like X, to the codes wanted for them, such as
+        ``LassoCoder(...).fit(X).transform``; None compares with y also there.
     random_state : int, default=0
         Seed of the noise.
     **metadata : Any
@@ -162,10 +162,7 @@ def _input(given: Given, scale: float) -> Tensor:
     X = seen = _with_noise(given.X.b if isinstance(given.X, GIVEN) else given.X, scale, given)
     if isinstance(given.X, GIVEN):
         X = given.X._replace(b=seen)
-    if given.solve is not None:
-        seen = seen.numpy(force=True) if isinstance(seen, Tensor) else seen
-        given = given._replace(y=given.solve(seen))
-    given = given._replace(X=X)
+    given = given._replace(X=X, y=given.y if given.solve is None else given.solve(seen))
     return given.distances(given.subject())
 
 

@@ -120,3 +120,11 @@ def test_codes_are_judged_by_the_problem_of_any_coder(name):
     assert curves["exact"] == pytest.approx(coder.certify(entry.X).mean(), abs=1e-12)
     assert curves["exact"] < 1e-6 < relative_gaps(problem, 0.9 * codes).mean() <= curves["near"]
     assert curves["near"] < curves["zero"] <= 1
+
+
+def test_gaps_of_single_precision_data_are_resolved(data):
+    X, D = data.X.astype("float32"), data.dictionary.astype("float32")
+    exact = LassoCoder(D.astype(float), tol=1e-12).fit(X.astype(float)).transform(X.astype(float))
+    problem = LassoCoder(D).fit(X).problem(X)
+    display = ConvergenceDisplay.from_predictions({"exact": [exact]}, problem=problem)
+    assert display.curves["exact"][0] < 1e-11

@@ -4,9 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from sklearn_unroll import MathL2OSolver
-from sklearn_unroll.functional import Composite, Zero
+from sklearn_unroll.functional import Composite, Dense, Zero
 from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.plotting import ConvergenceDisplay, HistoryDisplay
 from sklearn_unroll.theory import convergence_report, robustness
@@ -173,6 +174,28 @@ def test_instances_that_know_their_problem_need_no_estimator():
     told = robustness(solver, entry.X, y, **options, **entry.metadata).error
     for name in ("layers", "input", "operator"):
         np.testing.assert_allclose(plain[name], told[name])
+    # With the operator goes the classical step that belongs to it.
+    D, generator = obs.A.D.double(), torch.Generator().manual_seed(1)
+    noise = torch.randn(D.shape, generator=generator, dtype=torch.float64)
+    A = Dense(D + 0.5 * D.square().mean().sqrt() * noise)
+    with torch.no_grad():
+        x = solver.network_.double()(Composite.of(obs.b, A, obs.f, obs.R))
+    expected = float((x - codes).norm(dim=1).mean())
+    assert plain["operator"][1] == pytest.approx(expected, rel=1e-9)
+
+
+def test_codes_are_measured_in_the_units_of_the_dictionary():
+    entry, norms = case("ALISTA"), np.linspace(0.2, 5, 16)
+    model = clone(entry.estimator).set_params(dictionary=norms[:, None] * pairs().dictionary)
+    y = entry.y / norms
+    model.fit(entry.X, y)
+    distances = [
+        np.linalg.norm(codes - y, axis=1).mean() for codes in model.staged_predict(entry.X)
+    ]
+    np.testing.assert_allclose(convergence_report(model, entry.X, y).sizes[1:], distances)
+    found = robustness(model, entry.X, y, where=["layers", "input"], scales=[0.0]).error
+    for error in found.values():
+        assert error[0] == pytest.approx(distances[-1])
 
 
 @pytest.mark.parametrize("name", LEARNED)

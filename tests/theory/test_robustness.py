@@ -93,3 +93,18 @@ def test_what_makes_no_sense_is_refused(data, model, changes, match):
     options = {"y": data.y} | changes
     with pytest.raises(ValueError, match=match):
         robustness(model, data.X, **options)
+
+
+@pytest.mark.parametrize("kind", ["list", "tensor", "frame"])
+def test_observations_of_any_kind_are_disturbed_alike(data, kind):
+    pandas = pytest.importorskip("pandas")
+    make = {
+        "list": lambda X: X.tolist(),
+        "tensor": torch.from_numpy,
+        "frame": lambda X: pandas.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])]),
+    }[kind]
+    model = LISTARegressor(data.dictionary, n_layers=2, trainer=Trainer(max_epochs=0))
+    options = {"where": ["input"], "scales": [0.0, 0.5]}
+    expected = robustness(model.fit(data.X), data.X, data.y, **options).error["input"]
+    found = robustness(model.fit(make(data.X)), make(data.X), data.y, **options).error["input"]
+    np.testing.assert_allclose(found, expected)
