@@ -53,9 +53,8 @@ docs: $(VENV)/.extra-docs ## build docs/_build/html, warnings are errors
 	rm -rf docs/generated  # pages of names that are gone
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
-benchmark: $(VENV)/.extra-benchmarks ## run the benchmarks, write CSV files and figures
-	$(BIN)/python -m benchmarks.run
-	$(BIN)/python -m benchmarks.plot
+benchmark: $(VENV)/.extra-benchmarks ## time sparse coding beside its rivals, write a CSV and a figure
+	$(BIN)/python -m benchmarks.sparse_coding
 
 clean: ## remove what was built, keep .venv
 	rm -rf build dist *.egg-info docs/_build docs/auto_examples docs/generated

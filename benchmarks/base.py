@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,24 +40,15 @@ class Solver(ABC):
     # gap of every signal on an easy problem (None: it does not solve the lasso).
     requires: ClassVar[str | None] = None
     gap_bound: ClassVar[float | None] = None
-    # Which settings to run; "dtype" belongs in every one. `--quick` runs the second list.
-    parameters: ClassVar[list[dict[str, Any]]]
-    quick_parameters: ClassVar[list[dict[str, Any]] | None] = None
+    # Whether it loops over signals in Python, or takes milliseconds for each.
+    slow: ClassVar[bool] = False
+    # Which settings to run; "dtype" belongs in every one. `--quick` runs the first.
+    parameters: ClassVar[tuple[dict[str, Any], ...]]
 
     def __init__(self, threads: int = 1, dtype: str = "float64", **settings: Any) -> None:
         self.threads = threads
         self.dtype = dtype
         self.settings = settings
-
-    @classmethod
-    def available(cls) -> bool:
-        """Return whether what it requires is installed."""
-        return cls.requires is None or find_spec(cls.requires) is not None
-
-    @classmethod
-    def grid(cls, quick: bool) -> list[dict[str, Any]]:
-        """Return the settings to run."""
-        return cls.quick_parameters if quick and cls.quick_parameters else cls.parameters
 
     def applies_to(self, dataset: Dataset) -> bool:
         """Return whether these settings make sense for a dataset."""

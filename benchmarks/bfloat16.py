@@ -2,30 +2,27 @@
 
 ``python -m benchmarks.bfloat16`` recovers codes by 16 layers of HyperLISTA, with the products of
 all layers in float32, in bfloat16, or in bfloat16 for the first ten layers only, and times them in
-turn, in one run, on one thread. Products in bfloat16 are summed in float32 by the processor; codes
-stay in float32 between them.
+turn, in one run. Products in bfloat16 are summed in float32 by the processor; codes stay in
+float32 between them.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from pathlib import Path
+from functools import partial
 from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import RESULTS, print_table, write_csv
-from benchmarks.timing import cpu_model, installed_versions, limit_threads, measure
+from benchmarks.study import Option, Row, Study, decibels, sides
+from benchmarks.timing import compete
 from sklearn_unroll import HyperLISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.nn import Unrolled
-
-COLUMNS = ("snr_db", "products", "us_per_signal", "times_faster", "nmse_db")
 
 
 class HalfWeights(nn.Module):
@@ -48,55 +45,49 @@ def halved(network: Unrolled, D: Tensor, depth: int) -> Unrolled:
 
 
 @torch.no_grad()
-def run(network: Unrolled, obs: Observation) -> Tensor:
+def codes(network: Unrolled, obs: Observation) -> Tensor:
     """Return codes, in the chunks that ``predict`` uses."""
     return torch.cat([network(chunk) for _, chunk in obs.chunks()])
 
 
-def compare(shape: tuple[int, int], snr: float | None, repeats: int) -> list[dict]:
-    """Return one row per precision."""
-    data = make_sparse_recovery(2000, *shape, snr_db=snr, random_state=0, dtype="float32")
-    model = HyperLISTARegressor(data.dictionary).fit(data.X[1000:], data.y[1000:])
-    D = torch.from_numpy(model.dictionary_)
-    obs = Observation(torch.from_numpy(data.X[:1000]), Dense(D))
-    networks = {
-        "float32": model.network_,
-        "bfloat16": halved(model.network_, D, 16),
-        "bfloat16, then float32 in 6 layers": halved(model.network_, D, 10),
-    }
-    jobs = {name: lambda n=network: run(n, obs) for name, network in networks.items()}
-    codes = {name: job() for name, job in jobs.items()}
-    seconds = {name: median(times) for name, times in measure(jobs, repeats).items()}
-    return [
-        {
-            "shape": f"{shape[0]}x{shape[1]}",
-            "snr_db": snr or "inf",
-            "products": name,
-            "us_per_signal": 1e6 * seconds[name] / len(obs.b),
-            "times_faster": seconds["float32"] / seconds[name],
-            "nmse_db": nmse_db(data.y[:1000], found.numpy()),
-            "versions": installed_versions(),
-            "cpu": cpu_model(),
+def rows(
+    *,
+    seed: int,
+    shape: str = Option("250x500", "60x80", "features x atoms"),
+    snrs: Sequence[float] = Option((float("inf"), 40.0, 30.0, 20.0), (float("inf"),), "dB"),
+    repeats: int = Option(7, 1),
+) -> Iterator[Row]:
+    """Yield a row per noise level and precision."""
+    for snr in snrs:
+        data = make_sparse_recovery(
+            2000, *sides(shape), snr_db=decibels(snr), random_state=seed, dtype="float32"
+        )
+        model = HyperLISTARegressor(data.dictionary).fit(data.X[1000:], data.y[1000:])
+        D = torch.from_numpy(model.dictionary_)
+        obs = Observation(torch.from_numpy(data.X[:1000]), Dense(D))
+        networks = {
+            "float32": model.network_,
+            "bfloat16": halved(model.network_, D, 16),
+            "bfloat16, then float32 in 6 layers": halved(model.network_, D, 10),
         }
-        for name, found in codes.items()
-    ]
+        jobs = {name: partial(codes, network, obs) for name, network in networks.items()}
+        found, seconds = compete(jobs, repeats)
+        for name, times in seconds.items():
+            yield {
+                "shape": shape,
+                "snr_db": snr,
+                "products": name,
+                "us_per_signal": 1e6 * median(times) / len(obs.b),
+                "times_faster": median(seconds["float32"]) / median(times),
+                "nmse_db": nmse_db(data.y[:1000], found[name].numpy()),
+            }
 
 
-def main(argv: Sequence[str] | None = None) -> Path:
-    """Run, print and write ``bfloat16.csv``; return its path."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bfloat16")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the CSV")
-    options = parser.parse_args(argv)
-    shape, snrs, repeats = (250, 500), (None, 40, 30, 20), 7
-    if options.quick:
-        shape, snrs, repeats = (40, 80), (30,), 1
-    with limit_threads(1) as threads:
-        print(threads, flush=True)
-        rows = [row for snr in snrs for row in compare(shape, snr, repeats)]
-    print_table(rows, COLUMNS, title=f"16 layers of HyperLISTA, {shape[0]}x{shape[1]}")
-    return write_csv(rows, options.output / "bfloat16.csv")
-
+STUDY = Study(
+    rows,
+    labels="shape snr_db products",
+    measures="us_per_signal times_faster nmse_db",
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

@@ -9,19 +9,14 @@ picture.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from itertools import product
 
 import numpy as np
 import torch
-from skimage import data
-from skimage.restoration import denoise_tv_chambolle
 
-from benchmarks.report import RESULTS, print_table, write_csv
-from benchmarks.timing import cpu_model, installed_versions, limit_threads
+from benchmarks.study import Option, Row, Study
+from benchmarks.timing import clocked
 from sklearn_unroll import ADMMCSNetRegressor, Trainer
 from sklearn_unroll.datasets import (
     cartesian_mask,
@@ -36,8 +31,6 @@ from sklearn_unroll.metrics import psnr
 SIDE = 128
 KINDS = ("Cartesian", "pseudo-radial")
 WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)  # of total variation, in unit scale
-COLUMNS = ("mask", "samples", "picture", "zero-filling", "total variation", "ADMM-CSNet")
-COLUMNS += ("over TV", "trained, s")
 
 
 def halved(picture: np.ndarray) -> np.ndarray:
@@ -46,7 +39,7 @@ def halved(picture: np.ndarray) -> np.ndarray:
     return picture[:height, :width].reshape(height // 2, 2, -1, 2).mean(axis=(1, 3))
 
 
-def pictures_to_train_on(n: int, seed: int = 0) -> np.ndarray:
+def pictures_to_train_on(n: int, side: int = SIDE, seed: int = 0) -> np.ndarray:
     """Return n phantoms and n patches of two photographs, turned and mirrored, in rows."""
     rng, parts = np.random.default_rng(seed), []
     for name in ("china.jpg", "flower.jpg"):
@@ -54,41 +47,46 @@ def pictures_to_train_on(n: int, seed: int = 0) -> np.ndarray:
         for image in (whole, halved(whole)):
             cut = load_image_patches(
                 image,
-                patch_size=(SIDE, SIDE),
+                patch_size=(side, side),
                 n_patches=n // 4,
                 center=False,
                 random_state=seed,
-            ).X.reshape(-1, SIDE, SIDE)
+            ).X.reshape(-1, side, side)
             parts += [np.rot90(patch, rng.integers(4)) for patch in cut]
     rows = np.stack([part[:, :: rng.choice([-1, 1])].ravel() for part in parts])
-    rows = np.concatenate([make_phantoms(n, (SIDE, SIDE), random_state=seed), rows])
+    rows = np.concatenate([make_phantoms(n, (side, side), random_state=seed), rows])
     return rng.permutation(rows).astype(np.float32)
 
 
-def pictures_to_test_on() -> dict[str, np.ndarray]:
+def pictures_to_test_on(side: int) -> dict[str, np.ndarray]:
     """Return a slice of a head and two photographs, none of which is trained on."""
+    from skimage import data
+
     grey = data.astronaut() @ [0.299, 0.587, 0.114] / 255
-    camera = data.camera() / 255
-    return {
-        "head": halved(load_brain_slice().image),
-        "camera": halved(halved(camera)),
-        "astronaut": halved(halved(grey)),
-    }
+    whole = {"head": load_brain_slice().image, "camera": data.camera() / 255, "astronaut": grey}
+    return {name: reduced(picture, side) for name, picture in whole.items()}
 
 
-def make_operator(kind: str, fraction: float, seed: int) -> MaskedFourier:
+def reduced(picture: np.ndarray, side: int) -> np.ndarray:
+    """Return a picture at half its size as often as it takes."""
+    return picture if len(picture) <= side else reduced(halved(picture), side)
+
+
+def make_operator(kind: str, fraction: float, side: int = SIDE, seed: int = 0) -> MaskedFourier:
     """Return the Fourier transform under a mask."""
     if kind == "Cartesian":
-        return MaskedFourier(cartesian_mask((SIDE, SIDE), fraction, random_state=seed))
-    return MaskedFourier(radial_mask((SIDE, SIDE), fraction))
+        return MaskedFourier(cartesian_mask((side, side), fraction, random_state=seed))
+    return MaskedFourier(radial_mask((side, side), fraction))
 
 
-def total_variation(A: MaskedFourier, b: torch.Tensor, weight: float, n_iter: int = 60):
+def total_variation(A: MaskedFourier, b: torch.Tensor, weight: float, n_iter: int) -> np.ndarray:
     """Return the picture with the least misfit and total variation, by FISTA."""
+    from skimage.restoration import denoise_tv_chambolle
+
     x = y = A.adjoint(b)
     t = 1.0
     for _ in range(n_iter):
-        step = (y + A.adjoint(A.residual(b, y))).numpy().reshape(SIDE, SIDE)
+        step = (y + A.adjoint(A.residual(b, y))).numpy().reshape(A.mask.shape)
         found = denoise_tv_chambolle(step, weight=weight, max_num_iter=20, eps=1e-6)
         new = torch.from_numpy(found.reshape(1, -1))
         t, before = (1 + (1 + 4 * t**2) ** 0.5) / 2, t
@@ -98,61 +96,60 @@ def total_variation(A: MaskedFourier, b: torch.Tensor, weight: float, n_iter: in
 
 def train(A: MaskedFourier, y: np.ndarray, epochs: int) -> tuple[ADMMCSNetRegressor, float]:
     """Return a fitted network and the seconds it took."""
-    trainer = Trainer(learning_rate=2e-3, max_epochs=epochs, batch_size=2)
     model = ADMMCSNetRegressor(
         A,
-        image_shape=(SIDE, SIDE),
+        image_shape=A.mask.shape,
         n_layers=10,
         consistent=True,  # there is no noise; worth some tenths of a decibel
-        trainer=trainer,
+        trainer=Trainer(learning_rate=2e-3, max_epochs=epochs, batch_size=2),
         random_state=0,
     )
-    X, start = A(torch.from_numpy(y)).numpy(), time.perf_counter()
-    return model.fit(X, y), time.perf_counter() - start
+    X = A(torch.from_numpy(y)).numpy()
+    return clocked(lambda: model.fit(X, y))
 
 
-def compare(model: ADMMCSNetRegressor, A: MaskedFourier) -> Iterator[dict[str, Any]]:
+def compare(model: ADMMCSNetRegressor, A: MaskedFourier, n_iter: int = 60) -> Iterator[Row]:
     """Yield the PSNRs of every test picture, in dB."""
-    for name, picture in pictures_to_test_on().items():
+    for name, picture in pictures_to_test_on(len(A.mask)).items():
         truth = picture.reshape(1, -1)
         b = A(torch.from_numpy(truth))
         found = {
-            "zero-filling": [A.adjoint(b).numpy()],
-            "total variation": [total_variation(A, b, weight) for weight in WEIGHTS],
-            "ADMM-CSNet": [model.predict(b.numpy())],
+            "zero_filling": [A.adjoint(b).numpy()],
+            "total_variation": [total_variation(A, b, weight, n_iter) for weight in WEIGHTS],
+            "admm_csnet": [model.predict(b.numpy())],
         }
         best = {
             method: max(psnr(truth, x, data_range=1.0) for x in results)
             for method, results in found.items()
         }
-        yield {"picture": name, **best, "over TV": best["ADMM-CSNet"] - best["total variation"]}
+        yield {"picture": name, **best, "over_tv": best["admm_csnet"] - best["total_variation"]}
 
 
-def main(arguments: Sequence[str] | None = None) -> Path:
-    """Run, print and write ``compressive_imaging.csv``; return its path."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compressive_imaging")
-    parser.add_argument("--quick", action="store_true", help="eight pictures: shows that it runs")
-    parser.add_argument("--fractions", type=float, nargs="+", default=[0.3])
-    parser.add_argument("--seed", type=int, default=0, help="of the Cartesian mask")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the CSV")
-    options = parser.parse_args(arguments)
-    n, epochs = (4, 1) if options.quick else (80, 6)
-    rows = []
-    with limit_threads(1) as threads:
-        y = pictures_to_train_on(n)
-        print(f"{threads}; {len(y)} pictures to train on, half phantoms, {epochs} epochs")
-        for kind in KINDS:
-            for fraction in options.fractions:
-                A = make_operator(kind, fraction, options.seed)
-                model, seconds = train(A, y, epochs)
-                told = {"mask": kind, "samples": f"{fraction:.0%}", "trained, s": seconds}
-                rows += [told | row for row in compare(model, A)]
-    for row in rows:
-        row.update({name: f"{row[name]:.2f}" for name in COLUMNS[3:7]})
-    print_table(rows, COLUMNS, f"PSNR in dB, pictures of {SIDE} by {SIDE}")
-    versions = {"versions": installed_versions(), "cpu": cpu_model()}
-    return write_csv([row | versions for row in rows], options.output / "compressive_imaging.csv")
+def rows(
+    *,
+    seed: int,
+    masks: Sequence[str] = Option(KINDS, choices=KINDS),
+    fractions: Sequence[float] = Option((0.3,), help="of the Fourier samples"),
+    side: int = Option(SIDE, 32, "of the pictures"),
+    n_pictures: int = Option(80, 4, "phantoms to train on, and as many photographs"),
+    epochs: int = Option(6, 1),
+    n_iter: int = Option(60, 10, "of total variation"),
+) -> Iterator[Row]:
+    """Yield a row per mask, fraction and picture."""
+    y = pictures_to_train_on(n_pictures, side, seed)
+    for kind, fraction in product(masks, fractions):
+        A = make_operator(kind, fraction, side, seed)
+        model, seconds = train(A, y, epochs)
+        for row in compare(model, A, n_iter):
+            told = {"mask": kind, "samples": fraction, "side": side, "trained_seconds": seconds}
+            yield told | row
 
+
+STUDY = Study(
+    rows,
+    labels="mask samples side picture",
+    measures="zero_filling total_variation admm_csnet over_tv trained_seconds",
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

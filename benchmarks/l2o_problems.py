@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from sklearn.decomposition import MiniBatchDictionaryLearning
 from torch import Tensor
 
+from benchmarks.datasets.patches import learn_atoms
 from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import L1, Composite, Dense, LeastSquares, Observation
 from sklearn_unroll.solvers import certified_lasso
@@ -51,38 +50,41 @@ def solved(problem: Composite) -> Composite:
     return problem._replace(least=problem.value(found.x))
 
 
-def photograph(alpha: float, n: int = 64, seed: int = 0) -> Composite:
-    """Return patches of a photograph, in [0, 1] and then without mean, in a learned dictionary."""
-    patches = load_image_patches(n_patches=2000, center=False, random_state=seed).X
+def photographs(n_patches: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return patches in [0, 1] and then without mean, and a dictionary learned on others."""
+    n = min(64, n_patches // 2)
+    patches = load_image_patches(n_patches=n_patches, center=False, random_state=seed).X
     low = patches.min(1, keepdims=True)
     patches = (patches - low) / (patches.max(1, keepdims=True) - low + 1e-3)
     patches -= patches.mean(1, keepdims=True)
-    learner = MiniBatchDictionaryLearning(128, alpha=0.5, max_iter=20, random_state=seed)
-    D = learner.fit(patches[n:]).components_
-    D /= np.linalg.norm(D, axis=1, keepdims=True)
-    return as_lasso(torch.from_numpy(patches[:n]), torch.from_numpy(D), alpha)
+    D = learn_atoms(patches[n:], 128, seed, alpha=0.5, max_iter=20)
+    return torch.from_numpy(patches[:n]), torch.from_numpy(D)
 
 
-def shifted(seed: int, n: int = 64) -> Iterator[tuple[str, Composite]]:
+def shifted(
+    seed: int, n: int = 64, m: int = 50, n_components: int = 100, n_patches: int = 2000
+) -> Iterator[tuple[str, Composite]]:
     """Yield the families that a solver of ``lasso_family`` has not been trained on."""
     generator = torch.Generator().manual_seed(seed)
-    base = lasso_family(n, seed=seed)
+    n_nonzero = n_components // 10
+    base = lasso_family(n, m, n_components, n_nonzero, seed=seed)
     D, b = base.A.D, base.b
     yield "alpha 0.5", as_lasso(b, D, 0.5)
     yield "alpha 0.01", as_lasso(b, D, 0.01)
     yield "x times 10", as_lasso(10 * b, D, 0.1)
     yield "rescaled by 10", as_lasso(10 * b, D, 1.0)
-    x = sparse_codes(n, 100, 10, generator)
-    gauss = torch.randn(n, 100, 50, generator=generator, dtype=torch.float64)
+    x = sparse_codes(n, n_components, n_nonzero, generator)
+    gauss = torch.randn(D.shape, generator=generator, dtype=torch.float64)
     yield "A not normalised", as_lasso(Dense(gauss)(x), gauss, 5.0)
-    common = torch.randn(n, 1, 50, generator=generator, dtype=torch.float64)
+    common = torch.randn(n, 1, m, generator=generator, dtype=torch.float64)
     correlated = gauss + common
     correlated /= correlated.norm(dim=2, keepdim=True)
     yield "A correlated 0.5", as_lasso(Dense(correlated)(x), correlated, 0.1)
-    yield "x dense", lasso_family(n, n_nonzero=100, seed=seed + 1)
+    yield "x dense", lasso_family(n, m, n_components, n_components, seed=seed + 1)
     noise = torch.randn(b.shape, generator=generator, dtype=torch.float64)
     noise *= 0.3 * b.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True)
     yield "b noisy 0.3", as_lasso(b + noise, D, 0.1)
     yield "start shifted by 10", as_lasso(b, D, 0.1, torch.full_like(x, 10.0))
-    yield "patches, alpha 0.5", photograph(0.5)
-    yield "patches, alpha 0.1", photograph(0.1)
+    b, D = photographs(n_patches)
+    yield "patches, alpha 0.5", as_lasso(b, D, 0.5)
+    yield "patches, alpha 0.1", as_lasso(b, D, 0.1)

@@ -1,34 +1,33 @@
 """What a learned optimiser is worth: iterations, families it has not seen, and time.
 
 ``python -m benchmarks.math_l2o`` trains MathL2OSolver on 512 lasso problems (50 x 100, 10
-nonzeros, alpha 0.1, a new matrix for each), one thread, and prints how many iterations bring the
-mean relative error of the objective to 1e-2, 1e-4, 1e-6 and 1e-8, next to those of FISTA with and
-without restarts: on new problems, at other sizes, on other families. Then the cost of an
-iteration, and the time next to scikit-learn's coordinate descent. Optima are certified by a
-duality gap in float64. ``--variants PA P A ...`` trains each of them.
+nonzeros, alpha 0.1, a new matrix for each), and prints how many iterations bring the mean relative
+error of the objective to 1e-2, 1e-4, 1e-6 and 1e-8, next to those of FISTA with and without
+restarts: on new problems, at other sizes, on other families. Then the milliseconds of an
+iteration, and of 40 next to scikit-learn's coordinate descent. Optima are certified by a duality
+gap in float64. ``--variants PA P A ...`` trains each of them.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 from torch import Tensor
 
 from benchmarks.l2o_problems import lasso_family, shifted, solved
-from benchmarks.report import RESULTS, print_table, write_csv
-from benchmarks.timing import cpu_model, installed_versions, limit_threads, measure
+from benchmarks.study import Option, Row, Study, sides, with_epochs
+from benchmarks.timing import clocked, compete
 from sklearn_unroll import MathL2OSolver
 from sklearn_unroll.functional import Composite
 from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.nn.math_l2o import VARIANTS
 from sklearn_unroll.solvers import CompositeDescent, NesterovDescent, iterates
 
 LEVELS = (1e-2, 1e-4, 1e-6, 1e-8)
@@ -37,7 +36,7 @@ CLASSICAL = {
     "FISTA": NesterovDescent(restart=False),
     "restarted FISTA": NesterovDescent(),
 }
-COLUMNS = ("family", "method", "1e-2", "1e-4", "1e-6", "1e-8", "last error", "fallbacks")
+REACHED = tuple(f"to_{level:.0e}" for level in LEVELS)
 
 
 def errors(problem: Composite, points: Iterable[Tensor]) -> Tensor:
@@ -46,19 +45,18 @@ def errors(problem: Composite, points: Iterable[Tensor]) -> Tensor:
     return torch.stack(curves[1:]).mean(1)
 
 
-def hits(curve: Tensor) -> list[int | str]:
-    """Return the first iteration at each level; a dash where there is none."""
+def hits(curve: Tensor) -> list[float]:
+    """Return the first iteration at each level; infinity where there is none."""
     reached = [(curve <= level).nonzero()[:, 0] for level in LEVELS]
-    return [int(k[0]) + 1 if len(k) else "-" for k in reached]
+    return [int(k[0]) + 1 if len(k) else math.inf for k in reached]
 
 
-def train(n: int, seed: int, **given: Any) -> tuple[MathL2OSolver, float]:
+def train(n: int, seed: int, shape: str = "50x100", epochs: int | None = None, **given: Any):
     """Return a solver and the seconds of its training, that of the optima included."""
-    problem = lasso_family(n, seed=seed)
-    solver = MathL2OSolver(random_state=seed, **given)
-    start = time.perf_counter()
-    solver.fit(problem.b.numpy(), operators=problem.A.D.numpy())
-    return solver, time.perf_counter() - start
+    m, n_components = sides(shape)
+    problem = lasso_family(n, m, n_components, n_components // 10, seed=seed)
+    solver = with_epochs(MathL2OSolver(random_state=seed, **given), epochs)
+    return clocked(lambda: solver.fit(problem.b.numpy(), operators=problem.A.D.numpy()))
 
 
 def learned(solver: MathL2OSolver, problem: Composite, n_iter: int) -> tuple[Tensor, float]:
@@ -83,116 +81,95 @@ def curve_of(network: Unrolled, problem: Composite, n_iter: int) -> tuple[Tensor
     return errors(problem, points()), state
 
 
+def families(
+    shape: str, sizes: Sequence[str], n: int, n_patches: int, seed: int
+) -> Iterator[tuple[str, Composite]]:
+    """Yield new problems of the size that was trained on, of other sizes, of other kinds."""
+    for size in (shape, *sizes):
+        m, n_components = sides(size)
+        fewer = n if m <= 50 else max(n // 4, 1)
+        name = "new problems" if size == shape else size
+        yield name, lasso_family(fewer, m, n_components, n_components // 10, seed=seed)
+    yield from shifted(seed, n, *sides(shape), n_patches)
+
+
 def compare(
-    family: str, problem: Composite, solvers: dict[str, MathL2OSolver], n_iter: int
-) -> Iterator[dict[str, Any]]:
+    problem: Composite, solvers: Mapping[str, MathL2OSolver], n_iter: int
+) -> Iterator[Row]:
     """Yield a row for every method on a family."""
-    for name, method in CLASSICAL.items():
-        if name != "ISTA" or family == "new problems":
-            curve = errors(problem, iterates(method, problem, n_iter))
-            yield _row(family, name, curve, "")
+    for name, method in CLASSICAL.items():  # the last one is what to beat
+        curve = errors(problem, iterates(method, problem, n_iter))
+        yield _row(name, curve)
+    rival = hits(curve)
     for name, solver in solvers.items():
         curve, fallbacks = learned(solver, problem, n_iter)
-        yield _row(family, name, curve, f"{fallbacks:.1f}")
+        kept = sum(ours <= theirs for ours, theirs in zip(hits(curve), rival, strict=True))
+        yield _row(name, curve) | {"fallbacks": fallbacks, "levels_no_slower": kept}
 
 
-def _row(family: str, method: str, curve: Tensor, fallbacks: str) -> dict[str, Any]:
-    values = (family, method, *hits(curve), f"{float(curve[-1]):.0e}", fallbacks)
-    return dict(zip(COLUMNS, values, strict=True))
+def _row(method: str, curve: Tensor) -> Row:
+    found = dict(zip(REACHED, hits(curve), strict=True))
+    reached = {name: k for name, k in found.items() if k < math.inf}
+    return {"method": method, **reached, "last_error": float(curve[-1])}
 
 
-def costs(solver: MathL2OSolver, seed: int) -> Iterator[dict[str, Any]]:
+def costs(solver: MathL2OSolver, size: str, repeats: int, seed: int) -> Iterator[Row]:
     """Yield milliseconds: of an iteration, and of a solution next to scikit-learn."""
-    for n, m, n_components in ((1, 50, 100), (64, 50, 100), (8, 250, 500)):
-        problem = lasso_family(n, m, n_components, n_components // 10, seed=seed)
-        X, D = problem.b.numpy(), problem.A.D.numpy()
+    n, m, n_components = sides(size)
+    problem = lasso_family(n, m, n_components, n_components // 10, seed=seed)
+    X, D = problem.b.numpy(), problem.A.D.numpy()
 
-        def fista(p: Composite = problem) -> None:
-            for _ in iterates(NesterovDescent(), p, 100):
-                pass
+    def fista() -> None:
+        for _ in iterates(NesterovDescent(), problem, 100):
+            pass
 
-        def ours(X: np.ndarray = X, D: np.ndarray = D) -> None:
-            solver.predict(X, 100, D)
+    def theirs() -> None:
+        for x, atoms in zip(X, D, strict=True):
+            model = Lasso(0.1 / m, fit_intercept=False, tol=1e-8, max_iter=10_000)
+            model.fit(np.asfortranarray(atoms.T), x)
 
-        def theirs(X: np.ndarray = X, D: np.ndarray = D) -> None:
-            for x, atoms in zip(X, D, strict=True):
-                model = Lasso(0.1 / X.shape[1], fit_intercept=False, tol=1e-8, max_iter=10_000)
-                model.fit(np.asfortranarray(atoms.T), x)
-
-        timed: dict[str, Callable[[], None]] = {"FISTA": fista, "learned": ours, "sklearn": theirs}
-        measure(timed, 1)
-        ms = {name: 1e3 * median(taken) for name, taken in measure(timed, 3).items()}
-        yield {
-            "problems": n,
-            "size": f"{m}x{n_components}",
-            "FISTA, ms an iteration": round(ms["FISTA"] / 100, 3),
-            "learned, ms an iteration": round(ms["learned"] / 100, 3),
-            "learned, 40 iterations": round(0.4 * ms["learned"], 1),
-            "sklearn's Lasso": round(ms["sklearn"], 1),
-        }
+    ours = partial(solver.predict, X, n_iter=100, operators=D)
+    _, seconds = compete({"fista": fista, "ours": ours, "theirs": theirs}, repeats)
+    ms = {name: 1e3 * median(times) for name, times in seconds.items()}
+    told = {"family": f"{n} of {m}x{n_components}"}
+    yield told | {"method": "restarted FISTA", "ms_per_iteration": ms["fista"] / 100}
+    both = {"ms_per_iteration": ms["ours"] / 100, "ms_to_solve": 0.4 * ms["ours"]}
+    yield told | {"method": "learned, 40 iterations"} | both
+    yield told | {"method": "Lasso of scikit-learn", "ms_to_solve": ms["theirs"]}
 
 
-def won(rows: Sequence[dict[str, Any]]) -> str:
-    """Return on how many families and levels the learned method needs no more iterations."""
-    best = {row["family"]: row for row in rows if row["method"] == "restarted FISTA"}
-    cells = families = 0
-    ours = [row for row in rows if row["fallbacks"] != ""]
-    for row in ours:
-        count = sum(
-            _number(row[level]) <= _number(best[row["family"]][level]) for level in COLUMNS[2:6]
-        )
-        cells, families = cells + count, families + (count == 4)
-    return (
-        f"no slower than restarted FISTA: {cells} of {4 * len(ours)} levels, all levels on "
-        f"{families} of {len(ours)} families"
-    )
-
-
-def _number(value: int | str) -> float:
-    return np.inf if value == "-" else float(value)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run and print everything."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--variants", nargs="+", default=["PA"])
-    parser.add_argument("--n-train", type=int, default=512)
-    parser.add_argument("--n-test", type=int, default=64)
-    parser.add_argument("--n-iter", type=int, default=1000)
-    options = parser.parse_args(arguments)
-    with limit_threads(1) as threads, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        print(f"{cpu_model()}; {installed_versions()}; {threads}")
-        run(options)
-
-
-def run(options: argparse.Namespace) -> None:
-    """Train, compare and print."""
+def rows(
+    *,
+    seed: int,
+    variants: Sequence[str] = Option(("PA",), choices=VARIANTS, help="of what is learned"),
+    shape: str = Option("50x100", "10x20", "of the problems that are trained on"),
+    sizes: Sequence[str] = Option(("250x500", "25x50"), ("20x40",), "new ones"),
+    timed: Sequence[str] = Option(("1x50x100", "64x50x100", "8x250x500"), ("2x10x20",)),
+    n_train: int = Option(512, 16, "problems"),
+    n_test: int = Option(64, 2, "problems of a family"),
+    n_patches: int = Option(2000, 8, "of the photograph"),
+    n_iter: int = Option(1000, 40),
+    epochs: int | None = Option(None, 1, "instead of the solver's own recipe"),
+    repeats: int = Option(3, 1),
+) -> Iterator[Row]:
+    """Yield a row per family and method, then those of time."""
     solvers = {}
-    for variant in options.variants:
-        solvers[variant], seconds = train(options.n_train, options.seed, variant=variant)
-        print(f"{variant}: trained in {seconds:.0f} s, {solvers[variant].history_}", flush=True)
-    seed, n = options.seed + 10_000, options.n_test
-    same = {
-        "new problems": lasso_family(n, seed=seed),
-        "250x500": lasso_family(max(n // 4, 1), 250, 500, 50, seed=seed),
-        "25x50": lasso_family(n, 25, 50, 5, seed=seed),
-    }
-    rows = []
-    for name, problem in same.items():
-        rows += compare(name, solved(problem), solvers, options.n_iter)
-    print_table(rows, COLUMNS, "Iterations to a mean relative error of the objective")
-    first = {options.variants[0]: solvers[options.variants[0]]}
-    others = []
-    for name, problem in shifted(seed, n):
-        others += compare(name, solved(problem), first, min(options.n_iter, 400))
-    print_table(others, COLUMNS, "Families it has not been trained on")
-    print(won(others))
-    timed = list(costs(next(iter(first.values())), seed))
-    print_table(timed, tuple(timed[0]), "Milliseconds, one thread")
-    write_csv(rows + others, RESULTS / "math_l2o.csv")
+    for variant in variants:
+        solvers[variant], seconds = train(n_train, seed, shape, epochs, variant=variant)
+        print(f"{variant}: trained in {seconds:.0f} s", flush=True)
+    for family, problem in families(shape, sizes, n_test, n_patches, seed + 10_000):
+        for row in compare(solved(problem), solvers, n_iter):
+            yield {"family": family, **row}
+    for size in timed:
+        yield from costs(solvers[variants[0]], size, repeats, seed)
 
+
+STUDY = Study(
+    rows,
+    labels="family method",
+    measures=" ".join(REACHED)
+    + " last_error fallbacks levels_no_slower ms_per_iteration ms_to_solve",
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

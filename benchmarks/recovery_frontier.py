@@ -1,4 +1,4 @@
-"""Recovery of sparse codes: decibels against time, ours and theirs, on one thread.
+"""Recovery of sparse codes: decibels against time, ours and theirs.
 
 ``python -m benchmarks.recovery_frontier`` draws Bernoulli-Gaussian codes over Gaussian
 dictionaries, recovers them with every contender and times it on fresh signals, all in turn and
@@ -9,213 +9,170 @@ the lasso the alpha, that are best on training signals. Networks are told the tr
 
 from __future__ import annotations
 
-import argparse
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from itertools import product
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import diags, issparse
-from sklearn.exceptions import ConvergenceWarning
+from scipy.sparse import diags
 
-from benchmarks.report import RESULTS, print_table, write_csv
-from benchmarks.run import positive
-from benchmarks.timing import cpu_model, installed_versions, limit_threads, measure
+from benchmarks.objective import dense
+from benchmarks.study import Option, Row, Study, decibels, sides, with_epochs
+from benchmarks.timing import compete, installed
 from sklearn_unroll import HyperLISTARegressor, OMPCoder, TISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.metrics import nmse_db, nmse_db_median
 from sklearn_unroll.solvers import fista
 
-SIZES = ((250, 500), (1000, 2000), (500, 2000))  # n_features, n_components
-SPARSITIES = (0.05, 0.1, 0.2)
-SNRS = (None, 40, 30, 20)  # dB
-COLUMNS = ("shape", "sparsity", "snr_db", "method", "us_per_signal", "nmse_db", "median_db")
-COLUMNS += ("frontier", "times_faster_than_omp")
+NETWORKS = ("HyperLISTA", "TISTA")
+FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # on the energy of the noise, where OMP stops
 
 
 class Problem(NamedTuple):
-    """Signals to recover, and training pairs of the same law over the same dictionary."""
+    """Fresh signals to recover, then training pairs of the same law over the same dictionary."""
 
     X: np.ndarray
     y: np.ndarray
-    X_train: np.ndarray
-    y_train: np.ndarray
     D: np.ndarray
-    noise: np.ndarray  # energy per signal, of all in order: fresh ones, then training
+    noise: np.ndarray  # energy per signal
     n_nonzero: int
+    fresh: slice
+    tuning: slice
 
 
-def draw(shape: tuple[int, int], sparsity: float, snr: float | None, n_test: int, n_train: int):
+def draw(shape: str, sparsity: float, snr: float, n_test: int, n_train: int, seed: int) -> Problem:
     """Return a problem in float32."""
-    m, n = shape
+    m, n = sides(shape)
     data = make_sparse_recovery(
-        n_test + n_train, m, n, sparsity=sparsity, snr_db=snr, random_state=0, dtype="float32"
-    )
-    noise = np.square(data.X - data.y @ data.dictionary).sum(1)
-    return Problem(
-        data.X[:n_test],
-        data.y[:n_test],
-        data.X[n_test:],
-        data.y[n_test:],
-        data.dictionary,
-        noise,
-        round(sparsity * n),
-    )
+        n_test + n_train, m, n, sparsity=sparsity, snr_db=decibels(snr), random_state=seed,
+        dtype="float32",
+    )  # fmt: skip
+    X, y, D = data.X, data.y, data.dictionary
+    noise, tuning = np.square(X - y @ D).sum(1), slice(n_test, n_test + 100)
+    return Problem(X, y, D, noise, round(sparsity * n), slice(n_test), tuning)
 
 
-def omp_solver(problem: Problem, dtype: str) -> Callable[[], Any]:
-    """Return spams' OMP on the fresh signals, its stopping factor tuned on training signals."""
+def tuned(
+    problem: Problem, code: Callable[[slice, float], Any], values: Sequence[float]
+) -> Callable[[], Any]:
+    """Return what codes the fresh signals, with the value that is best on training signals."""
+
+    def error(value: float) -> float:
+        return nmse_db(problem.y[problem.tuning], dense(code(problem.tuning, value)))
+
+    return partial(code, problem.fresh, min(values, key=error))
+
+
+def omp_of_spams(problem: Problem, dtype: str) -> Callable[[], Any]:
+    """Return spams' OMP, told the energy of every signal's noise."""
     import spams
 
     D = problem.D.T.astype(dtype)
     D = np.asfortranarray(D / np.linalg.norm(D, axis=0))  # it relies on unit norms to rounding
-    n_test, tune_on = len(problem.X), 100
-    signals = np.vstack([problem.X, problem.X_train[:tune_on]]).astype(dtype)
-    energy, factors = problem.noise[: n_test + tune_on], (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    X, energy, factors = problem.X.astype(dtype), problem.noise, FACTORS
     if energy.max() < 1e-6:  # no noise: down to rounding, wherever that is
-        energy, factors = np.square(signals).sum(1), (1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
+        energy, factors = np.square(X).sum(1), (1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
     most = min(problem.D.shape[1], 4 * problem.n_nonzero)
 
-    def code(X: np.ndarray, energy: np.ndarray, factor: float) -> Any:
+    def code(rows: slice, factor: float) -> Any:
         # One eps for all signals, so bring their energies to one.
-        scale = np.sqrt(np.where(energy > 0, energy, 1)).astype(dtype)
-        columns = np.asfortranarray((X / scale[:, None]).T)
+        scale = np.sqrt(np.where(energy[rows] > 0, energy[rows], 1)).astype(dtype)
+        columns = np.asfortranarray((X[rows] / scale[:, None]).T)
         return (spams.omp(columns, D, L=most, eps=factor, numThreads=1) @ diags(scale)).T
 
-    def error(factor: float) -> float:
-        found = code(signals[n_test:], energy[n_test:], factor)
-        return nmse_db(problem.y_train[:tune_on], found.toarray())
-
-    best = min(factors, key=error)
-    return partial(code, signals[:n_test], energy[:n_test], best)
+    return tuned(problem, code, factors)
 
 
 def omp_coder(problem: Problem) -> Callable[[], Any]:
-    """Return our OMP, told the energy of every signal's noise and a factor that is tuned."""
-    n_test, tune_on = len(problem.X), 100
+    """Return our OMP, told the same; without noise it sees by itself where rounding begins."""
     coder = OMPCoder(problem.D, min(problem.D.shape[1], 4 * problem.n_nonzero)).fit(problem.X)
-    rows, factors = slice(n_test, n_test + tune_on), (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-    if problem.noise.max() < 1e-6:
-        factors = (0.0,)  # no noise: it sees by itself where rounding begins
 
-    def code(X: np.ndarray, energy: np.ndarray, factor: float) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a factor may be too small
-            return coder.transform(X, factor * energy)
+    def code(rows: slice, factor: float) -> np.ndarray:
+        return coder.transform(problem.X[rows], factor * problem.noise[rows])
 
-    def error(factor: float) -> float:
-        found = code(problem.X_train[:tune_on], problem.noise[rows], factor)
-        return nmse_db(problem.y_train[:tune_on], found)
-
-    return partial(code, problem.X, problem.noise[:n_test], min(factors, key=error))
+    return tuned(problem, code, FACTORS if problem.noise.max() >= 1e-6 else (0.0,))
 
 
-def lasso_solver(problem: Problem) -> Callable[[], Any]:
-    """Return restarted FISTA with the alpha that is best on training signals."""
+def lasso(problem: Problem) -> Callable[[], Any]:
+    """Return restarted FISTA."""
     A = Dense(torch.from_numpy(problem.D))
 
-    def code(X: np.ndarray, alpha: float) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # 200 iterations are enough here
-            obs = Observation(torch.from_numpy(X), A)
-            return fista(obs, alpha, max_iter=200, tol=1e-4).x.numpy()
+    def code(rows: slice, alpha: float) -> np.ndarray:
+        obs = Observation(torch.from_numpy(problem.X[rows]), A)
+        return fista(obs, alpha, max_iter=200, tol=1e-4).x.numpy()  # enough here
 
-    def error(alpha: float) -> float:
-        return nmse_db(problem.y_train[:100], code(problem.X_train[:100], alpha))
-
-    best = min(np.geomspace(0.003, 0.3, 7), key=error)
-    return partial(code, problem.X, best)
+    return tuned(problem, code, np.geomspace(0.003, 0.3, 7))
 
 
 def contenders(
-    problem: Problem, layers: Sequence[int], trained: bool
-) -> Iterator[tuple[str, Callable]]:
+    problem: Problem, layers: Sequence[int], networks: Sequence[str], epochs: int | None, seed: int
+) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield names and solvers of the fresh signals, ready to run."""
-    try:
+    if installed("spams", "OMP of spams"):
         for dtype in ("float32", "float64"):
-            yield f"spams OMP, {dtype}", omp_solver(problem, dtype)
-    except ImportError:
-        print("spams is not installed: no OMP (pip install 'sklearn-unroll[benchmarks]')")
+            yield f"spams OMP, {dtype}", omp_of_spams(problem, dtype)
     yield "OMPCoder", omp_coder(problem)
-    yield "FISTA, best alpha", lasso_solver(problem)
-    pairs = problem.X_train, problem.y_train
-    for n_layers in layers:
-        plain = HyperLISTARegressor(problem.D, n_layers=n_layers).fit(*pairs)
-        yield f"HyperLISTA {n_layers}", partial(plain.predict, problem.X)
-        repaired = HyperLISTARegressor(problem.D, n_layers=n_layers, debias=True).fit(*pairs)
-        yield f"HyperLISTA {n_layers}, debias", partial(repaired.predict, problem.X)
-    if trained:
-        tista = TISTARegressor(problem.D, random_state=0).fit(*pairs)
-        yield "TISTA 12", partial(tista.predict, problem.X)
+    yield "FISTA, best alpha", lasso(problem)
+    X, train = problem.X[problem.fresh], slice(problem.fresh.stop, None)
+    pairs = problem.X[train], problem.y[train]
+    for n_layers, debias in product(layers if "HyperLISTA" in networks else (), (False, True)):
+        model = HyperLISTARegressor(problem.D, n_layers=n_layers, debias=debias).fit(*pairs)
+        name = f"HyperLISTA {n_layers}" + debias * ", debias"
+        yield name, partial(model.predict, X)
+    if "TISTA" in networks:
+        tista = with_epochs(TISTARegressor(problem.D, random_state=seed), epochs).fit(*pairs)
+        yield "TISTA 12", partial(tista.predict, X)
 
 
-def compare(problem: Problem, layers: Sequence[int], trained: bool, repeats: int) -> list[dict]:
-    """Return one row per contender."""
-    jobs = dict(contenders(problem, layers, trained))
-    codes = {name: job() for name, job in jobs.items()}  # and a warm-up
-    seconds = {name: median(times) for name, times in measure(jobs, repeats).items()}
-    rows = []
-    for name, found in codes.items():
-        found = found.toarray() if issparse(found) else found
-        rows.append(
-            {
+def rows(
+    *,
+    seed: int,
+    shapes: Sequence[str] = Option(("250x500", "1000x2000", "500x2000"), ("40x80",)),
+    sparsities: Sequence[float] = Option((0.05, 0.1, 0.2), (0.05,), "fractions of nonzeros"),
+    snrs: Sequence[float] = Option((float("inf"), 40.0, 30.0, 20.0), (30.0,), "dB, or inf"),
+    layers: Sequence[int] = Option((8, 12, 16), (4,), "of HyperLISTA"),
+    networks: Sequence[str] = Option(
+        ("HyperLISTA",), NETWORKS, "TISTA trains a minute each or more", NETWORKS
+    ),
+    n_train: int = Option(4000, 300, "pairs"),
+    epochs: int | None = Option(None, 1, "of TISTA, instead of its own recipe"),
+    repeats: int = Option(3, 1),
+) -> Iterator[Row]:
+    """Yield a row per problem and contender."""
+    for shape, sparsity, snr in product(shapes, sparsities, snrs):
+        n_test = 1000 if sides(shape)[0] <= 250 else 300
+        problem = draw(shape, sparsity, snr, n_test, n_train, seed)
+        codes, seconds = compete(
+            dict(contenders(problem, layers, networks, epochs, seed)), repeats
+        )
+        y = problem.y[problem.fresh]
+        us = {name: 1e6 * median(times) / n_test for name, times in seconds.items()}
+        errors = {name: nmse_db(y, dense(found)) for name, found in codes.items()}
+        omp = min((us[name] for name in us if name.startswith("spams")), default=None)
+        for name, found in codes.items():
+            beaten = any(us[k] < us[name] and errors[k] < errors[name] for k in codes)
+            row = {
+                "shape": shape,
+                "sparsity": sparsity,
+                "snr_db": snr,
                 "method": name,
-                "us_per_signal": 1e6 * seconds[name] / len(problem.X),
-                "nmse_db": nmse_db(problem.y, found),
-                "median_db": nmse_db_median(problem.y, found),
+                "us_per_signal": us[name],
+                "nmse_db": errors[name],
+                "median_db": nmse_db_median(y, dense(found)),
+                "frontier": int(not beaten),
             }
-        )
-    omp = [row for row in rows if row["method"].startswith("spams")]
-    for row in rows:
-        beaten = (
-            other["us_per_signal"] < row["us_per_signal"] and other["nmse_db"] < row["nmse_db"]
-            for other in rows
-        )
-        row["frontier"] = "" if any(beaten) else "yes"
-        if omp and row not in omp:
-            best = min(omp, key=lambda other: other["us_per_signal"])
-            row["times_faster_than_omp"] = best["us_per_signal"] / row["us_per_signal"]
-    return rows
+            yield row | ({"times_faster_than_omp": omp / us[name]} if omp else {})
 
 
-def main(argv: Sequence[str] | None = None) -> Path:
-    """Run, print and write ``recovery_frontier.csv``; return its path."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recovery_frontier")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs")
-    parser.add_argument("--repeats", type=positive, default=3)
-    parser.add_argument("--sizes", type=int, nargs="*", help="of the sizes, which (0, 1, 2)")
-    parser.add_argument("--sparsities", type=float, nargs="*", help="instead of 5, 10 and 20 %%")
-    parser.add_argument("--trained", action="store_true", help="TISTA too, a minute each or more")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the CSV")
-    options = parser.parse_args(argv)
-    sizes = SIZES if options.sizes is None else [SIZES[i] for i in options.sizes]
-    sparsities, snrs, layers, n_train = options.sparsities or SPARSITIES, SNRS, (8, 12, 16), 4000
-    trained = options.trained
-    if options.quick:
-        sizes, sparsities, snrs, layers, n_train = [(40, 80)], (0.05,), (30,), (4,), 300
-        trained = True
-    rows = []
-    with limit_threads(1) as threads:
-        print(f"{threads}; float32 where nothing is said", flush=True)
-        for m, n in sizes:
-            for sparsity in sparsities:
-                for snr in snrs:
-                    n_test = 1000 if m <= 250 else 300
-                    problem = draw((m, n), sparsity, snr, n_test, n_train)
-                    where = {"shape": f"{m}x{n}", "sparsity": sparsity, "snr_db": snr or "inf"}
-                    found = [
-                        where | row for row in compare(problem, layers, trained, options.repeats)
-                    ]
-                    print_table(found, COLUMNS, title=f"{m}x{n}, {sparsity:.0%}, {snr} dB")
-                    rows += found
-    rows = [row | {"versions": installed_versions(), "cpu": cpu_model()} for row in rows]
-    return write_csv(rows, options.output / "recovery_frontier.csv")
-
+STUDY = Study(
+    rows,
+    labels="shape sparsity snr_db method",
+    measures="us_per_signal nmse_db median_db frontier times_faster_than_omp",
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

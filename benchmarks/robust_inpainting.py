@@ -10,71 +10,48 @@ tiles are from one photograph, test tiles from another.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.report import RESULTS, print_table, write_csv
-from benchmarks.timing import cpu_model, installed_versions, limit_threads
-from sklearn_unroll import GlowProxInpainter, Trainer
+from benchmarks.robust_training import trainers
+from benchmarks.study import Option, Row, Study
+from benchmarks.timing import clocked
+from sklearn_unroll import GlowProxInpainter
 from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import Mask, Observation, layer_noise
 from sklearn_unroll.training import Descent, LayerNoise
 
-SIDE, FRACTION = 16, 0.5
-KINDS = ("distance", "gradient", "latent")
+KINDS = ("gradient", "latent", "distance")
+GRADIENT, LATENT, DISTANCE = (
+    Descent(kind, dual_learning_rate=1e-2, update="batch") for kind in KINDS
+)
+CONSTRAINTS = {
+    "none": None,
+    "C-I": GRADIENT,
+    "latent": LATENT,
+    "C-I and latent": [GRADIENT, LATENT],
+    "C-II": DISTANCE,
+}
 # The published scale is 1: unit-norm noise, divided by the number of the layer.
 SCALES = (0.0, 1.0, 3.0, 10.0)
-COLUMNS = ("network", "clean", *(f"noise_{s:g}" for s in SCALES[1:]), "disturbed_input")
-COLUMNS += (*(f"descending_{kind}" for kind in KINDS), "seconds")
 
 
-def tiles(name: str, n_tiles: int) -> np.ndarray:
+def tiles(name: str, n_tiles: int, side: int, seed: int) -> np.ndarray:
     """Return tiles of a photograph that comes with scikit-learn."""
     cut = load_image_patches(
-        name, patch_size=(SIDE, SIDE), n_patches=n_tiles, center=False, random_state=0
+        name, patch_size=(side, side), n_patches=n_tiles, center=False, random_state=seed
     )
     return cut.X.astype("float32")
 
 
-def networks(epochs: int) -> Iterator[tuple[str, Trainer]]:
-    """Yield names and how to train."""
-    ascent = {"dual_learning_rate": 1e-2, "update": "batch"}
-    gradient, latent, distance = (
-        Descent(kind, **ascent) for kind in ("gradient", "latent", "distance")
-    )
-    constraints = {
-        "": None,
-        " + C-I": gradient,
-        " + latent": latent,
-        " + C-I and latent": [gradient, latent],
-        " + C-II": distance,
-    }
-    for noise in (False, True):
-        for name, constraint in constraints.items():
-            yield (
-                ("noise" if noise else "plain") + name,
-                Trainer(
-                    learning_rate=3e-3,
-                    max_epochs=epochs,
-                    batch_size=32,
-                    early_stopping=False,
-                    constraint=constraint,
-                    perturbation=LayerNoise("unit_norm") if noise else None,
-                ),
-            )
-
-
 @torch.no_grad()
-def examine(model: GlowProxInpainter, y: np.ndarray, seed: int) -> dict:
+def examine(model: GlowProxInpainter, y: np.ndarray, seed: int) -> Row:
     """Return PSNRs of the missing pixels in dB, and how many layers descend for most tiles."""
     rng = np.random.default_rng(seed)
     truth = torch.from_numpy(y)
-    visible = torch.from_numpy(rng.random(y.shape) >= FRACTION)
+    visible = torch.from_numpy(rng.random(y.shape) >= model.fraction)
     obs = Observation(torch.where(visible, truth, 0), Mask(visible))
     xi = torch.from_numpy(rng.standard_normal((model.n_layers, *y.shape)).astype("float32"))
     network = model.network_
@@ -94,38 +71,43 @@ def examine(model: GlowProxInpainter, y: np.ndarray, seed: int) -> dict:
     iterates = network.iterates(obs)
     for kind in KINDS:
         before, after = Descent(kind).sizes(iterates, obs, truth, network)
-        descending = ((after < before).float().mean(0) > 0.5).sum()
-        row[f"descending_{kind}"] = f"{int(descending)} of {network.depth}"
+        row[f"descending_{kind}"] = int(((after < before).float().mean(0) > 0.5).sum())
     return row
 
 
-def main(argv: Sequence[str] | None = None) -> Path:
-    """Run, print and write ``robust_inpainting.csv``; return its path."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.robust_inpainting")
-    parser.add_argument("--quick", action="store_true", help="two epochs: shows that it runs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the CSV")
-    options = parser.parse_args(argv)
-    n_tiles, epochs = (200, 2) if options.quick else (1000, 20)
-    rows = []
-    with limit_threads(1) as threads:
-        print(f"{threads}; {n_tiles} tiles of {SIDE}x{SIDE}, {epochs} epochs", flush=True)
-        X, X_test = tiles("china.jpg", n_tiles), tiles("flower.jpg", 500)
-        for name, trainer in networks(epochs):
-            model = GlowProxInpainter(
-                (SIDE, SIDE), fraction=FRACTION, x0="flat", n_layers=4, trainer=trainer,
-                random_state=options.seed,
-            )  # fmt: skip
-            began = time.perf_counter()
-            model.fit(X)
-            seconds = time.perf_counter() - began
-            rows.append({"network": name, **examine(model, X_test, options.seed)})
-            rows[-1]["seconds"] = seconds
-            print(rows[-1], flush=True)
-    print_table(rows, COLUMNS, title="PSNR of missing pixels in dB, grey start, 4 layers")
-    rows = [row | {"versions": installed_versions(), "cpu": cpu_model()} for row in rows]
-    return write_csv(rows, options.output / "robust_inpainting.csv")
+def rows(
+    *,
+    seed: int,
+    side: int = Option(16, 8, "of the tiles"),
+    n_tiles: int = Option(1000, 32, "to train on"),
+    n_test: int = Option(500, 20, "tiles"),
+    n_layers: int = Option(4, 2),
+    constraints: Sequence[str] = Option(
+        tuple(CONSTRAINTS), ("none", "C-I and latent"), "descent", CONSTRAINTS
+    ),
+    epochs: int = Option(20, 4),
+) -> Iterator[Row]:
+    """Yield a row per network; training tiles are from one photograph, test tiles from another."""
+    X, fresh = tiles("china.jpg", n_tiles, side, seed), tiles("flower.jpg", n_test, side, seed)
+    chosen = {name: CONSTRAINTS[name] for name in constraints}
+    noises = {"plain": None, "noise": LayerNoise("unit_norm")}
+    settings = {"learning_rate": 3e-3, "max_epochs": epochs, "batch_size": 32}
+    for name, trainer in trainers(noises, chosen, **settings):
+        model = GlowProxInpainter(
+            (side, side), fraction=0.5, x0="flat", n_layers=n_layers, trainer=trainer,
+            random_state=seed,
+        )  # fmt: skip
+        _, seconds = clocked(lambda model=model: model.fit(X))
+        row = {"network": name, "n_layers": n_layers, **examine(model, fresh, seed)}
+        yield row | {"trained_seconds": seconds}
 
+
+STUDY = Study(
+    rows,
+    labels="network n_layers",
+    measures="clean noise_1 noise_3 noise_10 disturbed_input descending_distance"
+    " descending_gradient descending_latent trained_seconds",
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,18 +30,37 @@ def limit_threads(n_threads: int) -> Iterator[str]:
             torch.set_num_threads(before)
 
 
-def measure(jobs: Mapping[Any, Callable[[], Any]], repeats: int) -> dict[Any, list[float]]:
-    """Return the seconds of every job, ``repeats`` times each, taken in turn.
+def clocked(job: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what a job returns, and the seconds it took."""
+    start = perf_counter()
+    found = job()
+    return found, perf_counter() - start
 
-    So a slow minute of the machine hits all jobs, not one of them. The caller warms up.
+
+def compete(
+    jobs: Mapping[Any, Callable[[], Any]], repeats: int
+) -> tuple[dict[Any, Any], dict[Any, list[float]]]:
+    """Return what every job returns, and its seconds, ``repeats`` times, taken in turn.
+
+    All jobs have run once before a clock starts. So a slow minute of the machine hits all jobs,
+    not one of them.
     """
+    found = {key: job() for key, job in jobs.items()}
     seconds: dict[Any, list[float]] = {key: [] for key in jobs}
     for _ in range(repeats):
         for key, job in jobs.items():
-            start = perf_counter()
-            job()
-            seconds[key].append(perf_counter() - start)
-    return seconds
+            seconds[key].append(clocked(job)[1])
+    return found, seconds
+
+
+def installed(package: str | None, rows: str) -> bool:
+    """Return whether a rival's package is at hand; say which rows there will not be if not."""
+    found = package is None or find_spec(package) is not None
+    if not found:
+        print(
+            f"skipped {rows}: {package} is not installed, pip install sklearn-unroll[benchmarks]"
+        )
+    return found
 
 
 def installed_versions() -> str:

@@ -1,4 +1,4 @@
-"""One file per dataset: a function ``load(**sizes)``, and the sizes ``FULL`` and ``QUICK``."""
+"""One file per dataset: a function ``load(n_samples, **sizes)``, and two ``SIZES``."""
 
 from __future__ import annotations
 

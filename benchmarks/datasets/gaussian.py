@@ -11,8 +11,10 @@ import numpy as np
 from benchmarks.base import Dataset
 from sklearn_unroll.datasets import make_sparse_recovery
 
-FULL = {"n_samples": 1000, "n_features": 250, "n_components": 500, "n_train": 5000}
-QUICK = {"n_samples": 200, "n_features": 50, "n_components": 100, "n_train": 500}
+SIZES = {
+    "full": {"n_features": 250, "n_components": 500, "n_train": 5000},
+    "quick": {"n_features": 50, "n_components": 100, "n_train": 500},
+}
 
 
 def load(
@@ -24,6 +26,7 @@ def load(
     alpha: float = 0.1,
     sparsity: float = 0.1,
     snr_db: float | None = 30.0,
+    seed: int = 0,
 ) -> Dataset:
     """Draw signals to code and signals to learn from."""
     data = make_sparse_recovery(
@@ -32,7 +35,7 @@ def load(
         n_components,
         sparsity=sparsity,
         snr_db=snr_db,
-        random_state=0,
+        random_state=seed,
     )
     largest = np.abs(data.X @ data.dictionary.T).max(axis=1, keepdims=True)
     scale = 1 / np.where(largest > 0, largest, 1)  # a signal without any atom stays zero

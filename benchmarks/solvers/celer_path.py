@@ -12,9 +12,9 @@ class CelerPath(Solver):
 
     name = "celer_path"
     requires = "celer"
+    slow = True
     gap_bound = 2e-3
     parameters = ({"tol": 1e-3, "dtype": "float64"}, {"tol": 1e-5, "dtype": "float64"})
-    quick_parameters = ({"tol": 1e-5, "dtype": "float64"},)
 
     def prepare(self, dataset: Dataset) -> None:
         from celer import celer_path

@@ -11,7 +11,7 @@ from sklearn_unroll.solvers import fista
 
 
 class FISTA(Solver):
-    """``reference.fista`` to a relative duality gap; float32 cannot certify 1e-6."""
+    """``solvers.fista`` to a relative duality gap; float32 cannot certify 1e-6."""
 
     name = "fista"
     gap_bound = 1.1e-2
@@ -21,7 +21,6 @@ class FISTA(Solver):
         {"tol": 1e-4, "dtype": "float64"},
         {"tol": 1e-6, "dtype": "float64"},
     )
-    quick_parameters = ({"tol": 1e-4, "dtype": "float32"}, {"tol": 1e-6, "dtype": "float64"})
 
     def prepare(self, dataset: Dataset) -> None:
         self.A = Dense(torch.from_numpy(dataset.dictionary))

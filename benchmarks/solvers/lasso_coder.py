@@ -18,7 +18,6 @@ class Coder(Solver):
         {"tol": 1e-6, "dtype": "float64"},
         {"tol": 1e-10, "dtype": "float64"},
     )
-    quick_parameters = ({"tol": 1e-4, "dtype": "float32"}, {"tol": 1e-10, "dtype": "float64"})
 
     def prepare(self, dataset: Dataset) -> None:
         coder = LassoCoder(dataset.dictionary, dataset.alpha, device="cpu", **self.settings)

@@ -15,6 +15,7 @@ class SkglmCD(Solver):
 
     name = "skglm_cd"
     requires = "skglm"
+    slow = True
     gap_bound = 1e-3
     parameters = ({"tol": 1e-7, "dtype": "float64"},)
 

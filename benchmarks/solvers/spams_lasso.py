@@ -56,7 +56,6 @@ class SpamsCD(_Spams):
         {"tol": 2e-4, "itermax": 300, "dtype": "float64"},
         {"tol": 2e-6, "itermax": 300, "dtype": "float64"},
     )
-    quick_parameters = ({"tol": 2e-4, "itermax": 300, "dtype": "float64"},)
 
     def code(self, columns: np.ndarray) -> Any:
         start = csc_matrix((self.D.shape[1], columns.shape[1]), dtype=columns.dtype)

@@ -48,6 +48,7 @@ class LassoLARS(_SparseCoder):
     """The homotopy method: the default of ``sparse_encode``."""
 
     name = "sklearn_lasso_lars"
+    slow = True
     algorithm = "lasso_lars"
     gap_bound = 1e-3  # not always exact: now and then a signal ends at 1e-4
     parameters = ({"dtype": "float64"},)

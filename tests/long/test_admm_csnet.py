@@ -17,6 +17,6 @@ def test_a_decibel_over_total_variation_at_30_percent(kind):
     """On a slice of a head, of which the network has seen none."""
     A = make_operator(kind, 0.3, seed=0)
     model, _ = train(A, pictures_to_train_on(80), epochs=6)
-    over = {row["picture"]: row["over TV"] for row in compare(model, A)}
+    over = {row["picture"]: row["over_tv"] for row in compare(model, A)}
     assert over["head"] >= 1.0
     assert min(over.values()) > 0

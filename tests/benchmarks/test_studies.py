@@ -1,0 +1,168 @@
+"""Every study runs, quickly, as ``python -m benchmarks.NAME --quick`` runs it. No times."""
+
+import runpy
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks.solvers import all_solvers
+from benchmarks.study import all_studies
+
+STUDIES = all_studies()
+# Measures that only rivals have: without them the column is there, and empty.
+OF_RIVALS = {"recovery_frontier": {"times_faster_than_omp": "spams"}}
+
+
+def bfloat16(table):
+    full, half, mixed = table["nmse_db"]
+    assert full < half - 10 and mixed < half - 10  # -79, -51 and -78 dB without noise
+    assert table["times_faster"][0] == 1
+
+
+def certificate(table):
+    assert set(table.loc[table["part"] == "gap", "alpha"]) == {0.1}
+    assert set(table.loc[table["part"] == "alpha", "alpha"]) == {0.5, 0.05}
+    assert (table["gap_max"] < 2e-2).all() and (table["gap_median"] <= table["gap_max"]).all()
+    ours = table[table["solver"] == "lasso_coder"]
+    assert (ours["gap_max"] <= 1e-4).all()
+    assert (ours.loc[ours["part"] == "alpha", "gap_max"] <= 1e-10).all()
+    last = ours[(ours["part"] == "gap") & (ours["dtype"] == "float64")].iloc[-1]
+    assert last["parameters"] == "tol=1e-10" and last["times_slower_than_lasso_coder"] == 1
+    slow = table["solver"].isin({"celer_path", "skglm_cd", "sklearn_lasso_lars"})
+    assert set(table[slow]["n_samples"]) == {10} and set(table[~slow]["n_samples"]) == {40}
+    assert set(all_solvers()) - set(table["solver"]) <= {
+        "lista", "ista_untrained", "sklearn_omp", "spams_omp", *without_their_package()
+    }  # fmt: skip
+
+
+def compressive_imaging(table):
+    assert len(table) == 6 and set(table["mask"]) == {"Cartesian", "pseudo-radial"}
+    assert set(table["picture"]) == {"head", "camera", "astronaut"}
+    np.testing.assert_allclose(table["over_tv"], table["admm_csnet"] - table["total_variation"])
+    assert (table["total_variation"] > table["zero_filling"] + 0.1).all()
+
+
+def l2o_rivals(table):
+    both = table.groupby("problems")["solver"].apply(set)
+    assert {"PA", "PA, published", "L2O-DM", "RNNprop", "Ada-LISTA"} < both["a dictionary each"]
+    assert "LISTA-CPSS" in both["one dictionary"]
+    classical = table[table["solver"].isin({"restarted FISTA", "Adam, rate 0.1"})]
+    assert len(classical) == 4
+    errors = classical[["after_16", "after_40", "after_100"]].to_numpy()
+    assert (np.diff(errors) < 0).all()
+    assert table["after_400"].notna().sum() == len(table) - 2  # networks of 16 layers end there
+    assert table["after_16"].notna().all()
+
+
+def math_l2o(table):
+    found = table.set_index(["family", "method"])
+    new = found.loc["new problems"]
+    assert new.loc["ISTA", "last_error"] > 100 * new.loc["restarted FISTA", "last_error"] > 0
+    assert new.loc["FISTA", "to_1e-02"] < 40
+    learned = found.xs("PA", level="method")
+    assert len(learned) == 13 and learned["levels_no_slower"].isin(range(5)).all()
+    # Scaling a problem and its alpha scales its solution: the same iterations.
+    same = found.loc["rescaled by 10", "to_1e-02"] - new["to_1e-02"]
+    assert (same.dropna() == 0).all()
+    times = found.loc["2 of 10x20"]
+    assert times["ms_per_iteration"].count() == times["ms_to_solve"].count() == 2
+
+
+def prediction_floor(table):
+    assert list(table["batch"]) == [100, 100, 100, 600, 600, 600] * 2
+    assert list(table["network"]) == ["LISTA", "ALISTA", "HyperLISTA"] * 4
+    assert (table[["floor_us", "predict_us", "ratio", "ratio_of_minima"]] > 0).all(axis=None)
+
+
+def provable_l2o(table):
+    assert (table["method"] == "published").sum() == 4
+    improvement = table.set_index("method")["improvement"].drop("published")
+    assert improvement["Nesterov"] > improvement.filter(like="constant step").item() > 0
+
+
+def recovery_frontier(table):
+    found = table.set_index("method")
+    assert found["frontier"][found["us_per_signal"].idxmin()] == 1
+    assert found["frontier"][found["nmse_db"].idxmin()] == 1
+    assert set(found["frontier"]) == {0, 1}
+    assert found["nmse_db"]["HyperLISTA 4, debias"] < found["nmse_db"]["HyperLISTA 4"] - 3
+    assert {"OMPCoder", "FISTA, best alpha", "TISTA 12"} < set(found.index)
+    assert (found.filter(like="OMP", axis=0)["nmse_db"] < -30).all()
+
+
+def robust_inpainting(table):
+    assert list(table["network"]) == [
+        "plain", "plain + C-I and latent", "noise", "noise + C-I and latent"
+    ]  # fmt: skip
+    assert (table["clean"] > table["noise_3"]).all() and (
+        table["noise_3"] > table["noise_10"]
+    ).all()
+    assert table["clean"].nunique() == 4  # each was trained, and in its own way
+    assert table.filter(like="descending").isin([0, 1, 2]).all(axis=None)
+
+
+def robust_training(table):
+    assert table.groupby("problem").size().to_dict() == {"gaussian 30x60": 5, "tiles 4x4": 5}
+    assert (table["noise_30"] > table["noise_1"]).all()
+    from_ista = table["network"] == "noise 1 + C-II, from ISTA"
+    best = table[from_ista].set_index("problem")["clean"]
+    others = table[~from_ista].groupby("problem")["clean"].min()
+    assert (best < 0.8 * others).all()
+
+
+def sparse_coding(table):
+    skipped = without_their_package()
+    expected = {"floor", *(name for name in all_solvers() if name not in skipped)}
+    assert set(table["solver"]) == expected and set(table["n_samples"]) == {40}
+    assert (table.loc[table["solver"] == "floor", "ratio_to_floor"] == 1).all()
+    for _, here in table[table["solver"] != "floor"].groupby("dataset"):
+        excess = here.set_index("solver")["objective_excess"]
+        assert excess.notna().all() and excess["lista"] < excess["ista_untrained"]
+        assert here["nmse_db"].notna().all() == (here["dataset"] == "gaussian").all()
+
+
+def training_time(table):
+    assert list(table["steps"]) == [60_000, 20]
+    assert list(table["recipe"]) == ["published, extrapolated", "ours"]
+    assert table["nmse_db"][1] < -5
+
+
+CHECKS = (bfloat16, certificate, compressive_imaging, l2o_rivals, math_l2o, prediction_floor)
+CHECKS += (provable_l2o, recovery_frontier, robust_inpainting, robust_training, sparse_coding)
+CHECKS = {check.__name__: check for check in (*CHECKS, training_time)}
+
+
+def without_their_package():
+    return {n for n, cls in all_solvers().items() if cls.requires and not find_spec(cls.requires)}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # of runpy
+def test_every_study_runs_quickly(name, tmp_path, capsys, monkeypatch):
+    study = STUDIES[name]
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--output", str(tmp_path)])
+    runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
+    printed = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / f"{name}.csv")
+    assert list(table) == study.columns
+
+    measures = table[study.measures.split()]
+    assert np.isfinite(measures.to_numpy(float)[measures.notna()]).all()
+    of_rivals = OF_RIVALS.get(name, {}).items()
+    assert set(measures.columns[measures.isna().all()]) == {
+        column for column, package in of_rivals if not find_spec(package)
+    }
+    assert (table["threads"] == 1).all() and "threads: torch 1," in printed
+    assert table["options"].str.contains("--seed").all()
+    assert table["versions"].str.contains(f"torch {torch.__version__}", regex=False).all()
+    assert study.about[0] in printed and table["cpu"][0] in printed
+    assert (tmp_path / f"{name}.png").exists() == (study.draw is not None)
+    CHECKS[name](table)
+
+
+def test_every_study_has_a_check():
+    assert set(CHECKS) == set(STUDIES)
