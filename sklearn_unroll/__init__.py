@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from sklearn_unroll._renamed import MODULES
+from sklearn_unroll._renamed import not_found
 
 if TYPE_CHECKING:
     from sklearn_unroll.estimators import (
@@ -63,8 +63,7 @@ _HOMES = {
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        hint = f"; it is {MODULES[name]} now" if name in MODULES else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+        raise not_found(__name__, name)
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-MODULES = {
-    "reference": "sklearn_unroll.solvers",
-    "FBSNetRegressor": "sklearn_unroll.FBSNet",
+# Of modules: what was imported from where, and where it is.
+MOVED = {
+    "sklearn_unroll": {
+        "reference": "sklearn_unroll.solvers",
+        "FBSNetRegressor": "sklearn_unroll.FBSNet",
+    },
+    "sklearn_unroll.estimators": {
+        "FBSNetRegressor": "sklearn_unroll.FBSNet",
+        "BaseUnrolledRegressor": "sklearn_unroll.estimators.CodeMethods, beside Learned",
+        "TrainedUnrolledRegressor": "sklearn_unroll.estimators.Learned, beside CodeMethods",
+        "BaseL2OSolver": "sklearn_unroll.MathL2OSolver",
+    },
+    "sklearn_unroll.functional": {
+        name: f"sklearn_unroll.solvers.{name}"
+        for name in ("Pursuit", "active_set", "debias", "orthogonal_matching_pursuit")
+    },
 }
 # Of constructors, by class.
 PARAMETERS = {
@@ -23,6 +36,14 @@ PARAMETERS = {
     },
 }
 ATTRIBUTES = {"n_iter_": "n_epochs_"}
+
+
+def not_found(module: str, name: str) -> Exception:
+    """Return the error for a name that a module has not; what has moved says where."""
+    if name in MOVED.get(module, {}):
+        # An ImportError, as `from module import name` hides the text of any other.
+        return ImportError(f"{module} has no {name!r} any more: it is {MOVED[module][name]} now.")
+    return AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 class Renamed:

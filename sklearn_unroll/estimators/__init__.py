@@ -1,5 +1,6 @@
 """The scikit-learn shell: one base, one task for each kind of problem. No equation here."""
 
+from sklearn_unroll._renamed import not_found
 from sklearn_unroll.estimators._ada_lista import AdaLISTARegressor
 from sklearn_unroll.estimators._admm_csnet import ADMMCSNetRegressor
 from sklearn_unroll.estimators._alista import ALISTARegressor
@@ -43,3 +44,7 @@ __all__ = [
     "OMPCodes",
     "TISTARegressor",
 ]
+
+
+def __getattr__(name: str):
+    raise not_found(__name__, name)

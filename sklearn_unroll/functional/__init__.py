@@ -1,5 +1,6 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
+from sklearn_unroll._renamed import not_found
 from sklearn_unroll.functional.composite import (
     Composite,
     LeastSquares,
@@ -115,3 +116,7 @@ __all__ = [
     "symmetric_weight",
     "unpack_complex",
 ]
+
+
+def __getattr__(name: str):
+    raise not_found(__name__, name)

@@ -238,10 +238,16 @@ def test_old_names_of_attributes_and_modules_say_the_new_ones():
 
     with pytest.raises(AttributeError, match="it is 'n_epochs_'"):
         fitted("LISTA").n_iter_  # noqa: B018
-    with pytest.raises(AttributeError, match=r"it is sklearn_unroll\.FBSNet now"):
-        sklearn_unroll.FBSNetRegressor  # noqa: B018
-    with pytest.raises(AttributeError, match=r"it is sklearn_unroll\.solvers now"):
-        sklearn_unroll.reference  # noqa: B018
+    for room, name, new in (
+        (sklearn_unroll, "FBSNetRegressor", "FBSNet"),
+        (sklearn_unroll, "reference", "solvers"),
+        (sklearn_unroll.functional, "debias", "solvers.debias"),
+        (sklearn_unroll.estimators, "TrainedUnrolledRegressor", "estimators.Learned"),
+    ):
+        with pytest.raises(ImportError, match=rf"it is sklearn_unroll\.{new}"):
+            getattr(room, name)
+        with pytest.raises(AttributeError, match="has no attribute 'bogus'"):
+            room.bogus  # noqa: B018
 
 
 BAD = {
