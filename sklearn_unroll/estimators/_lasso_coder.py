@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import as_kind, to_tensor
@@ -19,6 +18,7 @@ from sklearn_unroll.estimators._lasso_solvers import (
     LassoCodes,
     LassoPath,
     check_atom_weights,
+    dictionary_of,
     solve_chunks,
     warn_if_not_converged,
 )
@@ -270,20 +270,7 @@ class LassoCoder(BaseCoder):
         return self._score(seen, found.codes, y, sample_weight, problem)
 
     def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
-        """Return ``alpha ||w z||_1``, for nonnegative z with ``positive=True``.
-
-        Parameters
-        ----------
-        seen : Seen
-            What was seen.
-        alpha : float or array-like of shape (n_samples,), default=None
-            Weights or fractions; the estimator's own by default.
-
-        Returns
-        -------
-        Penalty
-            With a weight for every sample, and every atom where they have any.
-        """
+        """Return ``alpha ||w z||_1``, for nonnegative z with ``positive=True``."""
         obs = Observation(seen.obs.b.double(), self._weighted(seen))
         weight = self._alphas(alpha, obs.b)
         if self.alpha_relative:
@@ -300,26 +287,7 @@ class LassoCoder(BaseCoder):
 
     def own_operator(self) -> Any:
         """Return the dictionary, that of ``warm_start_from`` where there is no other."""
-        if self.warm_start_from is None:
-            return self.dictionary
-        check_is_fitted(
-            self.warm_start_from,
-            msg="warm_start_from=%(name)s is not fitted. Fit it first, and wrap it in "
-            "sklearn.frozen.FrozenEstimator so that clone and cross-validation keep the fit.",
-        )
-        theirs = getattr(self.warm_start_from, "dictionary_", None)
-        if self.dictionary is None and theirs is None:
-            raise ValueError(
-                "warm_start_from has no dictionary of its own: pass dictionary=... to LassoCoder."
-            )
-        if self.dictionary is None:
-            return theirs
-        if theirs is not None and np.shape(self.dictionary) != np.shape(theirs):
-            raise ValueError(
-                f"dictionary has shape {np.shape(self.dictionary)}, but that of warm_start_from "
-                f"has shape {np.shape(theirs)}: its codes are no start."
-            )
-        return self.dictionary
+        return dictionary_of(self.dictionary, self.warm_start_from)
 
     def check_fit(self, D: Tensor) -> None:
         """Check the weights of the atoms."""

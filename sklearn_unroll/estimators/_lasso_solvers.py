@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import float_dtypes, to_tensor
@@ -165,6 +167,30 @@ def solve_chunks(
             )
         parts.append(Solution(x, gap, n_iter, gap <= tol))
     return Solution(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def dictionary_of(dictionary: Any, warm_start_from: Any) -> Any:
+    """Return a dictionary, that of a fitted estimator where there is no other."""
+    if warm_start_from is None:
+        return dictionary
+    check_is_fitted(
+        warm_start_from,
+        msg="warm_start_from=%(name)s is not fitted. Fit it first, and wrap it in "
+        "sklearn.frozen.FrozenEstimator so that clone and cross-validation keep the fit.",
+    )
+    theirs = getattr(warm_start_from, "dictionary_", None)
+    if dictionary is None and theirs is None:
+        raise ValueError(
+            "warm_start_from has no dictionary of its own: pass dictionary=... to LassoCoder."
+        )
+    if dictionary is None:
+        return theirs
+    if theirs is not None and np.shape(dictionary) != np.shape(theirs):
+        raise ValueError(
+            f"dictionary has shape {np.shape(dictionary)}, but that of warm_start_from "
+            f"has shape {np.shape(theirs)}: its codes are no start."
+        )
+    return dictionary
 
 
 def check_atom_weights(atom_weights: Any, n_components: int, D: Tensor) -> Tensor:
