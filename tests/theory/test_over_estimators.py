@@ -184,6 +184,15 @@ def test_instances_that_know_their_problem_need_no_estimator():
     assert plain["operator"][1] == pytest.approx(expected, rel=1e-9)
 
 
+def test_another_penalty_may_be_asked_for():
+    entry, model = case("HyperLISTA"), fitted("HyperLISTA")
+    z = torch.from_numpy(model.predict(entry.X))
+    for alpha in (None, 0.3):
+        found = convergence_report(model, entry.X, kind="objective", alpha=alpha).sizes[-1]
+        expected = model.problem(entry.X, alpha=alpha).value(z).mean()
+        assert found == pytest.approx(float(expected))
+
+
 def test_codes_are_measured_in_the_units_of_the_dictionary():
     entry, norms = case("ALISTA"), np.linspace(0.2, 5, 16)
     model = clone(entry.estimator).set_params(dictionary=norms[:, None] * pairs().dictionary)
