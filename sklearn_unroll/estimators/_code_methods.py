@@ -11,13 +11,15 @@ from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_unroll.estimators._arrays import as_kind, from_tensor
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._learned import Learned
-from sklearn_unroll.estimators._shell import Transforms, exact
+from sklearn_unroll.estimators._shell import Transforms
+from sklearn_unroll.estimators._state import any_tensor
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
-from sklearn_unroll.functional import Zero, composite_gap
+from sklearn_unroll.functional import Observation, Operator, Zero, composite_gap
 
 __all__ = ["CodeMethods"]
 
@@ -226,10 +228,19 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
                 f"{type(self).__name__} has no alpha of its own: pass alpha=..., the weight "
                 f"of the l1 norm of the lasso to compare with."
             )
-        problem = exact(problem)
+        problem = problem.exact()
         codes = self.task.solve(self, seen).to(problem.b)
         gaps = [composite_gap(codes[rows], part) for rows, part in problem.chunks()]
         return as_kind(torch.cat(gaps), seen.X)
+
+    def network_operator(self, dtype: torch.dtype | None = None) -> Operator:
+        """Return what maps codes to observations, as the network sees it."""
+        check_is_fitted(self)
+        if self.dictionary_ is None and self.task.operator == "dictionary":
+            return super().network_operator(dtype)
+        b = any_tensor(self.network_).new_zeros(1, self.n_features_in_, dtype=dtype)
+        obs = Observation(b, self.task.fitted_operator(self, b))
+        return self.task.units(obs, None).inside(obs).A
 
     def _codes(self, X: Any, method: str, operators: Any) -> Any:
         seen = self.task.see(self, X, method, None, operators)

@@ -20,7 +20,7 @@ from sklearn_unroll.estimators._arrays import (
     resolve_device,
     to_tensor,
 )
-from sklearn_unroll.estimators._shell import Seen, Task, exact
+from sklearn_unroll.estimators._shell import Seen, Task
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import (
@@ -109,7 +109,7 @@ class Instances(Task):
             known = to_tensor(known, dtype=b.dtype, device=b.device)
         problem, classes = make_problem(est, b, A, alpha, known)
         if isinstance(trainer.objective, ProblemObjective):
-            problem = problem._replace(least=optimal_values(exact(problem)).to(b.dtype))
+            problem = problem._replace(least=optimal_values(problem.exact()).to(b.dtype))
         fitted = {
             "operator_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else own,
             "n_components_": A.n_components,
@@ -165,8 +165,10 @@ class Instances(Task):
         return check_x0(y, seen.obs.b, seen.obs.A, "y")
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
-        """Return the instances, which know their problem; alpha has been told to ``see``."""
-        return seen.obs
+        """Return the instances, which know their problem."""
+        return (
+            seen.obs if alpha is None else seen.obs._replace(R=penalty_of(est, seen.obs.b, alpha))
+        )
 
 
 def make_problem(
@@ -176,6 +178,11 @@ def make_problem(
     if est.loss == "logistic":
         b, classes = check_labels(b, classes)
     f = LOSSES[est.loss]() if isinstance(est.loss, str) else est.loss
+    return Composite.of(b, A, f, penalty_of(est, b, alpha)), classes
+
+
+def penalty_of(est: Any, b: Tensor, alpha: Any) -> Penalty:
+    """Return the penalty of instances; a named one gets alpha."""
     R = Zero() if est.penalty is None else est.penalty
     if isinstance(R, str):
         kind = PENALTIES[R]
@@ -185,7 +192,7 @@ def make_problem(
             "penalty=GroupL1 is not separable: its prox with a step per coordinate is not known. "
             "Use a penalty that is a sum over coordinates, such as L1."
         )
-    return Composite.of(b, A, f, R), classes
+    return R
 
 
 def check_labels(b: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from sklearn_unroll.estimators._lasso_solvers import (
     solve_chunks,
     warn_if_not_converged,
 )
-from sklearn_unroll.estimators._shell import Seen, exact
+from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._validation import check_alpha
 from sklearn_unroll.functional import L1, Dense, NonnegativeL1, Observation, Penalty, alpha_max
 from sklearn_unroll.solvers import Solution
@@ -266,7 +266,7 @@ class LassoCoder(BaseCoder):
             Greater is better.
         """
         seen, found = self._certified(X, alpha, "score")
-        problem = exact(self.task.problem(self, seen, alpha))
+        problem = self.task.problem(self, seen, alpha).exact()
         return self._score(seen, found.codes, y, sample_weight, problem)
 
     def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:

@@ -9,17 +9,15 @@ from typing import Any, ClassVar
 import torch
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import resolve_device
-from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._shell import Shell
 from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Given, all_or_nothing, any_tensor
-from sklearn_unroll.functional import Observation, Operator
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import Objective, Trainer
 
@@ -54,16 +52,10 @@ class Networked(Shell):
         ValueError
             If there is not one for all samples.
         """
-        check_is_fitted(self)
-        own = isinstance(self.task, Codes)
-        if not own or (self.dictionary_ is None and self.task.operator == "dictionary"):
-            raise ValueError(
-                f"{type(self).__name__} has no operator of its own that would be the same for all "
-                f"samples. Take one of those that observe(X, ...) returns."
-            )
-        b = any_tensor(self.network_).new_zeros(1, self.n_features_in_, dtype=dtype)
-        obs = Observation(b, self.task.fitted_operator(self, b))
-        return self.task.units(obs, None).inside(obs).A
+        raise ValueError(
+            f"{type(self).__name__} has no operator of its own that would be the same for all "
+            f"samples. Take one of those that observe(X, ...) returns."
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return "network_" in vars(self)

@@ -35,12 +35,6 @@ def stated(obs: Observation, f: Smooth, R: Penalty) -> Composite:
     return Composite(obs.b, obs.A, f, R, obs.b.new_ones(()))
 
 
-def exact(problem: Composite) -> Composite:
-    """Return a problem in float64, or in what its operator can compute in."""
-    A = problem.A.to(problem.b.double())
-    return problem._replace(b=problem.b.to(A.like.dtype), A=A)
-
-
 class Task(ABC):
     """Which problem is solved, and how arrays get to the network and back; has no state."""
 

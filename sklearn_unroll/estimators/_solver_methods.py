@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import as_kind, from_tensor
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._instances import check_n_iter
-from sklearn_unroll.estimators._shell import Transforms, exact
+from sklearn_unroll.estimators._shell import Transforms
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Composite, composite_gap
 from sklearn_unroll.nn.monotone import MonotoneState
@@ -278,7 +278,7 @@ class SolverMethods(Transforms):
             problems whose dual is not known.
         """
         seen = self.task.see(self, X, "certify", None, operators, alpha)
-        problem = exact(seen.obs)
+        problem = seen.obs.exact()
         codes = self._run(seen.obs, None)[0].to(problem.b)
         return as_kind(composite_gap(codes, problem), seen.X)
 

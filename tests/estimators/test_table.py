@@ -85,6 +85,12 @@ def test_the_dtype_of_the_input_is_kept_and_memory_may_be_read_only(name, dtype)
     assert entry.run(model, X).dtype == dtype
 
 
+def again(model, entry, alpha):
+    """Return codes for another alpha, where they depend on it."""
+    more = {"alpha": alpha} if "n_iter" in model.get_params() else {}
+    return torch.from_numpy(model.predict(entry.X, **entry.metadata, **more))
+
+
 @every
 def test_score_certificate_and_scorer_state_one_problem(name):
     entry, model = case(name), fitted(name)
@@ -107,6 +113,12 @@ def test_score_certificate_and_scorer_state_one_problem(name):
         with pytest.raises((ValueError, AttributeError), match="alpha|certify"):
             model.certify(entry.X, **entry.metadata)
         return
+    other = model.certify(entry.X, alpha=0.3, **entry.metadata)
+    stated = model.problem(entry.X, alpha=0.3, **entry.metadata)
+    if not name.startswith("LassoCoder"):
+        np.testing.assert_allclose(
+            other[0], composite_gap(again(model, entry, 0.3), stated)[0], rtol=1e-6, atol=1e-12
+        )
     gaps = model.certify(entry.X, **entry.metadata)
     assert gaps.dtype == np.float64 and (gaps >= 0).all()
     stated = composite_gap(codes, problem).numpy()
