@@ -234,7 +234,10 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         return as_kind(torch.cat(gaps), seen.X)
 
     def network_operator(self, dtype: torch.dtype | None = None) -> Operator:
-        """Return what maps codes to observations, as the network sees it."""
+        """Return what maps codes to observations, as the network sees it.
+
+        %(network_operator)s
+        """
         check_is_fitted(self)
         if self.dictionary_ is None and self.task.operator == "dictionary":
             return super().network_operator(dtype)

@@ -113,6 +113,21 @@ array of shape (n_samples, n_components) or (n_samples,)
     "fitted": """\
 self : estimator
     The fitted estimator.""",
+    "network_operator": """\
+Parameters
+----------
+dtype : torch.dtype, default=None
+    Of its tensors; that of the network by default.
+
+Returns
+-------
+Operator
+    That of ``observe``, without observations.
+
+Raises
+------
+ValueError
+    If there is not one for all samples.""",
     "fit_errors": """\
 ValueError
     If an input or a parameter is not valid.

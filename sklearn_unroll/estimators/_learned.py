@@ -18,12 +18,14 @@ from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._shell import Shell
 from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Given, all_or_nothing, any_tensor
+from sklearn_unroll.functional import Operator
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import Objective, Trainer
 
 __all__ = ["Learned"]
 
 
+@fill
 class Networked(Shell):
     """An estimator that is fitted when it has a ``network_``."""
 
@@ -35,22 +37,9 @@ class Networked(Shell):
         return any_tensor(self.network_)
 
     def network_operator(self, dtype: torch.dtype | None = None) -> Operator:
-        """Return what maps codes to observations, as the network sees it, without observations.
+        """Return what maps codes to observations, as the network sees it.
 
-        Parameters
-        ----------
-        dtype : torch.dtype, default=None
-            Of its tensors; that of the network by default.
-
-        Returns
-        -------
-        Operator
-            That of ``observe``.
-
-        Raises
-        ------
-        ValueError
-            If there is not one for all samples.
+        %(network_operator)s
         """
         raise ValueError(
             f"{type(self).__name__} has no operator of its own that would be the same for all "

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sklearn_unroll.estimators._start import FEW, passes
+from sklearn_unroll.estimators._start import FEW
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import Trainer
 
@@ -29,5 +29,7 @@ def draw_weights(network: Unrolled, generator: torch.Generator, std: float = 0.0
 
 def normal_trainer(n_samples: int, n_steps: int = 2000) -> Trainer:
     """Return how to train from normal weights, which is farther to go than from an algorithm."""
-    epochs = passes(n_samples, n_steps=n_steps, most=n_steps)
-    return Trainer(learning_rate=5e-3, max_epochs=epochs if n_samples < FEW else max(epochs, 20))
+    if n_samples < FEW:
+        return Trainer(learning_rate=5e-3, max_epochs=5)
+    epochs = max(math.ceil(n_steps * 256 / n_samples), 20)
+    return Trainer(learning_rate=5e-3, max_epochs=min(epochs, n_steps))

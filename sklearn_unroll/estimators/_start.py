@@ -12,6 +12,8 @@ from sklearn_unroll.training import Adam, Trainer
 
 # Samples from which more can be learned than they themselves.
 FEW = 64
+# Samples from which a recipe is what it is meant to be.
+MANY = 256
 
 
 def check_support_selection(
@@ -37,7 +39,7 @@ def passes(
     """Return in how many passes to take about ``n_steps`` minibatches, of few samples in few."""
     if n_samples < FEW:
         return min(5, most)
-    if n_samples < batch:
+    if n_samples < MANY:
         most = min(most, 60)
     if n_steps is None:
         return most
