@@ -268,7 +268,7 @@ class GlowProxInpainter(OneToOneFeatureMixin, TransformerMixin, Learned):
         # Without a shape nothing is known of the pictures before the fit; tiles are small.
         n_features = 256 if self.image_shape is None else math.prod(self.image_shape)
         batch = min(max(ENTRIES // max(n_features, 1), 4), 256)
-        most = 2 if n_samples < FEW else 20 if n_samples < MANY else 100
+        most = 2 if n_samples < FEW else 10 if n_samples < MANY else 100
         epochs = passes(n_samples, n_steps=UPDATES, batch=batch, most=most)
         return Trainer(learning_rate=3e-3, max_epochs=epochs, batch_size=batch)
 

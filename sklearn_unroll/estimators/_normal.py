@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sklearn_unroll.estimators._start import FEW
+from sklearn_unroll.estimators._start import FEW, MANY
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import Trainer
 
@@ -31,5 +31,7 @@ def normal_trainer(n_samples: int, n_steps: int = 2000) -> Trainer:
     """Return how to train from normal weights, which is farther to go than from an algorithm."""
     if n_samples < FEW:
         return Trainer(learning_rate=5e-3, max_epochs=5)
+    if n_samples < MANY:
+        n_steps = n_steps // 8
     epochs = max(math.ceil(n_steps * 256 / n_samples), 20)
     return Trainer(learning_rate=5e-3, max_epochs=min(epochs, n_steps))
