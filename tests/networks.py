@@ -29,7 +29,7 @@ from sklearn_unroll.functional import (
 )
 from sklearn_unroll.nn import (
     AdaptiveRule,
-    Monotone,
+    Guarded,
     SmoothThreshold,
     Unrolled,
     ada_lista,
@@ -39,6 +39,7 @@ from sklearn_unroll.nn import (
     fbs,
     feed_forward,
     glow_prox,
+    guarded,
     hyperlista,
     l2o_dm,
     lamp,
@@ -89,6 +90,17 @@ def of_codes(make: Callable[[Dense], Unrolled], per_sample: bool = False) -> Cal
     return factory
 
 
+def of_guarded(make: Callable[[Dense], Unrolled], region: str) -> Callable[..., Case]:
+    """Return the factory of a network with a guard around its layers."""
+
+    def factory(dtype: torch.dtype = torch.float64) -> Case:
+        case = of_codes(make)(dtype)
+        problem = Composite.of(case.obs.b, case.obs.A, LeastSquares(), L1(0.01))
+        return Case(guarded(case.network, region), problem, case.y)
+
+    return factory
+
+
 def of_pictures(make: Callable, operator: Callable, shape: tuple = (8, 8)) -> Callable[..., Case]:
     """Return the factory of a network for pictures, given operator and ``like``."""
 
@@ -110,7 +122,7 @@ def of_problems(make: Callable, R=None, safeguard: bool = False) -> Callable[...
         problem = Composite.of(b, A, LeastSquares(), L1(0.1) if R is None else R)
         network = shaken(make(b, generator=generator()), "out", "weights")
         if safeguard:
-            network = Unrolled([Monotone(network.layers[0])] * network.depth)
+            network = Unrolled([Guarded(network.layers[0], "descent")] * network.depth)
         return Case(network, problem, y.to(dtype))
 
     return factory
@@ -218,6 +230,8 @@ NETWORKS: dict[str, Callable[..., Case]] = {
     "ADMM-CSNet, no pictures": of_pictures(
         partial(pictured, shape=None), lambda: Dense(torch.from_numpy(matrix()))
     ),
+    "LISTA-CP, guarded": of_guarded(classical, "objective"),
+    "ALISTA, guarded": of_guarded(partial(from_analytic, make=alista, counts=COUNTS), "residual"),
     "Math-L2O": of_problems(partial(optimiser, math_l2o)),
     "Math-L2O as published": of_problems(partial(optimiser, math_l2o, **_published)),
     "Math-L2O, steps by MLP": of_problems(

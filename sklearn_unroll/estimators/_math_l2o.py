@@ -15,7 +15,7 @@ from sklearn_unroll.estimators._solver_methods import SolverMethods
 from sklearn_unroll.estimators._start import FEW, MANY, passes
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import Operator, Penalty, Smooth
-from sklearn_unroll.nn import Monotone, Unrolled, math_l2o
+from sklearn_unroll.nn import Unrolled, guarded, math_l2o
 from sklearn_unroll.nn.math_l2o import VARIANTS
 from sklearn_unroll.training import ProblemObjective, Trainer
 
@@ -220,4 +220,5 @@ class MathL2OSolver(SolverMethods, Learned):
         )
         if self.safeguard is None:
             return network
-        return Unrolled([Monotone(network.layers[0])] * self.n_layers)
+        guard = guarded(network, "descent").layers[0]
+        return Unrolled([guard] * self.n_layers)

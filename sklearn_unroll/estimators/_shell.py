@@ -31,8 +31,8 @@ class Seen(NamedTuple):
 
 
 def stated(obs: Observation, f: Smooth, R: Penalty) -> Composite:
-    """Return a problem to be evaluated; its classical step, which is not, takes longer."""
-    return Composite(obs.b, obs.A, f, R, obs.b.new_ones(()))
+    """Return a problem to be evaluated; its classical step is left to who takes it."""
+    return Composite(obs.b, obs.A, f, R)
 
 
 class Task(ABC):

@@ -15,7 +15,7 @@ from sklearn_unroll.estimators._instances import check_n_iter
 from sklearn_unroll.estimators._shell import Transforms
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Composite, composite_gap
-from sklearn_unroll.nn.monotone import MonotoneState
+from sklearn_unroll.nn.guard import GuardedState
 
 __all__ = ["L2OSolution", "SolverMethods"]
 
@@ -298,7 +298,7 @@ class SolverMethods(Transforms):
                 state = layer(state, part)
                 if watch:
                     values.append(part.value(layer.readout(state)))
-            guarded = isinstance(state, MonotoneState)
+            guarded = isinstance(state, GuardedState)
             counts = state.n_fallbacks if guarded else torch.zeros_like(part.b[:, 0]).long()
             parts.append((layer.readout(state), counts, torch.stack(values) if watch else None))
         x, n_fallbacks, trajectories = zip(*parts, strict=True)

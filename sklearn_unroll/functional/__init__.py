@@ -18,7 +18,8 @@ from sklearn_unroll.functional.filters import (
 from sklearn_unroll.functional.mask import Mask, smooth_fill
 from sklearn_unroll.functional.matrix_free import Composed, MatrixFree
 from sklearn_unroll.functional.noise import layer_noise
-from sklearn_unroll.functional.operators import Dense, Observation, Operator
+from sklearn_unroll.functional.observation import Observation
+from sklearn_unroll.functional.operators import Dense, Operator
 from sklearn_unroll.functional.penalties import (
     L1,
     Box,

@@ -4,11 +4,11 @@ Whatever has the three methods of :class:`Smooth` may stand where a smooth funct
 
     class Huber(Smooth):                      # sum of the Huber losses of the residual
         def value(self, x, obs):
-            r = obs.A.residual(obs.b, x).abs()
+            r = obs.residual(x).abs()
             return torch.where(r < 1, 0.5 * r.square(), r - 0.5).sum(-1)
 
         def gradient(self, x, obs):
-            return -obs.A.adjoint(obs.A.residual(obs.b, x).clamp(-1, 1))
+            return -obs.A.adjoint(obs.residual(x).clamp(-1, 1))
 
         def lipschitz(self, obs):
             return obs.A.lipschitz()
@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sklearn_unroll.functional.operators import Observation, Operator
+from sklearn_unroll.functional.observation import Observation, Residual
+from sklearn_unroll.functional.operators import Operator
 from sklearn_unroll.functional.penalty import Penalty
 
 __all__ = ["Composite", "LeastSquares", "Logistic", "NoData", "Smooth"]
@@ -88,11 +89,11 @@ class LeastSquares(Smooth):
 
     def value(self, x: Tensor, obs: Observation) -> Tensor:
         """Return half the squared norm of the residual."""
-        return 0.5 * obs.A.residual(obs.b, x).square().sum(-1)
+        return 0.5 * obs.residual(x).square().sum(-1)
 
     def gradient(self, x: Tensor, obs: Observation) -> Tensor:
         """Return ``A^T (A x - b)``."""
-        return obs.A.adjoint(obs.A.residual(obs.b, x)).neg()
+        return obs.A.adjoint(obs.residual(x)).neg()
 
     def lipschitz(self, obs: Observation) -> Tensor:
         """Return ``||A||_2^2``."""
@@ -155,12 +156,15 @@ class Composite(NamedTuple):
         The smooth part.
     R : Penalty
         The other part; separable where a method has a step per coordinate.
-    step : Tensor of shape () or (n_samples, 1)
-        The classical step ``1 / L``; one where L = 0, when any step will do.
+    step : Tensor of shape () or (n_samples, 1) or None
+        The classical step ``1 / L``; one where L = 0, when any step will do. None where it is to
+        be computed by who takes it.
     x0 : Tensor of shape (n_samples, n_components) or None
         Where to start, zero by default.
     least : Tensor of shape (n_samples,) or None
         The optimal values, where they are known.
+    known : Residual or None
+        A residual that need not be computed again.
 
     Examples
     --------
@@ -177,9 +181,12 @@ class Composite(NamedTuple):
     A: Operator
     f: Smooth
     R: Penalty
-    step: Tensor
+    step: Tensor | None = None
     x0: Tensor | None = None
     least: Tensor | None = None
+    known: Residual | None = None
+
+    residual = Observation.residual
 
     @classmethod
     def of(
@@ -248,8 +255,8 @@ class Composite(NamedTuple):
         """
         A = self.A.to(self.b.double())
         b = self.b.to(A.like.dtype)
-        x0, least = (None if part is None else part.to(b) for part in (self.x0, self.least))
-        return Composite(b, A, self.f, self.R, self.step.to(b), x0, least)
+        rest = (self.step, self.x0, self.least)
+        return Composite(b, A, self.f, self.R, *(r if r is None else r.to(b) for r in rest))
 
     def classical(self, x: Tensor) -> Tensor:
         """Return ``prox(x - grad f(x) / L)``, one step of ISTA: it never raises the objective.
@@ -264,7 +271,8 @@ class Composite(NamedTuple):
         Tensor of shape (n_samples, n_components)
             Codes after the step.
         """
-        return self.R.prox(x - self.step * self.gradient(x), self.step)
+        step = Composite.of(*self[:4]).step if self.step is None else self.step
+        return self.R.prox(x - step * self.gradient(x), step)
 
     def first(self) -> Tensor:
         """Return where to start, zero unless given.
@@ -291,7 +299,7 @@ class Composite(NamedTuple):
         Composite
             Their data, operators, penalties, steps and starts.
         """
-        own = self.step.ndim > 0
+        own = self.step is not None and self.step.ndim > 0
         return Composite(
             self.b[rows],
             self.A.take(rows),

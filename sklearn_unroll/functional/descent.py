@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sklearn_unroll.functional.composite import Composite
-from sklearn_unroll.functional.operators import Observation
+from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.problems import lasso_value
 
 __all__ = ["DESCENT_KINDS", "descent_size"]
@@ -41,7 +41,7 @@ def descent_size(
         return (x - y).norm(dim=-1)
     knows = isinstance(obs, Composite)
     if kind == "gradient":
-        gradient = obs.gradient(x) if knows else obs.A.adjoint(obs.A.residual(obs.b, x))
+        gradient = obs.gradient(x) if knows else obs.A.adjoint(obs.residual(x))
         return gradient.norm(dim=-1)
     value, *least = (
         obs.value(z) if knows else lasso_value(z, obs, alpha) for z in (x, y) if z is not None

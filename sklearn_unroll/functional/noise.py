@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sklearn_unroll.functional.operators import Observation
+from sklearn_unroll.functional.observation import Observation
 
 __all__ = ["NOISE_SCHEDULES", "layer_noise"]
 
@@ -50,5 +50,5 @@ def layer_noise(
     if schedule == "unit_norm":
         return xi / ((number + 1) * xi.norm(dim=1, keepdim=True))
     # NOTE[DIFF]: the paper's code has log(g), whose size grows as the gradient g vanishes.
-    gradient = obs.A.adjoint(obs.A.residual(obs.b, x))
+    gradient = obs.A.adjoint(obs.residual(x))
     return gradient.norm(dim=1, keepdim=True).log1p() * xi

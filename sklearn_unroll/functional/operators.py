@@ -1,4 +1,4 @@
-"""Linear operators, and the pair (observation, operator) that every network sees.
+"""Linear operators: products with rows.
 
 Orientation, said once for the whole package: papers write ``b = A x`` with column vectors,
 ``A`` of shape (n_features, n_components). Here **rows are samples**, so the same product is
@@ -9,15 +9,13 @@ Orientation, said once for the whole package: papers write ``b = A x`` with colu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_unroll.functional._krylov import conjugate_gradients, largest_eigenvalue
 
-__all__ = ["Dense", "Observation", "Operator"]
+__all__ = ["Dense", "Operator"]
 
 
 class Operator(ABC):
@@ -276,57 +274,3 @@ def _split(r: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     # Twice: rounding errors along V would come out 1 / rho times as large.
     again = (V.mT @ rest[..., None])[..., 0] if V.ndim == 3 else rest @ V
     return c + again, rest - _combine(again, V)
-
-
-class Observation(NamedTuple):
-    """Data and the operator that made them; the operator travels with the data.
-
-    So masks, per-sample operators and matrix-free operators need no second code path.
-
-    Parameters
-    ----------
-    b : Tensor of shape (n_samples, n_features)
-        The observed signals, one per row.
-    A : Operator
-        The operator in ``b ~ A x``.
-    """
-
-    b: Tensor
-    A: Operator
-
-    def take(self, rows: Tensor | slice) -> Observation:
-        """Return a subset of the samples.
-
-        Parameters
-        ----------
-        rows : Tensor or slice
-            Which samples to keep.
-
-        Returns
-        -------
-        Observation
-            Their data with their operator.
-        """
-        return Observation(self.b[rows], self.A.take(rows))
-
-    def chunks(self, n_rows: int | None = None) -> Iterator[tuple[slice, Observation]]:
-        """Yield the samples in consecutive chunks, so that iterates stay in the cache.
-
-        Parameters
-        ----------
-        n_rows : int, default=None
-            Rows in a chunk; by default 512 on the CPU (where larger batches run at memory
-            speed, up to three times slower) and 65,536 elsewhere, and fewer of more than 2,048
-            entries each, such as pictures (which bounds the memory).
-
-        Yields
-        ------
-        tuple of (slice, Observation)
-            Which rows, and their data and operator.
-        """
-        if n_rows is None:
-            n_rows = 512 if self.b.device.type == "cpu" else 65_536
-            n_rows = max(1, min(n_rows, n_rows * 2048 // self.A.n_components))
-        for start in range(0, len(self.b), n_rows):
-            rows = slice(start, start + n_rows)
-            yield rows, self.take(rows)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.functional.observation import Observation
+from sklearn_unroll.functional.operators import Dense
 
 __all__ = [
     "alpha_max",
@@ -32,7 +33,7 @@ def least_squares_value(x: Tensor, obs: Observation) -> Tensor:
     Tensor of shape (n_samples,)
         Values.
     """
-    return 0.5 * obs.A.residual(obs.b, x).square().sum(-1)
+    return 0.5 * obs.residual(x).square().sum(-1)
 
 
 def lasso_value(x: Tensor, obs: Observation, alpha: Tensor | float) -> Tensor:
@@ -124,7 +125,7 @@ def duality_gap(
     >>> duality_gap(torch.tensor([[1.5, 0.0]]), obs, 0.5)
     tensor([0.])
     """
-    r = obs.A.residual(obs.b, x)
+    r = obs.residual(x)
     value = 0.5 * r.square().sum(-1) + alpha * x.abs().sum(-1)
     peak = _peak(obs.A.adjoint(r), positive)
     return gap_from_residual(value, r, obs.b, peak, alpha, relative=relative, positive=positive)
@@ -195,4 +196,4 @@ def least_squares_gap(x: Tensor, obs: Observation, basis: Tensor) -> Tensor:
     Tensor of shape (n_samples,)
         Gaps, nonnegative.
     """
-    return 0.5 * Dense(basis).adjoint(obs.A.residual(obs.b, x)).square().sum(-1)
+    return 0.5 * Dense(basis).adjoint(obs.residual(x)).square().sum(-1)

@@ -39,7 +39,9 @@ def soft(z: Tensor, theta: Tensor | float) -> Tensor:
         return softshrink(z, theta)
     if theta.ndim == 0 and z.device.type == "cpu" and not torch.is_grad_enabled():
         # One pass over memory instead of two; on a GPU reading theta would stall the stream.
-        return softshrink(z, float(theta.detach()))
+        number = float(theta.detach())
+        if number < math.inf:
+            return softshrink(z, number)
     # Five times faster to differentiate than a clamp or a maximum with tensor bounds.
     return relu(z - theta) - relu(-z - theta)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional.operators import Observation
+from sklearn_unroll.functional.observation import Observation
 
 __all__ = ["adapted_step", "adjoint_step", "coupled_step", "free_step"]
 
@@ -91,7 +91,7 @@ def adjoint_step(x: Tensor, obs: Observation, gamma: Tensor | float) -> Tensor:
     Tensor of shape (n_samples, n_components)
         The point to shrink.
     """
-    return x + gamma * obs.A.adjoint(obs.A.residual(obs.b, x))
+    return x + gamma * obs.A.adjoint(obs.residual(x))
 
 
 def adapted_step(

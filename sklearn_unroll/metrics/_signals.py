@@ -118,7 +118,8 @@ def duality_gap(
     # Imported here, so that the other metrics do without torch.
     import torch
 
-    from sklearn_unroll.functional.operators import Dense, Observation
+    from sklearn_unroll.functional.observation import Observation
+    from sklearn_unroll.functional.operators import Dense
     from sklearn_unroll.functional.problems import duality_gap as gap
 
     # torch shares memory with numpy and warns if that memory is read-only.

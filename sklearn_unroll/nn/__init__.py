@@ -12,11 +12,11 @@ from sklearn_unroll.nn.depth import refine
 from sklearn_unroll.nn.fbs import FBSRule, fbs, polar_weight
 from sklearn_unroll.nn.feed_forward import equivalent_depth, feed_forward
 from sklearn_unroll.nn.glow_prox import calibrate_flows, glow_prox
+from sklearn_unroll.nn.guard import Guarded, guarded
 from sklearn_unroll.nn.l2o_baselines import l2o_dm, rnnprop
 from sklearn_unroll.nn.lamp import OnsagerRule, lamp
 from sklearn_unroll.nn.lista import ada_lista, lista, support_counts
 from sklearn_unroll.nn.math_l2o import math_l2o
-from sklearn_unroll.nn.monotone import Monotone
 from sklearn_unroll.nn.normal import FixedRule, ScaledWeights, smooth_lista
 from sklearn_unroll.nn.parts import (
     AdaptedWeights,
@@ -50,10 +50,10 @@ __all__ = [
     "FBSRule",
     "FixedRule",
     "FreeWeights",
+    "Guarded",
     "LearnedRule",
     "LearnedStep",
     "LogRule",
-    "Monotone",
     "OnsagerRule",
     "Part",
     "ProxGradLayer",
@@ -78,6 +78,7 @@ __all__ = [
     "fbs",
     "feed_forward",
     "glow_prox",
+    "guarded",
     "hyperlista",
     "l2o_dm",
     "lamp",

@@ -1,11 +1,7 @@
-"""The contract of every network: a layer is one iteration, a network a list of layers.
-
-Classes are abstract or final: a variant is made of other parts, never by subclassing one.
-"""
+"""The contract of every network: a list of layers, each of which is one iteration."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,100 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_unroll.functional import Observation
+from sklearn_unroll.nn.layer import UnrolledLayer
 
 __all__ = ["Perturb", "Unrolled", "UnrolledLayer"]
 
 # Maps (number of layers so far, iterate, data and operator) to another iterate.
 Perturb = Callable[[int, Tensor, Observation], Tensor]
-
-
-class UnrolledLayer(nn.Module, ABC):
-    """One iteration of an algorithm with learnable parts.
-
-    The state is a NamedTuple of tensors, each entry of which belongs to one sample. Nothing in
-    it, and nothing a layer is given, may be the ground truth.
-    """
-
-    @abstractmethod
-    def init(self, obs: Observation) -> Any:
-        """Return the first state.
-
-        Parameters
-        ----------
-        obs : Observation
-            Data and operator.
-
-        Returns
-        -------
-        NamedTuple of Tensor
-            The state before any iteration.
-        """
-
-    @abstractmethod
-    def forward(self, state: Any, obs: Observation) -> Any:
-        """Run one iteration.
-
-        Parameters
-        ----------
-        state : NamedTuple of Tensor
-            The state before it. Without gradients a layer may overwrite its tensors.
-        obs : Observation
-            Data and operator.
-
-        Returns
-        -------
-        NamedTuple of Tensor
-            The state after it.
-        """
-
-    @abstractmethod
-    def readout(self, state: Any) -> Tensor:
-        """Return the iterate ``x`` in a state.
-
-        Parameters
-        ----------
-        state : NamedTuple of Tensor
-            Any state of this layer.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_components)
-            The iterate.
-        """
-
-    @abstractmethod
-    def with_iterate(self, state: Any, x: Tensor) -> Any:
-        """Return a state with another iterate, from which the next layer goes on.
-
-        Parameters
-        ----------
-        state : NamedTuple of Tensor
-            Any state of this layer.
-        x : Tensor of shape (n_samples, n_components)
-            What ``readout`` is to return.
-
-        Returns
-        -------
-        NamedTuple of Tensor
-            The state, with all that is made of the iterate moved along.
-        """
-
-    def project_(self) -> None:
-        """Move the parameters to the nearest admissible ones, in place; default: none to move.
-
-        Training calls it after every optimiser step, so that a threshold stays nonnegative.
-        """
-
-    def continue_from_(self, previous: UnrolledLayer) -> None:
-        """Start this layer where the previous one has been trained to; default: as it is.
-
-        Stage-wise training calls it before the layer's first stage.
-
-        Parameters
-        ----------
-        previous : UnrolledLayer
-            The layer before this one.
-        """
 
 
 class Unrolled(nn.Module):
@@ -169,13 +77,35 @@ class Unrolled(nn.Module):
         Tensor of shape (n_samples, n_components)
             The iterate before the first layer, then after each, as the next layer sees it.
         """
+        for number, state in enumerate(self.states(obs, depth, perturb, cut)):
+            yield self.layers[max(number - 1, 0)].readout(state)
+
+    def states(
+        self,
+        obs: Observation,
+        depth: int | None = None,
+        perturb: Perturb | None = None,
+        cut: int | None = None,
+    ) -> Iterator[Any]:
+        """Yield the states whose iterates ``stream`` yields, with all that layers keep.
+
+        Parameters
+        ----------
+        obs, depth, perturb, cut : object
+            As for ``stream``.
+
+        Yields
+        ------
+        NamedTuple of Tensor
+            The state before the first layer, then after each.
+        """
         layers = self.layers[: self._check_depth(depth)]
         state = self._perturbed(self.layers[0].init(obs), 0, obs, perturb if layers else None)
-        yield self.layers[0].readout(state)
+        yield state
         for number, layer in enumerate(layers, 1):
             state = layer(state, obs)
             state = self._perturbed(state, number, obs, perturb if number < len(layers) else None)
-            yield layer.readout(state)
+            yield state
             if cut is not None and number % cut == 0:
                 state = _detached(state)
 

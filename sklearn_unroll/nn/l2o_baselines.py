@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.nn.functional import elu
 
 from sklearn_unroll.functional import Composite
-from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 from sklearn_unroll.nn.coordinate import CoordinateLSTM, CoordinateNetwork
-from sklearn_unroll.nn.math_l2o import L2OLayer
 
 __all__ = ["FreeUpdateLayer", "FreeUpdateState", "l2o_dm", "rnnprop"]
 
@@ -40,7 +39,7 @@ class FreeUpdateState(NamedTuple):
     weight: Tensor
 
 
-class FreeUpdateLayer(L2OLayer):
+class FreeUpdateLayer(UnrolledLayer):
     """``x+ = x + 0.1 d``: the direction d is the output of a network, whatever it may be.
 
     Parameters

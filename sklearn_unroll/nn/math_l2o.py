@@ -7,7 +7,6 @@ optimize": any update that converges to fixed points has this form.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +17,7 @@ from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 from sklearn_unroll.nn.coordinate import CoordinateLSTM, CoordinateMLP, CoordinateNetwork
 from sklearn_unroll.nn.l2o_features import FEATURES, Progress, first_progress
 
-__all__ = ["VARIANTS", "L2OLayer", "MathL2OLayer", "MathL2OState", "math_l2o"]
+__all__ = ["VARIANTS", "MathL2OLayer", "MathL2OState", "math_l2o"]
 
 # What is learned, in the order of the heads: P step, B blend, A momentum, 1 and 2 the biases.
 VARIANTS = ("PBA12", "PBA1", "PBA2", "PBA", "PA", "P", "A")
@@ -26,31 +25,6 @@ MOMENTUM = ("accelerated", "sigmoid", "wide")
 _REGAIN = 1.02  # growth of the trust in the network per iteration
 _LOSE = 0.8  # what remains of it where the objective would have risen
 _GIVE_UP = 0.25  # and where that goes on
-
-
-class L2OLayer(UnrolledLayer):
-    """A layer for :class:`~sklearn_unroll.functional.Composite` problems that can be set right."""
-
-    @abstractmethod
-    def resume(self, state: Any, x: Tensor, wrong: Tensor, lost: Tensor) -> Any:
-        """Return the state in which samples that went wrong have another iterate.
-
-        Parameters
-        ----------
-        state : NamedTuple of Tensor
-            The state of all samples.
-        x : Tensor of shape (n_samples, n_components)
-            The iterates.
-        wrong : Tensor of shape (n_samples, 1)
-            Where they are not those of the layer.
-        lost : Tensor of shape (n_samples, 1)
-            Where this went on for so long that momentum is given up.
-
-        Returns
-        -------
-        NamedTuple of Tensor
-            The state after it.
-        """
 
 
 class MathL2OState(NamedTuple):
@@ -78,7 +52,7 @@ class MathL2OState(NamedTuple):
     progress: Progress
 
 
-class MathL2OLayer(L2OLayer):
+class MathL2OLayer(UnrolledLayer):
     """``x+ = prox_{R,p}((1 - b) x^ + b y^ - b1)``, ``y+ = x+ + a (x+ - x) + b2``.
 
     With ``x^ = x - p grad f(x)``, ``y^ = y - p grad f(y)`` and p, b, a, b1, b2 numbers per

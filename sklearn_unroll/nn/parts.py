@@ -112,7 +112,7 @@ class CoupledWeights(Weights):
 
         Without gradients ``x`` is overwritten, as the contract of a layer allows.
         """
-        r = obs.A.residual(obs.b, x)
+        r = obs.residual(x)
         overwritten = None if torch.is_grad_enabled() else x
         return coupled_step(x, r, self.W, gamma, out=overwritten)
 
@@ -131,7 +131,7 @@ class CoupledWeights(Weights):
         tuple of Tensor
             Of shapes (n_samples, n_features) and (n_samples, n_components).
         """
-        r = obs.A.residual(obs.b, x)
+        r = obs.residual(x)
         return r, r @ self.W.T
 
 

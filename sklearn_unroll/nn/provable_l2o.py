@@ -13,8 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from sklearn_unroll.functional import Composite
-from sklearn_unroll.nn.base import Unrolled
-from sklearn_unroll.nn.math_l2o import L2OLayer
+from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 
 __all__ = ["ProvableL2OLayer", "StepNetwork", "provable_l2o"]
 
@@ -116,7 +115,7 @@ class ProvableL2OState(NamedTuple):
     trust: Tensor
 
 
-class ProvableL2OLayer(L2OLayer):
+class ProvableL2OLayer(UnrolledLayer):
     """``x+ = x - P grad f(x) / L`` with P of ``StepNetwork``; R is applied by its prox.
 
     Parameters

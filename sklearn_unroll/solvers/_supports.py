@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.functional.observation import Observation
+from sklearn_unroll.functional.operators import Dense
 from sklearn_unroll.functional.prox import mark_largest
 
 GRAM = 2**26  # numbers in a Gram matrix worth storing: half a gigabyte in float64

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.functional.observation import Observation
+from sklearn_unroll.functional.operators import Dense
 from sklearn_unroll.functional.problems import gap_from_residual
 from sklearn_unroll.functional.prox import mark_largest
 from sklearn_unroll.solvers._checks import check_dense

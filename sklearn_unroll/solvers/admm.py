@@ -75,7 +75,7 @@ class ADMM(Method):
     def init(self, obs: Observation) -> Splitting:
         """Return ``x_0``, and the dual that is right if x_0 is."""
         x = first_codes(obs, self.x0, self.positive)
-        u = obs.A.adjoint(obs.A.residual(obs.b, x)) / self.rho
+        u = obs.A.adjoint(obs.residual(x)) / self.rho
         return Splitting(x, u, obs.A.adjoint(obs.b))
 
     def least_squares(self, q: Tensor, obs: Observation) -> Tensor:

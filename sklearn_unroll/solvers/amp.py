@@ -60,11 +60,11 @@ class AMP(Method):
         level = v.square().mean(1, keepdim=True).sqrt()
         x = soft(self.c * x + obs.A.adjoint(v) / self.c, self.lam * level) / self.c
         active = torch.count_nonzero(x, 1)[:, None].to(x)
-        return Message(x, obs.A.residual(obs.b, x) + active / m * v)
+        return Message(x, obs.residual(x) + active / m * v)
 
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
         """Return the relative duality gap of the lasso whose solution a fixed point is."""
-        level = obs.A.residual(obs.b, x).square().mean(1).sqrt()
+        level = obs.residual(x).square().mean(1).sqrt()
         return duality_gap(x, obs, (self.lam * self.c * level[:, None])[:, 0])
 
 

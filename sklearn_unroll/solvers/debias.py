@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sklearn_unroll.functional.operators import Observation
+from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.solvers._checks import check_dense
 from sklearn_unroll.solvers._supports import (
     GRAM,

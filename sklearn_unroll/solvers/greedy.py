@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
-from sklearn_unroll.functional.operators import Dense, Observation
+from sklearn_unroll.functional.observation import Observation
+from sklearn_unroll.functional.operators import Dense
 from sklearn_unroll.solvers._checks import check_dense
 from sklearn_unroll.solvers._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._loops import pursue
@@ -284,7 +285,8 @@ def orthogonal_matching_pursuit(
             "orthogonal_matching_pursuit needs n_nonzero, tol or both to know an end."
         )
     # Threads do not know that there are to be no gradients.
-    b, A = obs = Observation(obs.b.detach(), Dense(obs.A.D.detach()))
+    obs = Observation(obs.b.detach(), Dense(obs.A.D.detach()))
+    b, A = obs.b, obs.A
     n, m = A.n_components, A.n_features
     asked = _per_sample("n_nonzero", m if n_nonzero is None else n_nonzero, obs, torch.long)
     limit = None if tol is None else _per_sample("tol", tol, obs, torch.float64)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sklearn_unroll.functional import L1, Composite, LeastSquares
-from sklearn_unroll.nn import Monotone, Unrolled, l2o_dm, rnnprop
+from sklearn_unroll.nn import Guarded, Unrolled, l2o_dm, rnnprop
 from sklearn_unroll.training import ProblemObjective, Trainer
 from tests.conftest import make_problem
 
@@ -55,7 +55,7 @@ def test_training_lowers_the_objective_of_new_instances(name, assert_below):
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_safeguard_tames_them(name):
     problem = lasso()
-    net = Unrolled([Monotone(network(name).layers[0])] * 12)
+    net = Unrolled([Guarded(network(name).layers[0], "descent")] * 12)
     values = [problem.value(x).detach() for x in net.iterates(problem)]
     assert all(bool((new <= old).all()) for old, new in pairwise(values))
     assert bool((values[-1] <= values[0]).all())

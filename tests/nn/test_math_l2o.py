@@ -18,10 +18,10 @@ from sklearn_unroll.functional import (
     Observation,
     Zero,
 )
-from sklearn_unroll.nn import Monotone, Unrolled, math_l2o
+from sklearn_unroll.nn import Guarded, Unrolled, UnrolledLayer, math_l2o
 from sklearn_unroll.nn.coordinate import CoordinateLSTM
 from sklearn_unroll.nn.l2o_features import FEATURES
-from sklearn_unroll.nn.math_l2o import VARIANTS, L2OLayer, MathL2OLayer
+from sklearn_unroll.nn.math_l2o import VARIANTS, MathL2OLayer
 from sklearn_unroll.solvers import FISTA, ISTA, CompositeDescent, NesterovDescent, iterates
 from tests.conftest import make_problem
 
@@ -176,7 +176,7 @@ def test_a_normal_first_memory_is_the_same_in_every_run_and_for_every_instance()
     assert not torch.allclose(net(problem), network(spread=0.5)(problem))
 
 
-class Runaway(L2OLayer):
+class Runaway(UnrolledLayer):
     """Walks away, ever faster, and then to NaN."""
 
     def init(self, obs):
@@ -207,7 +207,7 @@ class NoNumber(Runaway):
 @pytest.mark.parametrize("runaway", [Runaway, NoNumber])
 def test_the_safeguard_makes_ista_of_whatever_runs_away(runaway):
     problem = lasso()
-    layer = Monotone(runaway())
+    layer = Guarded(runaway(), "descent")
     state = layer.init(problem)
     expected = list(iterates(CompositeDescent(), problem, 30))
     for k in range(30):
@@ -225,7 +225,7 @@ def test_with_the_safeguard_no_objective_rises(variant, f, scale):
     start = 100 * torch.randn(7, 20, generator=torch.Generator().manual_seed(0)).double()
     problem = Composite.of(b, Dense(problem.A.D * scale), f, problem.R, start)
     made = network(variant=variant, features="raw", momentum="wide", spread=5.0)
-    layer = Monotone(made.layers[0])
+    layer = Guarded(made.layers[0], "descent")
     with torch.no_grad():
         state = layer.init(problem)
         value = problem.value(start)
@@ -243,7 +243,7 @@ def test_where_even_the_classical_step_fails_the_sample_stays():
 
     problem = lasso()
     problem = Composite.of(problem.b, problem.A, Promising(), problem.R)
-    layer = Monotone(NoNumber())
+    layer = Guarded(NoNumber(), "descent")
     state = layer.init(problem)
     for _ in range(3):
         state = layer(state, problem)
@@ -252,7 +252,7 @@ def test_where_even_the_classical_step_fails_the_sample_stays():
     assert state.n_fallbacks.tolist() == [3] * 7
 
 
-class Wrong(L2OLayer):
+class Wrong(UnrolledLayer):
     """Is wrong when told to, and notes where it was said to be lost."""
 
     def __init__(self, plan):
@@ -281,7 +281,7 @@ class Wrong(L2OLayer):
     ],
 )
 def test_momentum_is_given_up_after_four_rises_in_a_row(plan, lost):
-    problem, layer = lasso(), Monotone(Wrong(plan))
+    problem, layer = lasso(), Guarded(Wrong(plan), "descent")
     state = layer.init(problem)
     for _ in plan:
         state = layer(state, problem)
@@ -301,7 +301,7 @@ def test_rises_are_counted_sample_by_sample():
             return state._replace(x=x)
 
     problem = lasso()
-    layer = Monotone(Half("wwhww"))  # the third step is right for the last four
+    layer = Guarded(Half("wwhww"), "descent")  # the third step is right for the last four
     state = layer.init(problem)
     for _ in range(5):
         state = layer(state, problem)
@@ -311,7 +311,7 @@ def test_rises_are_counted_sample_by_sample():
 
 def test_from_an_iterate_from_elsewhere_the_safeguard_goes_on():
     """The least objective is that of the new iterate: otherwise every step would be refused."""
-    problem, layer = lasso(), Monotone(network(variant="P").layers[0])
+    problem, layer = lasso(), Guarded(network(variant="P").layers[0], "descent")
     far = 10 + torch.zeros(7, 20, dtype=torch.float64)
     with torch.no_grad():
         state = layer.init(problem)
@@ -363,7 +363,7 @@ def test_features_are_relative_to_the_gradient_at_zero_wherever_it_starts():
 
 def test_rows_that_go_wrong_leave_the_others_alone():
     problem, made = lasso(), network(spread=3.0, features="raw", momentum="wide", n_layers=30)
-    net = Unrolled([Monotone(made.layers[0])] * 30)
+    net = Unrolled([Guarded(made.layers[0], "descent")] * 30)
     with torch.no_grad():
         x = net(problem)
         for row in range(7):
@@ -373,7 +373,7 @@ def test_rows_that_go_wrong_leave_the_others_alone():
 
 def test_a_start_outside_the_domain_is_left():
     problem = lasso()._replace(R=Box(1.0, 2.0))
-    net = Unrolled([Monotone(network().layers[0])] * 5)
+    net = Unrolled([Guarded(network().layers[0], "descent")] * 5)
     x = net(problem)
     assert bool(((x >= 1) & (x <= 2)).all())
 

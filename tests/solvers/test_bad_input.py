@@ -7,7 +7,7 @@ from sklearn_unroll.solvers import cvxpy_lasso, fista, ista
 from tests.conftest import make_problem
 
 OBS, _ = make_problem()
-B, D = OBS
+B, D = OBS.b, OBS.A
 
 
 @pytest.mark.parametrize("solve", [fista, ista, cvxpy_lasso])

@@ -1,0 +1,281 @@
+"""A guard around the layers of a network: no iterate leaves a stated region."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional import Composite, LeastSquares
+from sklearn_unroll.functional.observation import Residual
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.layer import UnrolledLayer
+
+__all__ = ["REGIONS", "Guarded", "GuardedState", "guarded"]
+
+REGIONS = ("descent", "objective", "residual")
+_ROUNDING = 8.0  # units in the last place by which a value may seem to rise
+_PATIENCE = 3  # refusals in a row through which momentum is kept: the value may come down again
+
+
+class GuardedState(NamedTuple):
+    """The state of a guarded layer.
+
+    Parameters
+    ----------
+    inner : NamedTuple of Tensor
+        The state of the layer.
+    value : Tensor of shape (n_samples,) or None
+        What is measured of the iterate; None where the iterate is from elsewhere.
+    bound : Tensor of shape (n_samples,)
+        What it may be at most.
+    least : Tensor of shape (n_samples,)
+        The least value so far; in the region "residual" the bound.
+    best : Tensor of shape (n_samples, n_components) or None
+        Iterates of that value, where it is not that of the present iterate.
+    behind : Tensor of shape (n_samples,) or None
+        Where that is; None for nowhere.
+    known : Residual or None
+        Of the present iterate, for the next layer.
+    rises : Tensor of shape (n_samples,)
+        How often in a row an iterate has been refused.
+    n_fallbacks : Tensor of shape (n_samples,)
+        How often one has been refused.
+    """
+
+    inner: Any
+    value: Tensor | None
+    bound: Tensor
+    least: Tensor
+    best: Tensor | None
+    behind: Tensor | None
+    known: Residual | None
+    rises: Tensor
+    n_fallbacks: Tensor
+
+
+class Guarded(UnrolledLayer):
+    """The step of a layer, unless it leaves a region: then a step that never does.
+
+    Heaton, Chen, Wang and Yin 2023, "Safeguarded learned convex optimization". Whatever the
+    layers have learned and whatever the data are, for every sample and after every layer, to
+    rounding (8 units in the last place):
+
+    * ``"descent"``: the objective is at most the least so far.
+    * ``"objective"``: it is at most that of the zero code (of the nearest code in the domain,
+      where that of zero is infinite), and what is read out is the best iterate so far: good
+      networks do not descend in every layer, and where nothing goes wrong nothing is changed.
+    * ``"residual"``: f alone, the energy of the residual, is at most that of the zero code; for
+      networks that have learned from pairs, whose problem is not known.
+
+    A sample that is refused takes the classical step ``prox(x - grad f(x) / L)`` from the
+    iterate before, which raises no objective; where even that fails, by rounding, and in the
+    region ``"residual"``, it stays where it is. An iterate outside the domain is projected first.
+
+    Parameters
+    ----------
+    layer : UnrolledLayer
+        The layer.
+    region : {"descent", "objective", "residual"}, default="objective"
+        Which region. Data are a :class:`~sklearn_unroll.functional.Composite` for all of them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_unroll.functional import L1, Composite, Dense, LeastSquares
+    >>> from sklearn_unroll.nn import guarded, lista
+    >>> A = Dense(torch.eye(3))
+    >>> net = lista(A, n_layers=4, alpha=0.5)
+    >>> problem = Composite.of(torch.tensor([[2.0, 0.0, -1.0]]), A, LeastSquares(), L1(0.5))
+    >>> with torch.no_grad():
+    ...     for parameter in net.parameters():
+    ...         _ = parameter.mul_(1000.0)  # a network that explodes
+    ...     guarded(net)(problem)
+    tensor([[ 1.5000,  0.0000, -0.5000]])
+    """
+
+    def __init__(self, layer: UnrolledLayer, region: str = "objective") -> None:
+        super().__init__()
+        if region not in REGIONS:
+            raise ValueError(f"region must be one of {REGIONS}, got {region!r}.")
+        self.layer = layer
+        self.region = region
+
+    def init(self, obs: Composite) -> GuardedState:
+        """Return the first state, whose iterate lies in the region."""
+        inner = self.layer.init(obs)
+        x = self.layer.readout(inner)
+        value, known = self._measure(x, obs, may_be_zero=True)
+        none = torch.zeros(len(obs.b), dtype=torch.long, device=obs.b.device)
+        state = GuardedState(inner, value, _roomy(value), value, None, None, known, none, none)
+        if self.region == "descent":
+            return state
+        zero = obs.R.prox(torch.zeros_like(x), 0.0)
+        at_zero = value if torch.equal(x, zero) else self._measure(zero, obs, may_be_zero=True)[0]
+        bound = _roomy(at_zero)
+        wrong = ~(value <= bound)
+        if bool(wrong.any()):
+            x = torch.where(wrong[:, None], zero, x)
+            inner = self.layer.resume(inner, x, wrong[:, None], wrong[:, None])
+            value, known = torch.where(wrong, at_zero, value), None
+        least = bound if self.region == "residual" else value
+        return state._replace(inner=inner, value=value, bound=bound, least=least, known=known)
+
+    def forward(self, state: GuardedState, obs: Composite) -> GuardedState:
+        """Run one iteration."""
+        if state.value is None:
+            state = self._begin_again(state, obs)
+        before = self.layer.readout(state.inner)
+        old = before if torch.is_grad_enabled() else before.clone()  # it may be overwritten
+        inner = self.layer(state.inner, obs._replace(known=state.known))
+        x = self.layer.readout(inner)
+        value, known = self._measure(x, obs)
+        if bool((value.detach() <= state.least).all()):  # false for NaN
+            least = state.least if self.region == "residual" else value
+            bound = _roomy(least) if self.region == "descent" else state.bound
+            rises = torch.zeros_like(state.rises)
+            return GuardedState(
+                inner, value, bound, least, None, None, known, rises, state.n_fallbacks
+            )
+        return self._judge(state, obs, old, inner, value, known)
+
+    def readout(self, state: GuardedState) -> Tensor:
+        """Return the iterate; in the region ``"objective"`` the best one so far."""
+        x = self.layer.readout(state.inner)
+        if state.behind is None:
+            return x
+        rows = state.behind.nonzero()[:, 0]
+        return x.index_copy(0, rows, state.best[rows])
+
+    def with_iterate(self, state: GuardedState, x: Tensor) -> GuardedState:
+        """Return the state with another iterate, which counts as the first one."""
+        inner = self.layer.with_iterate(state.inner, x)
+        return state._replace(inner=inner, value=None, best=None, behind=None, known=None)
+
+    def project_(self) -> None:
+        """Keep the layer's parameters admissible."""
+        self.layer.project_()
+
+    def continue_from_(self, previous: Guarded) -> None:
+        """Start the layer where the previous one has been trained to.
+
+        Parameters
+        ----------
+        previous : Guarded
+            The layer before this one.
+        """
+        self.layer.continue_from_(previous.layer)
+
+    def _measure(
+        self, x: Tensor, obs: Composite, may_be_zero: bool = False
+    ) -> tuple[Tensor, Residual | None]:
+        """Return what is bounded, and the residual for the next layer."""
+        known = None
+        if isinstance(obs.f, LeastSquares):
+            # That of zero is b itself, and needs no product.
+            is_zero = may_be_zero and not bool(x.any())
+            r = obs.b if is_zero else obs.A.residual(obs.b, x)
+            known = Residual(obs.b, x, r, x._version)
+        obs = obs._replace(known=known)
+        return obs.f.value(x, obs) if self.region == "residual" else obs.value(x), known
+
+    def _begin_again(self, state: GuardedState, obs: Composite) -> GuardedState:
+        """Return the state with an iterate from elsewhere measured; it may be anywhere."""
+        value, known = self._measure(self.layer.readout(state.inner), obs)
+        bound = _roomy(value)
+        if self.region != "descent":
+            bound = torch.maximum(bound, state.bound)
+        least = bound if self.region == "residual" else value
+        return state._replace(value=value, bound=bound, least=least, known=known)
+
+    def _judge(
+        self,
+        state: GuardedState,
+        obs: Composite,
+        old: Tensor,
+        inner: Any,
+        value: Tensor,
+        known: Residual | None,
+    ) -> GuardedState:
+        """Return the state after a step that was not the best one of every sample."""
+        x, region = self.layer.readout(inner), self.region
+        wrong = ~(value.detach() <= state.bound)
+        rises = (state.rises + 1) * wrong
+        if bool(wrong.any()):
+            rows = wrong.nonzero()[:, 0]
+            x, value, refused = self._instead(state, obs, old, x, value, rows)
+            wrong = torch.zeros_like(wrong).index_copy(0, rows, refused)
+            rises = rises * wrong
+            lost = rises > _PATIENCE
+            inner, known = self.layer.resume(inner, x, wrong[:, None], lost[:, None]), None
+            rises = rises * ~lost
+        n_fallbacks = state.n_fallbacks + wrong
+        if region == "residual":
+            return state._replace(
+                inner=inner, value=value, known=known, rises=rises, n_fallbacks=n_fallbacks
+            )
+        least, best, behind = torch.minimum(value, state.least), None, None
+        bound = _roomy(least) if region == "descent" else state.bound
+        if region == "objective":
+            behind = ~(value.detach() <= state.least)
+            best = old
+            if state.behind is not None:
+                rows = (state.behind & behind).nonzero()[:, 0]
+                best = old.index_copy(0, rows, state.best[rows])
+        return GuardedState(inner, value, bound, least, best, behind, known, rises, n_fallbacks)
+
+    def _instead(
+        self,
+        state: GuardedState,
+        obs: Composite,
+        old: Tensor,
+        x: Tensor,
+        value: Tensor,
+        rows: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return iterates and values with those of some samples replaced, and which of these
+        were refused, and not merely projected.
+        """
+        part, old, bound = obs.take(rows), old[rows], state.bound[rows]
+        kept = state.value[rows]
+        refused = torch.ones_like(rows, dtype=torch.bool)
+        new, instead = old, kept
+        if self.region != "residual":
+            step = part.classical(old)
+            at_step = part.value(step)
+            moves = at_step.detach() <= bound
+            new = torch.where(moves[:, None], step, old)
+            instead = torch.where(moves, at_step, kept)
+        if bool(value[rows].isinf().any()):
+            inside = part.R.prox(x[rows], 0.0)
+            at_inside, _ = self._measure(inside, part)
+            fits = at_inside.detach() <= bound
+            new = torch.where(fits[:, None], inside, new)
+            instead = torch.where(fits, at_inside, instead)
+            refused = ~fits
+        return x.index_copy(0, rows, new), value.index_copy(0, rows, instead), refused
+
+
+def guarded(network: Unrolled, region: str = "objective") -> Unrolled:
+    """Return a network with a guard around every layer; it shares all parameters.
+
+    Parameters
+    ----------
+    network : Unrolled
+        The network.
+    region : {"descent", "objective", "residual"}, default="objective"
+        What is guarded, see :class:`Guarded`.
+
+    Returns
+    -------
+    Unrolled
+        For data that are a :class:`~sklearn_unroll.functional.Composite`.
+    """
+    return Unrolled(Guarded(layer, region) for layer in network.layers)
+
+
+def _roomy(value: Tensor) -> Tensor:
+    """Return the largest value that rounding may make of one."""
+    value = value.detach()
+    return value + _ROUNDING * torch.finfo(value.dtype).eps * value.abs()
