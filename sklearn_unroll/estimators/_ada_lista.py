@@ -41,6 +41,8 @@ class AdaLISTARegressor(CodeMethods, Learned):
     %(alpha)s
     %(n_layers)s
     %(normalize)s
+    %(alpha_relative)s
+    %(guard)s
     debias : bool or {"least_squares", "repair"}, default=False
         Follow the codes by least squares on their support, see
         :class:`~sklearn_unroll.LISTARegressor`.
@@ -57,6 +59,7 @@ class AdaLISTARegressor(CodeMethods, Learned):
         Number of atoms.
     %(debias_)s
     %(norm_)s
+    %(guard_)s
     %(training_)s
     %(features_)s
 
@@ -90,7 +93,6 @@ class AdaLISTARegressor(CodeMethods, Learned):
         **CodeMethods._parameter_constraints,
         "dictionary": ["array-like", None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
-        "normalize": ["boolean"],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
     }
 
@@ -100,7 +102,9 @@ class AdaLISTARegressor(CodeMethods, Learned):
         *,
         alpha: float = 0.1,
         n_layers: int = 16,
-        normalize: bool = False,
+        normalize: bool | str = "auto",
+        alpha_relative: bool = False,
+        guard: str | None = "auto",
         debias: bool | str = False,
         trainer: Trainer | None = None,
         warm_start: bool = False,
@@ -111,6 +115,8 @@ class AdaLISTARegressor(CodeMethods, Learned):
         self.alpha = alpha
         self.n_layers = n_layers
         self.normalize = normalize
+        self.alpha_relative = alpha_relative
+        self.guard = guard
         self.debias = debias
         self.trainer = trainer
         self.warm_start = warm_start

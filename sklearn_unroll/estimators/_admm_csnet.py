@@ -81,6 +81,7 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
     sharpness : float, default=inf
         Of the threshold of dense networks, see :func:`~sklearn_unroll.functional.smooth_soft`:
         infinity is the soft threshold, and the guarantees have 1.
+    %(normalize)s
     trainer : Trainer, default=None
         How to train; None takes minibatches of about 65,000 pixels, 600 of them or more.
     %(warm_start)s
@@ -177,6 +178,7 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
         consistent: bool = False,
         init: str = "admm",
         sharpness: float = math.inf,
+        normalize: bool | str = "auto",
         trainer: Trainer | None = None,
         warm_start: bool = False,
         device: str | torch.device = "auto",
@@ -196,6 +198,7 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
         self.consistent = consistent
         self.init = init
         self.sharpness = sharpness
+        self.normalize = normalize
         self.trainer = trainer
         self.warm_start = warm_start
         self.device = device

@@ -72,6 +72,8 @@ class ALISTARegressor(CodeMethods, Learned):
         lets pass then fail, and rare as they are, they decide the pooled error. None shrinks
         all.
     %(normalize)s
+    %(alpha_relative)s
+    %(guard)s
     %(debias)s
     %(trainer)s
     memory : str or object with the joblib.Memory interface, default=None
@@ -86,6 +88,7 @@ class ALISTARegressor(CodeMethods, Learned):
     %(dictionary_)s
     %(debias_)s
     %(norm_)s
+    %(guard_)s
     %(training_)s
     %(features_)s
 
@@ -124,7 +127,6 @@ class ALISTARegressor(CodeMethods, Learned):
         **CodeMethods._parameter_constraints,
         "dictionary": ["array-like", None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
-        "normalize": ["boolean"],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
         "rule": [StrOptions({"learned", "recurrent"})],
@@ -143,7 +145,9 @@ class ALISTARegressor(CodeMethods, Learned):
         rule: str = "learned",
         hidden_size: int = 64,
         support_selection: tuple[float, float] | None = (2.0, 100.0),
-        normalize: bool = False,
+        normalize: bool | str = "auto",
+        alpha_relative: bool = False,
+        guard: str | None = "auto",
         debias: bool | str = False,
         trainer: Trainer | None = None,
         memory: Any = None,
@@ -159,6 +163,8 @@ class ALISTARegressor(CodeMethods, Learned):
         self.hidden_size = hidden_size
         self.support_selection = support_selection
         self.normalize = normalize
+        self.alpha_relative = alpha_relative
+        self.guard = guard
         self.debias = debias
         self.trainer = trainer
         self.memory = memory

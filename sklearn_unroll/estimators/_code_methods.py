@@ -9,15 +9,17 @@ from typing import Any, ClassVar
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_unroll.estimators._arrays import as_kind, from_tensor
 from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._guard import GUARDS, Run
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Transforms
 from sklearn_unroll.estimators._state import any_tensor
+from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Observation, Operator, Zero, composite_gap
 
@@ -30,9 +32,14 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
 
     _parameter_constraints: ClassVar[dict] = {
         "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "guard": [StrOptions(set(GUARDS)), None],
+        "normalize": ["boolean", StrOptions({"auto"})],
+        "alpha_relative": ["boolean"],
     }
     # Whether the network can be given another dictionary with each observation.
     takes_operators: bool = False
+    # Whether inner layers hold no codes, so that only the answer can be guarded.
+    guards_whole: bool = False
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, operators: Any = None) -> Any:
@@ -153,13 +160,20 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         array of shape (n_samples, n_components) or (n_samples,)
             Codes after layer 1, 2, ...
         """
-        seen, network = self.task.see(self, X, "staged_predict", None, operators), self.network_
-        chunks = [network.stream(chunk) for _, chunk in seen.units.inside(seen.obs).chunks()]
+        seen = self.task.see(self, X, "staged_predict", None, operators)
+        run = Run.of(self, seen)
+        # Where only the answer is guarded, the layers before it are what they are.
+        network, obs = run.network, run.obs
+        if self.guards_whole:
+            network, obs = self.network_, seen.units.inside(seen.obs)
+        chunks = [network.stream(chunk) for _, chunk in obs.chunks()]
         for number, parts in enumerate(zip(*chunks, strict=True)):
             if number == 0:
                 continue
-            codes = seen.units.leave(torch.cat(parts))
-            if number == network.depth:
+            last = number == network.depth
+            codes = run.codes()[0] if last and self.guards_whole else torch.cat(parts)
+            codes = seen.units.leave(codes)
+            if last:
                 codes = self.task.finish(self, codes, seen.obs)
             yield self._ravel(from_tensor(codes, seen.X))
 
@@ -233,6 +247,37 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         gaps = [composite_gap(codes[rows], part) for rows, part in problem.chunks()]
         return as_kind(torch.cat(gaps), seen.X)
 
+    def normalizes(self, has_y: bool) -> bool:
+        """Return whether ``normalize="auto"`` brings observations to one norm: in a fit with y.
+
+        Parameters
+        ----------
+        has_y : bool
+            Whether the fit learns from pairs.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
+        return has_y
+
+    def count_refused(self, X: Any, operators: Any = None) -> Any:
+        """Return how many layers' steps the guard refuses in ``predict``.
+
+        Parameters
+        ----------
+        %(X)s
+        %(operators)s
+
+        Returns
+        -------
+        array of int of shape (n_samples,)
+            Counts, at most ``n_layers``; zeros where the guard is off.
+        """
+        seen = self.task.see(self, X, "count_refused", None, operators)
+        return as_kind(Run.of(self, seen).codes()[1], seen.X)
+
     def network_operator(self, dtype: torch.dtype | None = None) -> Operator:
         """Return what maps codes to observations, as the network sees it.
 
@@ -243,7 +288,8 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
             return super().network_operator(dtype)
         b = any_tensor(self.network_).new_zeros(1, self.n_features_in_, dtype=dtype)
         obs = Observation(b, self.task.fitted_operator(self, b))
-        return self.task.units(obs, None).inside(obs).A
+        atoms = self.task.units(self, obs, None).atoms
+        return Units(atoms, None).inside(obs).A
 
     def _codes(self, X: Any, method: str, operators: Any) -> Any:
         seen = self.task.see(self, X, method, None, operators)

@@ -18,10 +18,17 @@ from sklearn_unroll.estimators._arrays import (
     to_computed,
     to_tensor,
 )
+from sklearn_unroll.estimators._guard import Run, settle_guard
 from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.estimators._units import Units, atom_norms, mean_norm, relative_norms
+from sklearn_unroll.estimators._units import (
+    Units,
+    atom_norms,
+    mean_norm,
+    relative_alphas,
+    relative_norms,
+)
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
@@ -99,9 +106,9 @@ class Codes(Task):
         codes = None if y is None else as_codes(y, b)
         own, A = self._resolve(est, b, codes, weight, operators, keep)
         obs = Observation(b, A)
-        norm = mean_norm(b, weight) if option(est, "normalize") else None
+        norm = mean_norm(b, weight) if self.normalizes(est, y is not None) else None
         norm = est.norm_ if keep else norm
-        units = self.units(obs, norm)
+        units = self.units(est, obs, norm)
         if codes is not None:
             check_codes_match(codes, A)
             if self.knows_operator(est, operators):
@@ -114,12 +121,16 @@ class Codes(Task):
         }
         if self.operator != "dictionary":
             fitted["operator_"] = own
-        return Given(X, y, units.inside(obs), codes, weight, generator, keep, fitted)
+        inside = units.inside(obs)
+        return Given(X, y, inside, codes, weight, generator, keep, fitted)
 
     def state(self, est: Any, network: Unrolled, given: Given) -> dict:
         """Return the fitted attributes that depend on the network."""
         kind = option(est, "debias")
-        return {"debias_": choose_debias(network, given) if kind is True else kind or None}
+        state = {"debias_": choose_debias(network, given) if kind is True else kind or None}
+        if "guard" in est.get_params(deep=False):
+            state["guard_"] = settle_guard(est, network, given)
+        return state
 
     def knows_operator(self, est: Any, operators: Any = None) -> bool:
         """Return whether the operator is given, and need not be estimated from pairs.
@@ -165,7 +176,7 @@ class Codes(Task):
             else to_tensor(X, dtype=dtype, device=like.device)
         )
         obs = Observation(b, self.fitted_operator(est, b, operators))
-        return Seen(X, obs, self.units(obs, est.norm_))
+        return Seen(X, obs, self.units(est, obs, est.norm_))
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
         """Return codes that belong to what was seen, in the units of the network."""
@@ -228,11 +239,38 @@ class Codes(Task):
             return est.operator_.to(b)
         return Dense(to_tensor(est.dictionary_, dtype=b.dtype, device=b.device))
 
-    def units(self, obs: Observation, norm: float | None) -> Units:
+    def normalizes(self, est: Any, has_y: bool) -> bool:
+        """Return whether a fit brings observations to one norm.
+
+        Parameters
+        ----------
+        est : estimator
+            Whose task this is.
+        has_y : bool
+            Whether it learns from pairs.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
+        given, relative = option(est, "normalize"), option(est, "alpha_relative")
+        if relative and given is True:
+            raise ValueError(
+                "normalize=True and alpha_relative=True are two units for one observation: its "
+                "norm, and the alpha from which on its codes are zero. Choose one."
+            )
+        if given == "auto":
+            return not relative and est.normalizes(has_y)
+        return bool(given)
+
+    def units(self, est: Any, obs: Observation, norm: float | None) -> Units:
         """Return the units that the network wants data and operator in.
 
         Parameters
         ----------
+        est : estimator
+            Whose task this is.
         obs : Observation
             Data and operator, in the user's units.
         norm : float or None
@@ -244,6 +282,8 @@ class Codes(Task):
             Norms of atoms and of samples.
         """
         atoms = atom_norms(obs.A.D) if self.unit_atoms else None
+        if option(est, "alpha_relative"):
+            return Units(atoms, relative_alphas(Units(atoms, None).inside(obs)))
         return Units(atoms, None if norm is None else relative_norms(obs.b, norm))
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
@@ -273,11 +313,10 @@ class Codes(Task):
         Tensor of shape (n_samples, n_components)
             Codes.
         """
-        network, obs = est.network_, seen.obs
-        codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
-        for rows, chunk in seen.units.inside(obs).chunks():
-            codes[rows] = seen.units.leave(network(chunk), rows)
-        return self.finish(est, codes, obs)
+        run = Run.of(est, seen)
+        codes, refused = run.codes()
+        run.warn(est, refused)
+        return self.finish(est, seen.units.leave(codes), seen.obs)
 
     def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
         """Return codes as they go out.

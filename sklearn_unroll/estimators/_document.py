@@ -23,10 +23,23 @@ alpha : float, default=0.1
 n_layers : int, default=16
     Number of layers, the iterations of the untrained network.""",
     "normalize": """\
-normalize : bool, default=False
+normalize : bool or "auto", default="auto"
     Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
-    so that codes scale with the data, exactly. The weight of the l1 norm is then alpha
-    times the relative norm of the observation.""",
+    so that codes scale with the data, exactly: ``predict(c * X) == c * predict(X)``. The
+    weight of the l1 norm is then alpha times the relative norm of the observation.
+    ``"auto"`` does so in a fit with y, where no alpha is to be kept.""",
+    "alpha_relative": """\
+alpha_relative : bool, default=False
+    Whether alpha is a fraction of each observation's ``max |x D^T|``, from which on its codes
+    are zero, as in :class:`LassoCoder`: one network for all contrasts.""",
+    "guard": """\
+guard : {"auto", "objective", "residual"} or None, default="auto"
+    What no layer may do to any sample, see :class:`~sklearn_unroll.nn.Guarded`; ``fit`` trains
+    without it. ``"objective"``: raise the objective of ``problem`` above that of zeros; the
+    sample takes the classical step instead, and the answer is the best iterate.
+    ``"residual"``: leave more energy of the observation unexplained than zeros do; the sample
+    stays where it was. ``"auto"`` is the former where the problem is known, after a fit
+    without y, and else the latter. Off with None.""",
     "debias": """\
 debias : bool or {"least_squares", "repair"}, default=False
     Follow the codes by least squares on their support, without or with repair of the
@@ -62,7 +75,11 @@ debias_ : {"least_squares", "repair"} or None
     The debiasing in use.""",
     "norm_": """\
 norm_ : float or None
-    Norm to which observations are brought, with ``normalize=True``.""",
+    Norm to which observations are brought; None where they are not.""",
+    "guard_": """\
+guard_ : Guard or None
+    The guard in use: its ``region``, the classical ``step``, and the median ``norm`` of the
+    observations of ``fit`` as the network saw them.""",
     "training_": """\
 trainer_ : Trainer
     How the last ``fit`` or ``partial_fit`` has trained.

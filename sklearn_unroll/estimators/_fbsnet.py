@@ -17,7 +17,15 @@ from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Given, fitted_state
-from sklearn_unroll.functional import L1, Box, Penalty, Scaled, Zero
+from sklearn_unroll.functional import (
+    L1,
+    Box,
+    GroupL1,
+    NonnegativeL1,
+    Penalty,
+    Scaled,
+    Zero,
+)
 from sklearn_unroll.functional.penalties import PENALTIES
 from sklearn_unroll.nn import Unrolled, fbs, refine
 from sklearn_unroll.nn.fbs import INITS
@@ -59,6 +67,9 @@ default="l1"
         The first iterate: the same for all observations; a parameter, zero at first; a function
         from an :class:`~sklearn_unroll.functional.Observation` to a tensor of shape (n_samples,
         n_components); or zero.
+    %(normalize)s
+    %(alpha_relative)s
+    %(guard)s
     %(trainer)s
     %(warm_start)s
     %(device)s
@@ -70,8 +81,8 @@ default="l1"
     %(dictionary_)s
     debias_ : None
         Codes are not debiased.
-    norm_ : None
-        Observations are not normalised.
+    %(norm_)s
+    %(guard_)s
     %(training_)s
     %(features_)s
 
@@ -128,6 +139,9 @@ default="l1"
         init: str = "polar",
         tau: float | None = None,
         x0: Any = None,
+        normalize: bool | str = "auto",
+        alpha_relative: bool = False,
+        guard: str | None = "auto",
         trainer: Trainer | None = None,
         warm_start: bool = False,
         device: str | torch.device = "auto",
@@ -141,6 +155,9 @@ default="l1"
         self.init = init
         self.tau = tau
         self.x0 = x0
+        self.normalize = normalize
+        self.alpha_relative = alpha_relative
+        self.guard = guard
         self.trainer = trainer
         self.warm_start = warm_start
         self.device = device
@@ -220,6 +237,11 @@ default="l1"
             # It keeps its kind, whose duality gap may be known.
             return type(R)(**R.get_params() | {"weight": factor * R.weight})
         return R if isinstance(R, (Box, Zero)) else Scaled(R, factor)
+
+    def normalizes(self, has_y: bool) -> bool:
+        """Return whether ``normalize="auto"`` does so: where penalty and start scale along."""
+        scales = isinstance(self._penalty(), (L1, NonnegativeL1, GroupL1, Zero))
+        return has_y and scales and (self.x0 is None or isinstance(self.x0, str))
 
     def _penalty(self) -> Any:
         return PENALTIES[self.penalty]() if isinstance(self.penalty, str) else self.penalty

@@ -44,6 +44,8 @@ class FeedForwardRegressor(CodeMethods, Learned):
         Smooth threshold, which the guarantees need, or soft threshold.
     sharpness : float, default=1.0
         Of the smooth threshold, see :func:`~sklearn_unroll.functional.smooth_soft`.
+    %(normalize)s
+    %(guard)s
     %(trainer)s
     %(warm_start)s
     %(device)s
@@ -55,6 +57,8 @@ class FeedForwardRegressor(CodeMethods, Learned):
     %(dictionary_)s
     debias_ : None
         Codes are not debiased.
+    %(norm_)s
+    %(guard_)s
     %(training_)s
     %(features_)s
 
@@ -83,6 +87,7 @@ class FeedForwardRegressor(CodeMethods, Learned):
     """
 
     task = Codes()
+    guards_whole = True
     _parameter_constraints: ClassVar[dict] = {
         **Learned._parameter_constraints,
         **CodeMethods._parameter_constraints,
@@ -100,6 +105,8 @@ class FeedForwardRegressor(CodeMethods, Learned):
         n_layers: int = 8,
         shrinkage: str = "smooth",
         sharpness: float = 1.0,
+        normalize: bool | str = "auto",
+        guard: str | None = "auto",
         trainer: Trainer | None = None,
         warm_start: bool = False,
         device: str | torch.device = "auto",
@@ -110,6 +117,8 @@ class FeedForwardRegressor(CodeMethods, Learned):
         self.n_layers = n_layers
         self.shrinkage = shrinkage
         self.sharpness = sharpness
+        self.normalize = normalize
+        self.guard = guard
         self.trainer = trainer
         self.warm_start = warm_start
         self.device = device

@@ -56,6 +56,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
         Expected number of nonzeros of a code. None counts them in y; without y it is a fifth
         of n_features, about the most that recovery at this noise can do.
     %(n_layers)s
+    %(guard)s
     %(debias)s
     weights : {"analytic", "symmetric", "minimax"}, default="analytic"
         Which analytic weight, see :class:`~sklearn_unroll.ALISTARegressor`. The published one is
@@ -74,6 +75,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
     mu_ : float
         Generalised mutual coherence of weight and dictionary.
     %(debias_)s
+    %(guard_)s
     n_nonzero_ : float
         Expected number of nonzeros.
     %(features_)s
@@ -125,6 +127,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
         c3: float | str = "auto",
         n_nonzero: float | None = None,
         n_layers: int = 16,
+        guard: str | None = "auto",
         debias: bool | str = False,
         weights: str = "analytic",
         memory: Any = None,
@@ -136,6 +139,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
         self.c3 = c3
         self.n_nonzero = n_nonzero
         self.n_layers = n_layers
+        self.guard = guard
         self.debias = debias
         self.weights = weights
         self.memory = memory

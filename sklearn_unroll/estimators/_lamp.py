@@ -41,6 +41,7 @@ class LAMPRegressor(CodeMethods, Learned):
     init : {"analytic", "amp"}, default="analytic"
         Where the matrices start: from ALISTA's weight, from which training gets much further, or
         from AMP's ``A^T``, with which the untrained network is AMP [2]_.
+    %(guard)s
     %(debias)s
     %(trainer)s
     memory : str or object with the joblib.Memory interface, default=None
@@ -54,6 +55,7 @@ class LAMPRegressor(CodeMethods, Learned):
     %(network_)s
     %(dictionary_)s
     %(debias_)s
+    %(guard_)s
     %(training_)s
     %(features_)s
 
@@ -104,6 +106,7 @@ class LAMPRegressor(CodeMethods, Learned):
         n_layers: int = 8,
         tied: bool = False,
         init: str = "analytic",
+        guard: str | None = "auto",
         debias: bool | str = False,
         trainer: Trainer | None = None,
         memory: Any = None,
@@ -115,6 +118,7 @@ class LAMPRegressor(CodeMethods, Learned):
         self.n_layers = n_layers
         self.tied = tied
         self.init = init
+        self.guard = guard
         self.debias = debias
         self.trainer = trainer
         self.memory = memory

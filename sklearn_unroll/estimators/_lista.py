@@ -79,6 +79,8 @@ class LISTARegressor(CodeMethods, Learned):
         learned, the network whose training is analysed in [4]_ (there with ``shrinkage="smooth"``,
         ``alpha=1`` and ``n_layers=6``).
     %(normalize)s
+    %(alpha_relative)s
+    %(guard)s
     %(debias)s
     %(trainer)s
     %(warm_start)s
@@ -91,6 +93,7 @@ class LISTARegressor(CodeMethods, Learned):
     %(dictionary_)s
     %(debias_)s
     %(norm_)s
+    %(guard_)s
     %(training_)s
     %(features_)s
 
@@ -140,7 +143,6 @@ class LISTARegressor(CodeMethods, Learned):
         **CodeMethods._parameter_constraints,
         "dictionary": ["array-like", None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
-        "normalize": ["boolean"],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
         "tied": ["boolean"],
@@ -164,7 +166,9 @@ class LISTARegressor(CodeMethods, Learned):
         shrinkage: str = "soft",
         sharpness: float = 1.0,
         init: str = "auto",
-        normalize: bool = False,
+        normalize: bool | str = "auto",
+        alpha_relative: bool = False,
+        guard: str | None = "auto",
         debias: bool | str = False,
         trainer: Trainer | None = None,
         warm_start: bool = False,
@@ -182,6 +186,8 @@ class LISTARegressor(CodeMethods, Learned):
         self.sharpness = sharpness
         self.init = init
         self.normalize = normalize
+        self.alpha_relative = alpha_relative
+        self.guard = guard
         self.debias = debias
         self.trainer = trainer
         self.warm_start = warm_start
@@ -192,6 +198,11 @@ class LISTARegressor(CodeMethods, Learned):
     def takes_operators(self) -> bool:
         """Whether each observation may have a dictionary of its own."""
         return self.weights == "adjoint"
+
+    @property
+    def guards_whole(self) -> bool:
+        """Whether inner layers hold no codes, so that only the answer can be guarded."""
+        return self.init == "normal"
 
     def build_network(self, given: Given) -> Unrolled:
         """Assemble LISTA."""

@@ -42,6 +42,8 @@ class TISTARegressor(CodeMethods, Learned):
         ``X - y @ dictionary``.
     n_layers : int, default=12
         Number of layers.
+    %(normalize)s
+    %(guard)s
     debias : bool or {"least_squares", "repair"}, default=False
         Follow the codes by least squares on their support, see
         :class:`~sklearn_unroll.LISTARegressor`. Codes here are means, with many small entries,
@@ -58,6 +60,8 @@ class TISTARegressor(CodeMethods, Learned):
     sparsity_, variance_, noise_std_ : float
         The prior and the noise in use.
     %(debias_)s
+    %(norm_)s
+    %(guard_)s
     %(training_)s
     %(features_)s
 
@@ -106,6 +110,8 @@ class TISTARegressor(CodeMethods, Learned):
         variance: float | None = None,
         noise_std: float | None = None,
         n_layers: int = 12,
+        normalize: bool | str = "auto",
+        guard: str | None = "auto",
         debias: bool | str = False,
         trainer: Trainer | None = None,
         warm_start: bool = False,
@@ -117,6 +123,8 @@ class TISTARegressor(CodeMethods, Learned):
         self.variance = variance
         self.noise_std = noise_std
         self.n_layers = n_layers
+        self.normalize = normalize
+        self.guard = guard
         self.debias = debias
         self.trainer = trainer
         self.warm_start = warm_start

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense, Observation, alpha_max
 
 
 class Units(NamedTuple):
@@ -74,3 +74,9 @@ def safe_norms(b: Tensor) -> Tensor:
     """Return the norms of rows, of shape (n_samples, 1), whose squares may leave the range."""
     peak = b.abs().amax(1, keepdim=True).clamp_min(torch.finfo(b.dtype).tiny)
     return (b / peak).norm(dim=1, keepdim=True) * peak
+
+
+def relative_alphas(obs: Observation) -> Tensor:
+    """Return each sample's alpha from which on its codes are zero, of shape (n_samples, 1)."""
+    largest = torch.cat([alpha_max(chunk) for _, chunk in obs.chunks()])[:, None]
+    return torch.where(largest > 0, largest, torch.ones_like(largest))

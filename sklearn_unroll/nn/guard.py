@@ -257,7 +257,35 @@ class Guarded(UnrolledLayer):
         return x.index_copy(0, rows, new), value.index_copy(0, rows, instead), refused
 
 
-def guarded(network: Unrolled, region: str = "objective") -> Unrolled:
+class _WholeState(NamedTuple):
+    x: Tensor
+
+
+class _Whole(UnrolledLayer):
+    """A network as one layer, from zero: for networks whose inner layers hold no codes."""
+
+    def __init__(self, network: Unrolled) -> None:
+        super().__init__()
+        self.network = network
+
+    def init(self, obs: Composite) -> _WholeState:
+        """Return zeros."""
+        return _WholeState(obs.b.new_zeros(len(obs.b), obs.A.n_components))
+
+    def forward(self, state: _WholeState, obs: Composite) -> _WholeState:
+        """Run the network, which does not look at the state."""
+        return _WholeState(self.network(obs).clone())
+
+    def readout(self, state: _WholeState) -> Tensor:
+        """Return the codes."""
+        return state.x
+
+    def with_iterate(self, state: _WholeState, x: Tensor) -> _WholeState:
+        """Return other codes."""
+        return _WholeState(x)
+
+
+def guarded(network: Unrolled, region: str = "objective", *, whole: bool = False) -> Unrolled:
     """Return a network with a guard around every layer; it shares all parameters.
 
     Parameters
@@ -266,13 +294,17 @@ def guarded(network: Unrolled, region: str = "objective") -> Unrolled:
         The network.
     region : {"descent", "objective", "residual"}, default="objective"
         What is guarded, see :class:`Guarded`.
+    whole : bool, default=False
+        Guard its answer only: for networks whose inner layers hold no codes.
 
     Returns
     -------
     Unrolled
-        For data that are a :class:`~sklearn_unroll.functional.Composite`.
+        For data that are a :class:`~sklearn_unroll.functional.Composite`; of one layer, where
+        the whole is guarded.
     """
-    return Unrolled(Guarded(layer, region) for layer in network.layers)
+    layers = [_Whole(network)] if whole else network.layers
+    return Unrolled(Guarded(layer, region) for layer in layers)
 
 
 def _roomy(value: Tensor) -> Tensor:

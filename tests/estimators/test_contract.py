@@ -53,7 +53,7 @@ def test_without_labels_it_learns_to_minimise_the_problem(data, model, assert_be
 
 
 def test_the_first_network_is_ista(data, model):
-    model.set_params(trainer__max_epochs=0).fit(data.X, data.y)
+    model.set_params(trainer__max_epochs=0, normalize=False).fit(data.X, data.y)
     obs = Observation(torch.from_numpy(data.X), Dense(torch.from_numpy(data.dictionary)))
     classical = list(iterates(ISTA(obs, model.alpha), obs, model.n_layers))[1:]
     staged = list(model.staged_predict(data.X))
@@ -86,7 +86,7 @@ def test_set_output_gives_data_frames(data, model):
 
 
 def test_score_is_r2_with_y_and_minus_the_objective_without(data, model):
-    model.fit(data.X, data.y)
+    model.set_params(normalize=False).fit(data.X, data.y)
     codes = model.predict(data.X)
     assert model.score(data.X, data.y) == pytest.approx(r2_score(data.y, codes))
     value = 0.5 * ((data.X - codes @ data.dictionary) ** 2).sum(1)

@@ -57,6 +57,7 @@ def test_the_first_networks_are_the_recipes(data):
     for name, make in (("plain", feed_forward), ("LISTA", smooth_lista)):
         for shrinkage, sharpness in (("smooth", 2.0), ("soft", 1.0)):
             given = {"shrinkage": shrinkage, "sharpness": sharpness, "alpha": 0.3}
+            given |= {"normalize": False, "guard": None}
             model = clone(MODELS[name]).set_params(**given, dictionary=data.dictionary)
             generator = torch.Generator().manual_seed(int(np.random.RandomState(0).randint(2**31)))
             network = make(
@@ -110,7 +111,7 @@ def test_layer_by_layer_training_runs(data, model):
 
 def test_smooth_shrinkage_from_ista(data):
     model = LISTARegressor(data.dictionary, shrinkage="smooth", sharpness=200.0, n_layers=4)
-    smooth = untrained(model, data.X, data.y).predict(data.X)
+    smooth = untrained(model.set_params(normalize=False), data.X, data.y).predict(data.X)
     obs = Observation(torch.from_numpy(data.X), Dense(torch.from_numpy(data.dictionary)))
     with torch.no_grad():
         ista = lista(obs.A, n_layers=4)(obs).numpy()

@@ -42,7 +42,7 @@ def prior(model):
 
 
 def test_prior_and_noise_are_those_of_the_pairs(noisy, model):
-    model.fit(noisy.X, noisy.y)
+    model.set_params(normalize=False).fit(noisy.X, noisy.y)
     assert model.sparsity_ == pytest.approx((noisy.y != 0).mean())
     assert model.sparsity_ == pytest.approx(0.1, rel=0.1)
     assert model.variance_ == pytest.approx(9, rel=0.1)

@@ -203,7 +203,9 @@ def test_a_layer_goes_on_where_the_one_before_it_is(case):
     before = dict(network.layers[-2].named_parameters())
     for name, p in network.layers[-1].named_parameters():
         # Errors, so thresholds, may shrink from layer to layer.
-        assert torch.equal(p, before[name]) or name.endswith(("rule.theta", "rule.log_theta")), name
+        assert torch.equal(p, before[name]) or name.endswith(("rule.theta", "rule.log_theta")), (
+            name
+        )
 
 
 def test_copies_and_stored_networks_do_the_same_and_stand_alone(case):
