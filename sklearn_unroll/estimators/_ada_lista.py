@@ -12,6 +12,7 @@ from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._recovery import DEBIAS
+from sklearn_unroll.estimators._start import label_free_trainer
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, ada_lista
 from sklearn_unroll.training import Trainer
@@ -132,3 +133,8 @@ class AdaLISTARegressor(CodeMethods, Learned):
                 sizes = sizes * (given.weight > 0)
             A = A.take(sizes.topk(min(FIRST_STEP_FROM, len(sizes))).indices)
         return ada_lista(A, n_layers=self.n_layers, alpha=self.alpha)
+
+    def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        if not has_y:
+            return label_free_trainer(self, n_samples)
+        return super().default_trainer(n_samples, has_y)

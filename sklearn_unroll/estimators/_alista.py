@@ -15,6 +15,7 @@ from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._start import (
+    augmentation_of,
     calibrate_on_pairs,
     check_support_selection,
     has_sparse_codes,
@@ -195,6 +196,7 @@ class ALISTARegressor(CodeMethods, Learned):
         return alista(obs.A, W, n_layers=self.n_layers, counts=counts, theta=theta)
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        shown = augmentation_of(self, has_y)
         if self.rule == "recurrent":
-            return quick_trainer(n_samples, 800, learning_rate=5e-3)
-        return quick_trainer(n_samples)
+            return quick_trainer(n_samples, 800, learning_rate=5e-3, augmentation=shown)
+        return quick_trainer(n_samples, augmentation=shown)

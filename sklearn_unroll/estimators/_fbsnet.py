@@ -15,7 +15,7 @@ from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
-from sklearn_unroll.estimators._start import passes
+from sklearn_unroll.estimators._start import augmentation_of, passes
 from sklearn_unroll.estimators._state import Given, fitted_state
 from sklearn_unroll.functional import (
     L1,
@@ -217,6 +217,7 @@ default="l1"
             learning_rate=0.01 if scaled else 0.05,
             decay="constant",
             batch_size=50,
+            augmentation=augmentation_of(self, has_y),
             max_epochs=passes(n_samples, most=60),
         )
 

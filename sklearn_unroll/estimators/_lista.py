@@ -22,6 +22,7 @@ from sklearn_unroll.estimators._start import (
     calibrate_on_pairs,
     check_support_selection,
     has_sparse_codes,
+    label_free_trainer,
     quick_trainer,
 )
 from sklearn_unroll.estimators._state import Given
@@ -291,4 +292,6 @@ class LISTARegressor(CodeMethods, Learned):
             return normal_trainer(n_samples)
         if self._starts_analytic(has_y):
             return quick_trainer(n_samples, schedule=EndToEnd(matrix_rate=MATRIX_RATE))
+        if not has_y:
+            return label_free_trainer(self, n_samples)
         return super().default_trainer(n_samples, has_y)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, calibrate_thresholds, support_counts
-from sklearn_unroll.training import Adam, Trainer
+from sklearn_unroll.training import Adam, Augmentation, Trainer
 
 # Samples from which more can be learned than they themselves.
 FEW = 64
@@ -60,6 +60,27 @@ def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer
         "early_stopping": False,
     }
     return Trainer(**(recipe | changes))
+
+
+def augmentation_of(est: Any, has_y: bool) -> Augmentation | None:
+    """Return what a network that minimises the problem itself is to meet besides its samples.
+
+    Noise, and other contrasts, unless it sees each sample in units of its own.
+    """
+    if has_y:
+        return None
+    return Augmentation((1.0, 1.0)) if est.alpha_relative else Augmentation()
+
+
+def label_free_trainer(est: Any, n_samples: int) -> Trainer:
+    """Return how to train a network that starts as ISTA to minimise the problem itself."""
+    return Trainer(
+        "lasso",
+        learning_rate=2e-3,
+        max_epochs=passes(n_samples, n_steps=1600),
+        optimizer=Adam(betas=(0.9, 0.95)),
+        augmentation=augmentation_of(est, has_y=False),
+    )
 
 
 def has_sparse_codes(given: Given) -> bool:

@@ -1,5 +1,6 @@
 """Objective x schedule -> one loop. Composes with any network of the package."""
 
+from sklearn_unroll.training.augmentation import Augmentation
 from sklearn_unroll.training.constraints import Constraint, Descent
 from sklearn_unroll.training.grouped import Grouped
 from sklearn_unroll.training.history import Epoch, History
@@ -21,6 +22,7 @@ from sklearn_unroll.training.trainer import Trainer
 __all__ = [
     "SGD",
     "Adam",
+    "Augmentation",
     "Constraint",
     "DepthNorm",
     "Descent",

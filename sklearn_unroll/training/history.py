@@ -30,6 +30,10 @@ class Epoch(NamedTuple):
         Of the constraint, one per layer, or of several, one after the other; empty without.
     excess : tuple of float
         By how much each layer violated the constraint in the mean, where multipliers moved last.
+    worst : float
+        Of the samples that ``monitor`` was measured on, the largest loss, relative to that of
+        its zero code, or of the mean sample's where that is larger: above one the sample is
+        worse than zeros.
     """
 
     stage: str
@@ -40,6 +44,7 @@ class Epoch(NamedTuple):
     seconds: float
     multipliers: tuple[float, ...] = ()
     excess: tuple[float, ...] = ()
+    worst: float = float("nan")
 
 
 class History:
@@ -90,7 +95,7 @@ class History:
         Parameters
         ----------
         name : {"stage", "epoch", "loss", "monitor", "learning_rate", "seconds", \
-                "multipliers", "excess"}
+                "multipliers", "excess", "worst"}
             Which field.
 
         Returns

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import torch
 
+from sklearn_unroll.exceptions import TrainingWarning
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.training.dual import Multipliers
 from sklearn_unroll.training.history import Epoch, History
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from sklearn_unroll.training.trainer import Trainer
 
 __all__ = ["Report", "train"]
+
+_JUMP = 2.0  # factor on the loss of zeros from which on a sample is said to have jumped
 
 
 class Report:
@@ -62,9 +66,10 @@ def train(
     trainer: Trainer,
     generator: torch.Generator,
     report: Report,
+    held_out: bool,
 ) -> History:
     """Train in place, stage by stage; every stage ends with the best state it has seen."""
-    history = History(held_out=monitor is not training)
+    history = History(held_out=held_out)
     # The first optimiser of a process makes torch import its compiler: seconds, and no training.
     trainer.optimizer.over([{"params": [torch.zeros(1)], "lr": 1.0}])
     began = time.perf_counter()
@@ -74,7 +79,7 @@ def train(
 
     for stage in trainer.stages(network):
         report.stage_begins(stage)
-        run = StageRun(network, stage, training, monitor, trainer, generator)
+        run = StageRun(network, stage, training, monitor, trainer, generator, held_out)
         note(run.start())
         for number in range(1, trainer.max_epochs + 1):
             report.epoch_begins()
@@ -82,6 +87,7 @@ def train(
             if report.epoch_ends() or run.stalls():
                 break
         network.load_state_dict(run.best_state)
+        run.warn_of_jumps()
         report.stage_ends()
     return history
 
@@ -97,6 +103,7 @@ class StageRun:
         monitor: Samples,
         trainer: Trainer,
         generator: torch.Generator,
+        held_out: bool,
     ) -> None:
         # Without epochs the network is to be the untrained one, layer by layer.
         if stage.new_layer and trainer.max_epochs:
@@ -104,7 +111,11 @@ class StageRun:
         self.network, self.stage, self.trainer = network, stage, trainer
         self.training, self.monitor = training, monitor
         self.loss = Loss(trainer.objective, trainer.penalty)
-        self.first = self.loss.relative(network, monitor, stage.depth)
+        self.first, worst = self.loss.measure(network, monitor, stage.depth)
+        # Beyond this a sample is far worse than zeros, and than any was: it exploded.
+        limit = _JUMP * max(worst, 1.0)
+        self.limit = limit if trainer.objective.relative_to_zero else math.inf
+        self.worst, self.jumps = worst, []
         # Relative to where the stage begins, so that Adam's eps and the clipping mean the same
         # at -10 and at -70 dB. (A smaller eps instead would blow up rounding errors.)
         self.size = abs(self.first) or 1.0
@@ -121,40 +132,64 @@ class StageRun:
         self.factor = 1.0
         self.best, self.best_state = self.first + self._violation(), self._state()
         self.stale = 0
-        self.patience = None if monitor is training else trainer.n_iter_no_change
+        self.patience = trainer.n_iter_no_change if held_out else None
+        self.best_epoch = 0
 
     def start(self) -> Epoch:
         """Return the record of the state before the stage."""
-        return Epoch(self.stage.name, 0, math.nan, self.first, self.trainer.learning_rate, 0.0)
+        rate = self.trainer.learning_rate
+        return Epoch(self.stage.name, 0, math.nan, self.first, rate, 0.0, worst=self.worst)
 
     def epoch(self, number: int) -> Epoch:
         """Train for an epoch and return its record."""
         rate = self.factor * max(self.rates)
         loss = self.size * self.steps.epoch(self.training)
         self.steps.check(loss + self.steps.largest_parameter(), number)
-        value = self.loss.relative(self.network, self.monitor, self.stage.depth)
+        value, worst = self.loss.measure(self.network, self.monitor, self.stage.depth)
         self.steps.check(value, number)
+        if worst > self.limit:
+            self.jumps.append((worst, number))
         for dual in self.duals:
             if dual.constraint.update == "epoch":
                 excess = dual.mean_excess(self.network, self.training, self.steps.perturb)
                 dual.ascend(excess)
         # Of two states with one loss that is better which violates constraints less.
-        self._compare(value + self._violation())
+        self._compare(value + max(worst - self.limit, 0.0) + self._violation(), number)
         self._decay(number)
         multipliers = tuple(nu for dual in self.duals for nu in dual.values.tolist())
         excess = tuple(c for dual in self.duals for c in dual.excess.tolist())
-        return Epoch(self.stage.name, number, loss, value, rate, 0.0, multipliers, excess)
+        return Epoch(self.stage.name, number, loss, value, rate, 0.0, multipliers, excess, worst)
 
     def stalls(self) -> bool:
         """Return whether held-out samples have seen no progress for too long."""
         return self.patience is not None and self.stale >= self.patience
 
-    def _compare(self, value: float) -> None:
+    def warn_of_jumps(self) -> None:
+        """Say when samples were coded far worse than zeros would, though not in the end."""
+        if not self.jumps:
+            return
+        worst, epoch = max(self.jumps)
+        trainer = self.trainer
+        advice = (
+            ", or show training more than these samples, "
+            "Trainer(augmentation=Augmentation())" * (trainer.augmentation is None)
+        )
+        warnings.warn(
+            f"In {len(self.jumps)} epochs of stage {self.stage.name!r} the monitored loss jumped: "
+            f"in epoch {epoch} a sample's was {worst:.2g} times that of its zero code. Layers "
+            f"then amplify what few samples have shown them, and unseen samples may meet the "
+            f"same. The weights of epoch {self.best_epoch} are kept, for which no monitored "
+            f"sample did. Lower the learning rate (now {trainer.learning_rate:g}){advice}.",
+            TrainingWarning,
+            stacklevel=2,
+        )
+
+    def _compare(self, value: float, number: int) -> None:
         # Relative to the size of the best, whatever its sign; nearer to zero any decrease counts.
         progress = value < self.best - self.trainer.tol * abs(self.best)
         self.stale = 0 if progress else self.stale + 1
         if value < self.best:
-            self.best, self.best_state = value, self._state()
+            self.best, self.best_state, self.best_epoch = value, self._state(), number
 
     def _decay(self, number: int) -> None:
         """Set the rates of the epoch after this one."""

@@ -24,6 +24,8 @@ class Objective(BaseEstimator, ABC):
     """A training objective; a stateless parameter object, clone-able and grid-searchable."""
 
     requires_y: ClassVar[bool]
+    # Whether the scale is the value of the zero code: above it a sample is worse than zeros.
+    relative_to_zero: ClassVar[bool] = False
     _parameter_constraints: ClassVar[dict] = {}
 
     @abstractmethod
@@ -82,6 +84,7 @@ class Supervised(Objective):
     """
 
     requires_y: ClassVar[bool] = True
+    relative_to_zero: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict] = {"layers": [StrOptions({"last", "all"})]}
 
     def __init__(self, layers: str = "last") -> None:
@@ -117,6 +120,7 @@ class Lasso(Objective):
     """
 
     requires_y: ClassVar[bool] = False
+    relative_to_zero: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict] = {
         "alpha": [Interval(Real, 0, None, closed="left"), None],
         "layers": [StrOptions({"last", "all"})],

@@ -66,6 +66,13 @@ class Samples(NamedTuple):
         return self.take(order[held_out:]), self.take(order[:held_out])
 
 
+class Measure(NamedTuple):
+    """What is monitored: the relative loss, and that of the worst sample."""
+
+    mean: float
+    worst: float
+
+
 class Loss(NamedTuple):
     """``mean(w value) + penalty``: the objective, pooled over samples, and the penalty."""
 
@@ -83,18 +90,27 @@ class Loss(NamedTuple):
         return loss if self.penalty is None else loss + self._penalty(network)
 
     @torch.no_grad()
-    def relative(self, network: Unrolled, samples: Samples, depth: int) -> float:
-        """Return ``sum(w value) / sum(w scale)`` over all samples, in chunks; with the penalty."""
-        value = torch.zeros((), dtype=torch.float64, device=samples.weight.device)
-        scale = torch.zeros_like(value)
-        for rows, obs in samples.obs.chunks():
-            chunk = samples.take(rows)
-            iterates = network.iterates(obs, depth)
-            value += (chunk.weight * self._values(iterates, chunk)).sum()
-            scale += (chunk.weight * self.objective.scale(obs, chunk.y)).sum()
+    def measure(self, network: Unrolled, samples: Samples, depth: int) -> Measure:
+        """Return ``sum(w value) / sum(w scale)`` over all samples, in chunks, with the penalty,
+        and the largest value of a sample that counts, relative to its own scale, or to the mean
+        where that is larger: a signal that is nearly zero decides nothing.
+        """
+        weight = samples.weight
+        values = torch.cat(
+            [
+                self._values(network.iterates(obs, depth), samples.take(rows))
+                for rows, obs in samples.obs.chunks()
+            ]
+        )
+        scales = self.objective.scale(samples.obs, samples.y)
+        total, scale = ((weight * part).double().sum() for part in (values, scales))
         if self.penalty is not None:
-            value += self._penalty(network) * len(samples)
-        return float(value / scale) if scale > 0 else float(value)
+            total += self._penalty(network) * len(samples)
+        mean = total / scale if scale > 0 else total
+        sizes = scales.clamp_min(float(scale) / len(samples))
+        sizes = torch.where(sizes > 0, sizes, torch.ones_like(sizes))
+        worst = (values / sizes)[weight > 0].max()
+        return Measure(float(mean), float(worst))
 
     def _values(self, iterates: list[Tensor], samples: Samples) -> Tensor:
         values = self.objective.value(iterates, samples.obs, samples.y)

@@ -69,7 +69,10 @@ class Steps:
         length = self.trainer.truncate or depth
         n_segments = math.ceil(depth / length)
         total = torch.zeros((), dtype=torch.float64, device=samples.weight.device)
+        augment = self.trainer.augmentation
         for batch in samples.batches(self.trainer.batch_size, self.generator):
+            if augment is not None:
+                batch = augment(batch, self.generator)
             segments = self.network.segments(batch.obs, length, self.stage.depth, self.perturb)
             for iterates in segments:
                 loss = self.loss.of(iterates, batch, self.network) / self.scale

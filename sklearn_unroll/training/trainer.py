@@ -14,6 +14,7 @@ from torch import Tensor
 from sklearn_unroll._renamed import Renamed
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.training.augmentation import Augmentation
 from sklearn_unroll.training.constraints import Constraint
 from sklearn_unroll.training.history import History
 from sklearn_unroll.training.loop import Report, train
@@ -34,8 +35,7 @@ EARLY_STOPPING_FROM = 1000
 class Trainer(Renamed, BaseEstimator):
     """How to train a network: objective, schedule, and the settings of the one loop.
 
-    A stateless parameter object, to be given to an estimator and searched through it, as in
-    ``GridSearchCV(model, {"trainer__learning_rate": [1e-3, 1e-4]})``.
+    A stateless parameter object, searched through as ``trainer__learning_rate``, say.
 
     Parameters
     ----------
@@ -46,8 +46,7 @@ class Trainer(Renamed, BaseEstimator):
         Which parameters are trained when.
     learning_rate : float, default=1e-3
         First step size of the optimiser. Larger ones learn faster, but may leave directions in
-        which the layers amplify, and rare inputs then get codes far from any optimum: look at
-        the worst samples too, not only at the mean.
+        which the layers amplify: look at the worst samples too, not only at the mean.
     decay : {"cosine", "constant", "plateau"}, default="cosine"
         How the learning rate goes down: to zero along a cosine over ``max_epochs``, not at
         all, or by 0.3 when the monitored loss stalls.
@@ -64,14 +63,12 @@ class Trainer(Renamed, BaseEstimator):
         ``"log"``: the logarithm of every minibatch's loss, so that no minibatch with a signal
         that fails outweighs the others; for losses that fall by many orders of magnitude.
     optimizer : {"adam", "sgd"} or Optimizer, default="adam"
-        :class:`~sklearn_unroll.training.Adam`, or (stochastic) gradient descent,
-        :class:`~sklearn_unroll.training.SGD`, which with ``loss="mean"``,
-        ``batch_size=None``, ``decay="constant"`` and ``max_grad_norm=None`` is the plain one
-        of the theory.
+        :class:`~sklearn_unroll.training.Adam`, or :class:`~sklearn_unroll.training.SGD`, which
+        with ``loss="mean"``, ``batch_size=None``, ``decay="constant"`` and
+        ``max_grad_norm=None`` is the gradient descent of the theory.
     truncate : int or None, default=None
-        Back-propagate through that many layers only, and take a step after every such segment,
-        from which the next one goes on: memory for ``truncate`` layers instead of all. The
-        objective sees one segment at a time.
+        Back-propagate through that many layers, take a step, and go on from there: memory for
+        so many layers instead of all. The objective sees one such segment at a time.
     penalty : object with ``value(network)``, default=None
         Added to the mean of the objective over the samples, a number that depends on the
         parameters.
@@ -80,9 +77,11 @@ class Trainer(Renamed, BaseEstimator):
         multipliers start at zero and weigh against the loss relative to its scale (for pairs:
         against the NMSE). The best epoch is then the one with the least sum of monitored loss
         and mean violation over the layers.
+    augmentation : Augmentation, default=None
+        Contrasts and noise that training shows the network besides the samples, and held-out
+        ones too, see :class:`~sklearn_unroll.training.Augmentation`.
     perturbation : Perturbation, default=None
-        What disturbs the iterates between layers in training, see
-        :class:`~sklearn_unroll.training.LayerNoise`; never in ``predict``.
+        What disturbs iterates in training, see :class:`~sklearn_unroll.training.LayerNoise`.
     early_stopping : bool or "auto", default="auto"
         Hold out ``validation_fraction`` of the samples to choose the best epoch on, and stop
         when it stalls. ``"auto"`` does so from 1000 samples on. Otherwise the best epoch is
@@ -97,7 +96,9 @@ class Trainer(Renamed, BaseEstimator):
     Notes
     -----
     Every stage ends with the best state it has seen, the first included: trained end to end, a
-    network is by the monitored loss never worse than the classical algorithm it started as.
+    network is by the monitored loss never worse than the classical algorithm it started as. A
+    monitored sample with more than twice the loss of zeros counts against a state by the rest,
+    and is warned of with a :class:`~sklearn_unroll.exceptions.TrainingWarning`.
     A loss that is not finite raises :class:`~sklearn_unroll.training.DivergenceError`.
 
     Examples
@@ -120,6 +121,7 @@ class Trainer(Renamed, BaseEstimator):
         "truncate": [Interval(Integral, 1, None, closed="left"), None],
         "penalty": [HasMethods("value"), None],
         "constraint": [Constraint, list, tuple, None],
+        "augmentation": [Augmentation, None],
         "perturbation": [Perturbation, None],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -142,6 +144,7 @@ class Trainer(Renamed, BaseEstimator):
         truncate: int | None = None,
         penalty: Any = None,
         constraint: Constraint | Sequence[Constraint] | None = None,
+        augmentation: Augmentation | None = None,
         perturbation: Perturbation | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
@@ -160,6 +163,7 @@ class Trainer(Renamed, BaseEstimator):
         self.truncate = truncate
         self.penalty = penalty
         self.constraint = constraint
+        self.augmentation = augmentation
         self.perturbation = perturbation
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -199,7 +203,7 @@ class Trainer(Renamed, BaseEstimator):
         Returns
         -------
         list of Constraint
-            Validated copies; empty where there are none.
+            Validated copies.
 
         Raises
         ------
@@ -223,8 +227,8 @@ class Trainer(Renamed, BaseEstimator):
         bool
             Whether objective or constraint need them.
         """
-        constraints = self.resolve_constraints(has_y=True, alpha=0.0)
-        return objective.requires_y or any(part.requires_y for part in constraints)
+        parts = [objective, *self.resolve_constraints(has_y=True, alpha=0.0)]
+        return any(part.requires_y for part in parts)
 
     def stages(self, network: Unrolled) -> list[Stage]:
         """Return the stages of the schedule for a network.
@@ -258,10 +262,8 @@ class Trainer(Renamed, BaseEstimator):
         ----------
         network : Unrolled
             The network; ends in the best state seen.
-        obs : Observation
-            Training data and operator, on the network's device.
-        y : Tensor of shape (n_samples, n_components), default=None
-            True codes.
+        obs, y : Observation, and Tensor of shape (n_samples, n_components) or None
+            Training data on the network's device, and true codes.
         alpha : float
             Weight of the l1 norm, for objectives that leave it open.
         sample_weight : Tensor of shape (n_samples,), default=None
@@ -283,7 +285,10 @@ class Trainer(Renamed, BaseEstimator):
             hold_out = len(samples.counted()) >= EARLY_STOPPING_FROM
         if hold_out:
             training, monitor = samples.split(self.validation_fraction, generator)
-        return train(network, training, monitor, trainer, generator, report or Report())
+        if trainer.augmentation is not None:
+            monitor = trainer.augmentation(monitor, generator)
+        report = report or Report()
+        return train(network, training, monitor, trainer, generator, report, bool(hold_out))
 
     def update(
         self,
@@ -340,5 +345,6 @@ class Trainer(Renamed, BaseEstimator):
             "constraint": self.resolve_constraints(has_y, alpha),
             "schedule": part_of(self.schedule, SCHEDULES),
             "optimizer": part_of(self.optimizer, OPTIMIZERS),
+            "augmentation": None if self.augmentation is None else self.augmentation.check(),
         }
         return type(self)(**self.get_params(deep=False) | parts)

@@ -97,6 +97,7 @@ NOT_APPLICABLE = {"check_regressors_train"}
 
 
 @pytest.mark.filterwarnings("ignore:X and y do not fit the dictionary")
+@pytest.mark.filterwarnings("ignore:The guard of")
 def test_an_instance_with_a_dictionary_passes_every_check_that_fits_its_shape():
     """Each check brings data of its own shape; offer a dictionary of every one of them.
 

@@ -58,6 +58,7 @@ def test_training_lowers_the_loss_and_keeps_the_best_state(
     assert final == pytest.approx(monitor.min(), rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:In . epochs of stage .* the monitored loss jumped")
 def test_never_worse_than_the_start_even_at_an_absurd_rate(data, assert_below):
     obs, x = data
     network = lista(obs.A, n_layers=4)
@@ -295,6 +296,7 @@ def test_the_learning_rate_follows_its_schedule(data, decay, expected):
     assert history.column("learning_rate")[1:] == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("ignore:In .* epochs of stage .* the monitored loss jumped")
 def test_plateau_lowers_the_rate_when_the_loss_stalls(data, assert_below):
     obs, x = data
     trainer = Trainer(decay="plateau", max_epochs=20, learning_rate=1.0)  # nothing but noise
