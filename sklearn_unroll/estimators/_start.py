@@ -8,7 +8,7 @@ from typing import Any
 
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, calibrate_thresholds, support_counts
-from sklearn_unroll.training import Adam, Augmentation, Trainer
+from sklearn_unroll.training import Adam, Augmentation, EndToEnd, Trainer
 
 # Samples from which more can be learned than they themselves.
 FEW = 64
@@ -76,7 +76,9 @@ def label_free_trainer(est: Any, n_samples: int) -> Trainer:
     """Return how to train a network that starts as ISTA to minimise the problem itself."""
     return Trainer(
         "lasso",
-        learning_rate=2e-3,
+        # Weights of a gradient step are of the size 1 / L, and so must be steps on them.
+        schedule=EndToEnd(relative=True),
+        learning_rate=0.2,
         max_epochs=passes(n_samples, n_steps=1600),
         optimizer=Adam(betas=(0.9, 0.95)),
         augmentation=augmentation_of(est, has_y=False),

@@ -5,6 +5,7 @@ Functions take a fitted *estimator*, of which they use ``network_``, ``observe``
 :class:`~sklearn_unroll.functional.Observation` in place of X.
 """
 
+from sklearn_unroll.theory._amplification import Amplification, amplification
 from sklearn_unroll.theory._depth_limit import DepthLimit, depth_distance, depth_limit
 from sklearn_unroll.theory._descent import ConvergenceReport, convergence_report
 from sklearn_unroll.theory._gradient_descent import (
@@ -37,6 +38,7 @@ from sklearn_unroll.theory._weights import coherence, weight_coupling
 from sklearn_unroll.theory._width import WidthScaling, width_scaling
 
 __all__ = [
+    "Amplification",
     "ConvergenceReport",
     "DepthLimit",
     "DescentPath",
@@ -48,6 +50,7 @@ __all__ = [
     "PerturbationStability",
     "Robustness",
     "WidthScaling",
+    "amplification",
     "coherence",
     "convergence_report",
     "depth_distance",
