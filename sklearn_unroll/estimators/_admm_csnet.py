@@ -204,6 +204,10 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
         self.device = device
         self.random_state = random_state
 
+    def normalizes(self, has_y: bool) -> bool:
+        """Return whether ``normalize="auto"`` does so: in a fit with y, but for init='normal'."""
+        return has_y and self.init != "normal"
+
     def build_network(self, given: Given) -> Unrolled:
         if self.parametrization == "structured":
             return admm_csnet(

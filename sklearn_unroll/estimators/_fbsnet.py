@@ -240,9 +240,12 @@ default="l1"
         return R if isinstance(R, (Box, Zero)) else Scaled(R, factor)
 
     def normalizes(self, has_y: bool) -> bool:
-        """Return whether ``normalize="auto"`` does so: where penalty and start scale along."""
+        """Return whether ``normalize="auto"`` does so: where penalty and start scale along,
+        and there is no horizon, whose limit system is one in the units of the data.
+        """
         scales = isinstance(self._penalty(), (L1, NonnegativeL1, GroupL1, Zero))
-        return has_y and scales and (self.x0 is None or isinstance(self.x0, str))
+        scales &= self.x0 is None or isinstance(self.x0, str)
+        return has_y and scales and self.horizon is None
 
     def _penalty(self) -> Any:
         return PENALTIES[self.penalty]() if isinstance(self.penalty, str) else self.penalty

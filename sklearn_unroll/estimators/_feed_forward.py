@@ -124,6 +124,10 @@ class FeedForwardRegressor(CodeMethods, Learned):
         self.device = device
         self.random_state = random_state
 
+    def normalizes(self, has_y: bool) -> bool:
+        """Return whether ``normalize="auto"`` does so: the network of the theory does not."""
+        return False
+
     def build_network(self, given: Given) -> Unrolled:
         return feed_forward(
             given.obs.A,

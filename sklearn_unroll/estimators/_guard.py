@@ -94,7 +94,10 @@ def _region(est: Any, given: Given) -> str | None:
         )
     if est.guard != "auto":
         return est.guard
-    return "objective" if known and given.target is None else "residual"
+    if given.target is not None:
+        # Targets of networks whose inner layers hold no codes may be any numbers.
+        return None if est.guards_whole else "residual"
+    return "objective" if known else "residual"
 
 
 def _error(codes: Tensor, given: Given, rows: slice) -> float:

@@ -248,6 +248,10 @@ class LISTARegressor(CodeMethods, Learned):
                 layer.shrinkage = SmoothThreshold(self.sharpness)
         return network
 
+    def normalizes(self, has_y: bool) -> bool:
+        """Return whether ``normalize="auto"`` does so: in a fit with y, but for init='normal'."""
+        return has_y and self.init != "normal"
+
     def _check_parts(self) -> None:
         """Raise for parts that do not go together."""
         if self.learn_step and self.weights == "free":

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "train"]
 
-_JUMP = 2.0  # factor on the loss of zeros from which on a sample is said to have jumped
+_WORSE = 2.0  # factor on the loss of zeros from which on a sample counts against a state
+_JUMP = 5.0  # and on that, from which on it is said to have jumped
 
 
 class Report:
@@ -113,7 +114,7 @@ class StageRun:
         self.loss = Loss(trainer.objective, trainer.penalty)
         self.first, worst = self.loss.measure(network, monitor, stage.depth)
         # Beyond this a sample is far worse than zeros, and than any was: it exploded.
-        limit = _JUMP * max(worst, 1.0)
+        limit = _WORSE * max(worst, 1.0)
         self.limit = limit if trainer.objective.relative_to_zero else math.inf
         self.worst, self.jumps = worst, []
         # Relative to where the stage begins, so that Adam's eps and the clipping mean the same
@@ -147,7 +148,7 @@ class StageRun:
         self.steps.check(loss + self.steps.largest_parameter(), number)
         value, worst = self.loss.measure(self.network, self.monitor, self.stage.depth)
         self.steps.check(value, number)
-        if worst > self.limit:
+        if worst > _JUMP * self.limit:
             self.jumps.append((worst, number))
         for dual in self.duals:
             if dual.constraint.update == "epoch":

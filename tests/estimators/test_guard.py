@@ -47,7 +47,7 @@ PAIRS = {
     "ALISTA": ALISTARegressor(),
     "NA-ALISTA": ALISTARegressor(rule="recurrent", hidden_size=4),
     "FBSNet": FBSNet(),
-    "feed-forward": FeedForwardRegressor(alpha=0.1),
+    "feed-forward": FeedForwardRegressor(alpha=0.1, normalize=True),
     "HyperLISTA": HyperLISTARegressor(),
     "TISTA": TISTARegressor(),
     "LAMP": LAMPRegressor(),

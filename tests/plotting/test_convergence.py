@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sklearn_unroll import HyperLISTARegressor, LassoCoder, LISTARegressor, Trainer
@@ -20,7 +21,14 @@ def test_curves_hold_what_they_say(model, data):
     assert display.ax_.get_ylabel() == "NMSE (dB)"
 
 
-def test_without_y_the_gap_is_shown(model, data):
+@pytest.fixture
+def absolute(model, data):
+    """Return a network for one alpha for all observations."""
+    return clone(model).set_params(normalize=False).fit(data.X, data.y)
+
+
+def test_without_y_the_gap_is_shown(absolute, data):
+    model = absolute
     display = ConvergenceDisplay.from_estimator(model, data.X, compare_with=["fista"])
     gap = duality_gap(data.X, model.predict(data.X), data.dictionary, model.alpha).mean()
     assert display.curves["LISTARegressor"][-1] == pytest.approx(gap)
@@ -50,7 +58,8 @@ def test_any_method_can_be_compared_with(data):
     assert not np.array_equal(display.curves["plain"], display.curves["restarted"])
 
 
-def test_alpha_is_the_estimators_unless_it_is_given(model, data):
+def test_alpha_is_the_estimators_unless_it_is_given(absolute, data):
+    model = absolute
     own = ConvergenceDisplay.from_estimator(model, data.X, data.y, alpha=model.alpha)
     other = ConvergenceDisplay.from_estimator(model, data.X, data.y, alpha=2 * model.alpha)
     default = ConvergenceDisplay.from_estimator(model, data.X, data.y)

@@ -38,7 +38,7 @@ def close_figures():
 @pytest.mark.parametrize("name", CODES)
 def test_reports_measure_the_codes_by_the_problem_that_is_stated(name, kind):
     entry, model, y = case(name), fitted(name), wanted(name)
-    model.debias_ = None  # of the last codes only, and no part of the network
+    model.debias_ = model.guard_ = None  # no parts of the network
     codes = list(model.staged_predict(entry.X, **entry.metadata, **n_iter(model)))
     report = convergence_report(model, entry.X, y, kind=kind, **entry.metadata)
     problem = model.problem(entry.X, **entry.metadata)
@@ -64,7 +64,7 @@ def test_noise_between_the_layers_is_felt(name):
 @pytest.mark.parametrize("name", CODES)
 def test_noise_on_observations_is_that_of_their_codes(name):
     entry, model, y = case(name), fitted(name), wanted(name)
-    model.debias_ = None
+    model.debias_ = model.guard_ = None
     options = {"where": ["input"], "scales": [0.0, 0.3], "random_state": 5, **entry.metadata}
     found = robustness(model, entry.X, y, **options).error["input"]
     xi = torch.randn(80, 10, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -152,7 +152,7 @@ def test_instances_are_examined_by_their_own_losses():
 
 
 def test_a_network_with_observations_needs_no_estimator():
-    entry, model = case("ALISTA"), fitted("ALISTA")
+    entry, model = case("ALISTA"), case("ALISTA").fit(normalize=False)
     observed = model.observe(entry.X, entry.y)
     for measure in (
         lambda *given: convergence_report(*given).sizes,

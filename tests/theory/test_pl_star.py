@@ -170,6 +170,7 @@ def test_networks_without_a_closed_form_are_reported_on_too(data, assert_below):
     assert_below(report.path.losses[-1] / report.path.losses[0], 0.95)
 
 
+@pytest.mark.filterwarnings("ignore:In .* epochs of stage .* the monitored loss jumped")
 def test_steps_that_are_too_long_are_told(data):
     model = FeedForwardRegressor(n_layers=6, random_state=0)
     with pytest.raises(DivergenceError, match="Pass a shorter one, step="):

@@ -151,14 +151,16 @@ def test_a_kernel_that_does_not_fit_is_told_with_the_way_out():
 def test_estimators_are_examined_in_the_units_of_their_network():
     obs, y = make_problem(n_samples=30)
     X, y, D = obs.b.numpy(), y.numpy(), 3 * obs.A.D.numpy()
-    model = LISTARegressor(D, n_layers=2, random_state=0)
+    model = LISTARegressor(D, n_layers=2, normalize=False, random_state=0)
     start = untrained(model, X, y / 3)
     K = tangent_kernel(start, X[:4])
     given = Observation(obs.b[:4], Dense(torch.from_numpy(D)))
     np.testing.assert_allclose(K, tangent_kernel(start.network_, given))
     single = untrained(model, X.astype(np.float32), (y / 3).astype(np.float32))
     np.testing.assert_allclose(tangent_kernel(single, X[:4].astype(np.float32)), K, rtol=1e-4)
-    unit = untrained(ALISTARegressor(D, n_layers=2), X, y / 3)  # sees atoms of norm one
+    unit = untrained(
+        ALISTARegressor(D, n_layers=2, normalize=False), X, y / 3
+    )  # sees atoms of norm one
     expected = tangent_kernel(unit.network_, obs.take(slice(4)))
     np.testing.assert_allclose(tangent_kernel(unit, X[:4]), expected, rtol=1e-6)
 
