@@ -14,6 +14,7 @@ from sklearn_unroll.estimators._units import Units, safe_norms
 from sklearn_unroll.exceptions import GuardWarning
 from sklearn_unroll.functional import LeastSquares, Observation, Zero
 from sklearn_unroll.nn import Unrolled, guarded
+from sklearn_unroll.nn.watch import run_guarded
 
 __all__ = ["GUARDS", "Guard"]
 
@@ -129,11 +130,18 @@ class Run:
     """
 
     def __init__(self, est: Any, network: Unrolled, obs: Observation, guard: Guard | None) -> None:
-        self.network, self.obs, self.guard = network, obs, guard
+        self.plain, self.obs, self.guard = network, obs, guard
+        self.whole = est.guards_whole
         if guard is not None:
             problem = stated(obs, LeastSquares(), _penalty(est, obs))
             self.obs = problem._replace(step=guard.step)
-            self.network = guarded(network, guard.region, whole=est.guards_whole)
+
+    @property
+    def network(self) -> Unrolled:
+        """The network behind its guard, where there is one, for all stages."""
+        if self.guard is None:
+            return self.plain
+        return guarded(self.plain, self.guard.region, whole=self.whole)
 
     @classmethod
     def of(cls, est: Any, seen: Seen) -> Run:
@@ -157,16 +165,14 @@ class Run:
     @torch.no_grad()
     def codes(self) -> tuple[Tensor, Tensor]:
         """Return codes, and how many steps of every sample were refused."""
-        b, layer = self.obs.b, self.network.layers[-1]
+        if self.guard is not None:
+            region = self.guard.region
+            return run_guarded(self.plain, self.obs, region, whole=self.whole)
+        b = self.obs.b
         codes = b.new_empty(len(b), self.obs.A.n_components)
-        refused = torch.zeros(len(b), dtype=torch.long, device=b.device)
         for rows, chunk in self.obs.chunks():
-            for state in self.network.states(chunk):
-                last = state
-            codes[rows] = layer.readout(last)
-            if self.guard is not None:
-                refused[rows] = last.n_fallbacks
-        return codes, refused
+            codes[rows] = self.plain(chunk)
+        return codes, torch.zeros(len(b), dtype=torch.long, device=b.device)
 
     def share(self, refused: Tensor) -> float:
         """Return the share of the steps that were refused.
@@ -181,7 +187,8 @@ class Run:
         float
             From 0 to 1.
         """
-        return float(refused.double().mean()) / self.network.depth if len(refused) else 0.0
+        depth = 1 if self.whole else self.plain.depth
+        return float(refused.double().mean()) / depth if len(refused) else 0.0
 
     def warn(self, est: Any, refused: Tensor) -> None:
         """Warn if more steps were refused than on the data of the fit, and many.

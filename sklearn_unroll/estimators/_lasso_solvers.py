@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import float_dtypes, to_tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
+from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers import (
     ADMM,
     FISTA,
@@ -26,7 +27,6 @@ from sklearn_unroll.solvers import (
     cvxpy_lasso,
     minimize,
 )
-from sklearn_unroll.solvers._compiled import compiled_available
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS
 
 SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy")

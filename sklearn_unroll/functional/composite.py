@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from sklearn_unroll.functional.observation import Observation, Residual
+from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.operators import Operator
 from sklearn_unroll.functional.penalty import Penalty
 
@@ -163,8 +163,8 @@ class Composite(NamedTuple):
         Where to start, zero by default.
     least : Tensor of shape (n_samples,) or None
         The optimal values, where they are known.
-    known : Residual or None
-        A residual that need not be computed again.
+    known : object or None
+        Whatever is asked for residuals, as of an Observation.
 
     Examples
     --------
@@ -184,7 +184,7 @@ class Composite(NamedTuple):
     step: Tensor | None = None
     x0: Tensor | None = None
     least: Tensor | None = None
-    known: Residual | None = None
+    known: Any = None
 
     residual = Observation.residual
 

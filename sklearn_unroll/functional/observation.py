@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -32,42 +32,23 @@ class Residual(NamedTuple):
     r: Tensor
     version: int
 
-    @classmethod
-    def of(cls, b: Tensor, A: Operator, x: Tensor) -> Residual:
-        """Compute it.
+    def of(self, obs: Observation, x: Tensor) -> Tensor:
+        """Return the residual of an observation, computed where it is not this one.
 
         Parameters
         ----------
-        b : Tensor of shape (n_samples, n_features)
-            Data.
-        A : Operator
-            The operator.
+        obs : Observation
+            Data and operator.
         x : Tensor of shape (n_samples, n_components)
             Codes.
 
         Returns
         -------
-        Residual
-            With what it belongs to.
+        Tensor of shape (n_samples, n_features)
+            Residuals.
         """
-        return cls(b, x, A.residual(b, x), x._version)
-
-    def is_of(self, b: Tensor, x: Tensor) -> bool:
-        """Return whether it is the residual of these very tensors, as they are now.
-
-        Parameters
-        ----------
-        b : Tensor of shape (n_samples, n_features)
-            Data.
-        x : Tensor of shape (n_samples, n_components)
-            Codes.
-
-        Returns
-        -------
-        bool
-            Whether it is.
-        """
-        return x is self.x and b is self.b and x._version == self.version
+        same = x is self.x and obs.b is self.b and x._version == self.version
+        return self.r if same else obs.A.residual(obs.b, x)
 
 
 class Observation(NamedTuple):
@@ -81,13 +62,14 @@ class Observation(NamedTuple):
         The observed signals, one per row.
     A : Operator
         The operator in ``b ~ A x``.
-    known : Residual or None
-        A residual that need not be computed again.
+    known : object or None
+        Whatever is asked for residuals, by ``known.of(obs, x)``: a :class:`Residual` that need
+        not be computed again, or what watches which are computed.
     """
 
     b: Tensor
     A: Operator
-    known: Residual | None = None
+    known: Any = None
 
     def residual(self, x: Tensor) -> Tensor:
         """Return ``b - A x``, not to be overwritten.
@@ -102,8 +84,7 @@ class Observation(NamedTuple):
         Tensor of shape (n_samples, n_features)
             Residuals.
         """
-        known = self.known is not None and self.known.is_of(self.b, x)
-        return self.known.r if known else self.A.residual(self.b, x)
+        return self.A.residual(self.b, x) if self.known is None else self.known.of(self, x)
 
     def take(self, rows: Tensor | slice) -> Observation:
         """Return a subset of the samples.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import Any
 
 import torch
@@ -87,7 +88,7 @@ class Penalty(ABC):
         dict
             Names and values.
         """
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: getattr(self, name) for name in _parameters(type(self))}
 
     def set_params(self, **params: Any) -> Penalty:
         """Set parameters, checked as in the constructor.
@@ -115,6 +116,12 @@ class Penalty(ABC):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
         return f"{type(self).__name__}({given})"
+
+
+@cache
+def _parameters(kind: type) -> tuple[str, ...]:
+    """Return the names of a constructor's parameters."""
+    return tuple(inspect.signature(kind).parameters)
 
 
 class Scaled(Penalty):

@@ -12,7 +12,7 @@ from sklearn_unroll.functional.observation import Residual
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.layer import UnrolledLayer
 
-__all__ = ["REGIONS", "Guarded", "GuardedState", "guarded"]
+__all__ = ["REGIONS", "Guarded", "GuardedState", "guarded", "roomy"]
 
 REGIONS = ("descent", "objective", "residual")
 _ROUNDING = 8.0  # units in the last place by which a value may seem to rise
@@ -38,8 +38,8 @@ class GuardedState(NamedTuple):
         Where that is; None for nowhere.
     known : Residual or None
         Of the present iterate, for the next layer.
-    rises : Tensor of shape (n_samples,)
-        How often in a row an iterate has been refused.
+    rises : Tensor of shape (n_samples,) or None
+        How often in a row an iterate has been refused; None for never.
     n_fallbacks : Tensor of shape (n_samples,)
         How often one has been refused.
     """
@@ -51,7 +51,7 @@ class GuardedState(NamedTuple):
     best: Tensor | None
     behind: Tensor | None
     known: Residual | None
-    rises: Tensor
+    rises: Tensor | None
     n_fallbacks: Tensor
 
 
@@ -108,37 +108,53 @@ class Guarded(UnrolledLayer):
         x = self.layer.readout(inner)
         value, known = self._measure(x, obs, may_be_zero=True)
         none = torch.zeros(len(obs.b), dtype=torch.long, device=obs.b.device)
-        state = GuardedState(inner, value, _roomy(value), value, None, None, known, none, none)
+        bound = roomy(value)
+        state = GuardedState(inner, value, bound, value, None, None, known, None, none)
         if self.region == "descent":
             return state
         zero = obs.R.prox(torch.zeros_like(x), 0.0)
         at_zero = value if torch.equal(x, zero) else self._measure(zero, obs, may_be_zero=True)[0]
-        bound = _roomy(at_zero)
+        bound = roomy(at_zero)
         wrong = ~(value <= bound)
         if bool(wrong.any()):
             x = torch.where(wrong[:, None], zero, x)
             inner = self.layer.resume(inner, x, wrong[:, None], wrong[:, None])
-            value, known = torch.where(wrong, at_zero, value), None
+            value = torch.where(wrong, at_zero, value)
+            state = state._replace(inner=inner, known=None)
         least = bound if self.region == "residual" else value
-        return state._replace(inner=inner, value=value, bound=bound, least=least, known=known)
+        return state._replace(value=value, bound=bound, least=least)
 
     def forward(self, state: GuardedState, obs: Composite) -> GuardedState:
         """Run one iteration."""
         if state.value is None:
             state = self._begin_again(state, obs)
-        before = self.layer.readout(state.inner)
+        layer = self.layer
+        before = layer.readout(state.inner)
         old = before if torch.is_grad_enabled() else before.clone()  # it may be overwritten
-        inner = self.layer(state.inner, obs._replace(known=state.known))
-        x = self.layer.readout(inner)
-        value, known = self._measure(x, obs)
-        if bool((value.detach() <= state.least).all()):  # false for NaN
+        inner = layer(state.inner, obs._replace(known=state.known))
+        value, known = self._measure(layer.readout(inner), obs)
+        fine = value <= state.least  # false for NaN
+        if bool(fine.all()):
             least = state.least if self.region == "residual" else value
-            bound = _roomy(least) if self.region == "descent" else state.bound
-            rises = torch.zeros_like(state.rises)
+            bound = roomy(least) if self.region == "descent" else state.bound
             return GuardedState(
-                inner, value, bound, least, None, None, known, rises, state.n_fallbacks
+                inner, value, bound, least, None, None, known, None, state.n_fallbacks
             )
-        return self._judge(state, obs, old, inner, value, known)
+        rises = None
+        if not bool((value <= state.bound).all()):
+            value, wrong, inner, rises = self._refuse(state, obs, old, inner, value)
+            known = None
+            state = state._replace(n_fallbacks=state.n_fallbacks + wrong)
+            fine = value <= state.least
+        if self.region == "residual":
+            return state._replace(inner=inner, value=value, known=known, rises=rises)
+        least, best, behind = torch.minimum(value, state.least), None, None
+        bound = roomy(least) if self.region == "descent" else state.bound
+        if self.region == "objective":
+            best, behind = self._best(state, old, ~fine), ~fine
+        return GuardedState(
+            inner, value, bound, least, best, behind, known, rises, state.n_fallbacks
+        )
 
     def readout(self, state: GuardedState) -> Tensor:
         """Return the iterate; in the region ``"objective"`` the best one so far."""
@@ -183,47 +199,34 @@ class Guarded(UnrolledLayer):
     def _begin_again(self, state: GuardedState, obs: Composite) -> GuardedState:
         """Return the state with an iterate from elsewhere measured; it may be anywhere."""
         value, known = self._measure(self.layer.readout(state.inner), obs)
-        bound = _roomy(value)
+        bound = roomy(value)
         if self.region != "descent":
             bound = torch.maximum(bound, state.bound)
         least = bound if self.region == "residual" else value
         return state._replace(value=value, bound=bound, least=least, known=known)
 
-    def _judge(
-        self,
-        state: GuardedState,
-        obs: Composite,
-        old: Tensor,
-        inner: Any,
-        value: Tensor,
-        known: Residual | None,
-    ) -> GuardedState:
-        """Return the state after a step that was not the best one of every sample."""
-        x, region = self.layer.readout(inner), self.region
-        wrong = ~(value.detach() <= state.bound)
-        rises = (state.rises + 1) * wrong
-        if bool(wrong.any()):
-            rows = wrong.nonzero()[:, 0]
-            x, value, refused = self._instead(state, obs, old, x, value, rows)
-            wrong = torch.zeros_like(wrong).index_copy(0, rows, refused)
-            rises = rises * wrong
-            lost = rises > _PATIENCE
-            inner, known = self.layer.resume(inner, x, wrong[:, None], lost[:, None]), None
-            rises = rises * ~lost
-        n_fallbacks = state.n_fallbacks + wrong
-        if region == "residual":
-            return state._replace(
-                inner=inner, value=value, known=known, rises=rises, n_fallbacks=n_fallbacks
-            )
-        least, best, behind = torch.minimum(value, state.least), None, None
-        bound = _roomy(least) if region == "descent" else state.bound
-        if region == "objective":
-            behind = ~(value.detach() <= state.least)
-            best = old
-            if state.behind is not None:
-                rows = (state.behind & behind).nonzero()[:, 0]
-                best = old.index_copy(0, rows, state.best[rows])
-        return GuardedState(inner, value, bound, least, best, behind, known, rises, n_fallbacks)
+    def _refuse(
+        self, state: GuardedState, obs: Composite, old: Tensor, inner: Any, value: Tensor
+    ) -> tuple[Tensor, Tensor, Any, Tensor]:
+        """Return values, who was refused, the state and rises, where a step left the region."""
+        wrong = ~(value <= state.bound)
+        rows = wrong.nonzero()[:, 0]
+        x = self.layer.readout(inner)
+        x, value, refused = self._instead(state, obs, old, x, value, rows)
+        wrong = torch.zeros_like(wrong).index_copy(0, rows, refused)
+        rises = wrong.long() if state.rises is None else (state.rises + 1) * wrong
+        lost = rises > _PATIENCE
+        inner = self.layer.resume(inner, x, wrong[:, None], lost[:, None])
+        return value, wrong, inner, rises * ~lost
+
+    def _best(self, state: GuardedState, old: Tensor, behind: Tensor) -> Tensor:
+        """Return iterates that are the best where the present ones are not."""
+        if state.behind is None:
+            return old
+        rows = (state.behind & behind).nonzero()[:, 0]
+        if torch.is_grad_enabled():
+            return old.index_copy(0, rows, state.best[rows])
+        return old.index_copy_(0, rows, state.best[rows])  # a copy already
 
     def _instead(
         self,
@@ -244,13 +247,13 @@ class Guarded(UnrolledLayer):
         if self.region != "residual":
             step = part.classical(old)
             at_step = part.value(step)
-            moves = at_step.detach() <= bound
+            moves = at_step <= bound
             new = torch.where(moves[:, None], step, old)
             instead = torch.where(moves, at_step, kept)
         if bool(value[rows].isinf().any()):
             inside = part.R.prox(x[rows], 0.0)
-            at_inside, _ = self._measure(inside, part)
-            fits = at_inside.detach() <= bound
+            at_inside = self._measure(inside, part)[0]
+            fits = at_inside <= bound
             new = torch.where(fits[:, None], inside, new)
             instead = torch.where(fits, at_inside, instead)
             refused = ~fits
@@ -307,7 +310,7 @@ def guarded(network: Unrolled, region: str = "objective", *, whole: bool = False
     return Unrolled(Guarded(layer, region) for layer in layers)
 
 
-def _roomy(value: Tensor) -> Tensor:
+def roomy(value: Tensor) -> Tensor:
     """Return the largest value that rounding may make of one."""
     value = value.detach()
     return value + _ROUNDING * torch.finfo(value.dtype).eps * value.abs()

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, duality_gap
+from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_observation, check_positive
-from sklearn_unroll.solvers._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._loops import descend
 from sklearn_unroll.solvers.solver import Solution
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
+from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.operators import Dense
 from sklearn_unroll.solvers._checks import check_dense
-from sklearn_unroll.solvers._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._loops import pursue
 from sklearn_unroll.solvers._supports import GRAM, Atoms, chunks
 

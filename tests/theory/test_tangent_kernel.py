@@ -158,9 +158,8 @@ def test_estimators_are_examined_in_the_units_of_their_network():
     np.testing.assert_allclose(K, tangent_kernel(start.network_, given))
     single = untrained(model, X.astype(np.float32), (y / 3).astype(np.float32))
     np.testing.assert_allclose(tangent_kernel(single, X[:4].astype(np.float32)), K, rtol=1e-4)
-    unit = untrained(
-        ALISTARegressor(D, n_layers=2, normalize=False), X, y / 3
-    )  # sees atoms of norm one
+    unit = ALISTARegressor(D, n_layers=2, normalize=False)  # sees atoms of norm one
+    unit = untrained(unit, X, y / 3)
     expected = tangent_kernel(unit.network_, obs.take(slice(4)))
     np.testing.assert_allclose(tangent_kernel(unit, X[:4]), expected, rtol=1e-6)
 

@@ -8,8 +8,11 @@ from importlib.util import find_spec
 from types import FunctionType
 
 _OPTIONS = {"fastmath": True, "nogil": True}
+# Sums may be reordered, but NaN and infinity stay what they are.
+HONEST = frozenset({"reassoc", "contract", "nsz"})
 
 
+@lru_cache
 def compiled_available() -> bool:
     """Return whether numba is installed."""
     return find_spec("numba") is not None
@@ -25,14 +28,15 @@ def _steps(loop: Callable) -> Iterator[Callable]:
 
 
 @lru_cache
-def compiled(loop: Callable) -> Callable:
+def compiled(loop: Callable, fastmath: bool | frozenset = True) -> Callable:
     """Return a loop as machine code, from numba's cache on disk where there is one."""
     import numba
     from numba.extending import register_jitable
 
+    options = _OPTIONS | {"fastmath": fastmath if fastmath is True else set(fastmath)}
     for step in set(_steps(loop)):
-        register_jitable(forceinline=True, **_OPTIONS)(step)
+        register_jitable(forceinline=True, **options)(step)
     try:
-        return numba.njit(cache=True, **_OPTIONS)(loop)
+        return numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to
-        return numba.njit(**_OPTIONS)(loop)
+        return numba.njit(**options)(loop)
