@@ -12,8 +12,9 @@ without any labels: on the noisy patches alone, to minimise the problem
 The table is honest in four ways: every method works at the same alpha on the same patches,
 every method is timed in this run on one thread, every method says how far its codes are
 from the optimum, and how far in the worst case on patches of another photograph, which the
-network has never seen anything of. Orthogonal matching pursuit solves another problem and does not know alpha; it
-is run with a few atoms per patch, and, stronger, down to the noise level, which it is told.
+network has never seen anything of. Orthogonal matching pursuit solves another problem and does
+not know alpha; it is run with a few atoms per patch, and, stronger, down to the noise level,
+which it is told.
 Coordinate descent and pursuit run in float64, the others in float32: each in what suits it
 (scikit-learn's fixed tolerance is out of reach in float32).
 """
@@ -177,8 +178,9 @@ with threadpool_limits(1):
 
 # %%
 # How far from the optimum: the objective's excess on unseen patches, in the mean and in the
-# worst case, the worst case on another photograph, and the mean duality gap (relative to the objective of the zero code), which needs
-# no optimum to be known. PSNR is what one may want the codes for.
+# worst case, the worst case on another photograph, and the mean duality gap (relative to the
+# objective of the zero code), which needs no optimum to be known. PSNR is what one may want the
+# codes for.
 network, cd = f"LISTA, {N_LAYERS} layers", "SparseCoder lasso_cd"
 table = Table(title=f"{len(X)} patches, alpha {ALPHA}, {torch.get_num_threads()} thread")
 columns = ("ms/patch", "speed-up", "excess", "worst", "other, worst", "gap", "PSNR (dB)")
@@ -199,7 +201,7 @@ for name, (ms, excess, worst, elsewhere, gap, quality, _) in results.items():
         *map(percent, (excess, worst, elsewhere, gap)),
         f"{quality:.2f}",
     )
-Console(width=110).print(table)
+Console(width=120).print(table)
 pays_from = 1e3 * training_seconds / (results[cd][0] - results[network][0])
 print(
     f"Training took {training_seconds:.0f} s; against {cd} it pays from "

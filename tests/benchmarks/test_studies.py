@@ -78,6 +78,17 @@ def prediction_floor(table):
     assert (table[["floor_us", "predict_us", "ratio", "ratio_of_minima"]] > 0).all(axis=None)
 
 
+def off_distribution(table):
+    assert table.groupby("job")["estimator"].nunique().to_dict() == {"patches": 11, "recovery": 12}
+    mean = table.pivot(index=["job", "estimator"], columns="data", values="mean")
+    assert (mean.loc["patches"].drop("LISTA, guard off")["pure noise"] < 100).all()
+    scaled = mean.loc["recovery"].drop("LISTA-CPSS, normalize=False")
+    for data in ("times 3", "times 30", "times 0.1"):
+        np.testing.assert_allclose(scaled[data], scaled["same"], atol=0.1)
+    safe = table[(table["job"] == "patches") & (table["estimator"] != "LISTA, guard off")]
+    assert (safe[~safe["estimator"].str.contains("alpha_relative")]["zeros"] == 0).all()
+
+
 def provable_l2o(table):
     assert (table["method"] == "published").sum() == 4
     improvement = table.set_index("method")["improvement"].drop("published")
@@ -132,7 +143,14 @@ def training_time(table):
 
 
 CHECKS = (bfloat16, certificate, compressive_imaging, l2o_rivals, math_l2o, prediction_floor)
-CHECKS += (provable_l2o, recovery_frontier, robust_inpainting, robust_training, sparse_coding)
+CHECKS += (
+    off_distribution,
+    provable_l2o,
+    recovery_frontier,
+    robust_inpainting,
+    robust_training,
+    sparse_coding,
+)
 CHECKS = {check.__name__: check for check in (*CHECKS, training_time)}
 
 
