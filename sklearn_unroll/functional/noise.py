@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sklearn_unroll.functional.composite import Composite
 from sklearn_unroll.functional.observation import Observation
 
 __all__ = ["NOISE_SCHEDULES", "layer_noise"]
@@ -27,8 +28,8 @@ def layer_noise(
         Number of layers so far, l, from 0 on.
     x : Tensor of shape (n_samples, n_components)
         The iterate to be disturbed.
-    obs : Observation
-        Data and operator.
+    obs : Observation or Composite
+        Data and operator; instances that know their problem have its gradient.
     schedule : {"log_gradient", "unit_norm", "constant"}, default="log_gradient"
         Which of the three. The first falls as the iterates approach a solution.
 
@@ -50,5 +51,6 @@ def layer_noise(
     if schedule == "unit_norm":
         return xi / ((number + 1) * xi.norm(dim=1, keepdim=True))
     # NOTE[DIFF]: the paper's code has log(g), whose size grows as the gradient g vanishes.
-    gradient = obs.A.adjoint(obs.residual(x))
+    knows = isinstance(obs, Composite)
+    gradient = obs.gradient(x) if knows else obs.A.adjoint(obs.residual(x))
     return gradient.norm(dim=1, keepdim=True).log1p() * xi
