@@ -41,7 +41,6 @@ ALPHA, SIDE = 0.1, 8
 LABEL_FREE = {
     "LISTA": LISTARegressor(alpha=ALPHA),
     "LISTA, guard off": LISTARegressor(alpha=ALPHA, guard=None),
-    "LISTA, alpha_relative": LISTARegressor(alpha=ALPHA, alpha_relative=True),
     "LISTA, tied": LISTARegressor(alpha=ALPHA, tied=True),
     "LISTA, free": LISTARegressor(alpha=ALPHA, weights="free"),
     "step-LISTA": LISTARegressor(alpha=ALPHA, weights="adjoint"),

@@ -1,6 +1,6 @@
 """Warnings of the package, for filters that want to name them."""
 
-__all__ = ["GuardWarning", "TrainingWarning"]
+__all__ = ["GuardWarning", "TrainingWarning", "WorthlessFitWarning"]
 
 
 class GuardWarning(UserWarning):
@@ -9,3 +9,7 @@ class GuardWarning(UserWarning):
 
 class TrainingWarning(UserWarning):
     """A fit went on well by its own measure, but something in it is not to be trusted."""
+
+
+class WorthlessFitWarning(TrainingWarning):
+    """The codes of a fit are no better than what costs nothing: zeros, say."""

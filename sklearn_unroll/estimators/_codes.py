@@ -19,6 +19,7 @@ from sklearn_unroll.estimators._arrays import (
     to_tensor,
 )
 from sklearn_unroll.estimators._guard import Run, settle_guard
+from sklearn_unroll.estimators._judge import warn_if_worthless
 from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._state import Given
@@ -50,7 +51,7 @@ from sklearn_unroll.functional import (
     Operator,
 )
 from sklearn_unroll.nn import Unrolled
-from sklearn_unroll.training import Lasso, Trainer
+from sklearn_unroll.training import History, Lasso, Trainer
 
 __all__ = ["Codes"]
 
@@ -131,6 +132,10 @@ class Codes(Task):
         if "guard" in est.get_params(deep=False):
             state["guard_"] = settle_guard(est, network, given)
         return state
+
+    def judge(self, est: Any, network: Unrolled, given: Given, history: History) -> None:
+        """Compare the codes of the fit with those that cost nothing."""
+        warn_if_worthless(est, network, given, history)
 
     def knows_operator(self, est: Any, operators: Any = None) -> bool:
         """Return whether the operator is given, and need not be estimated from pairs.

@@ -86,7 +86,7 @@ def settle_guard(est: Any, network: Unrolled, given: Given) -> Guard | None:
 
 def _region(est: Any, given: Given) -> str | None:
     """Return what is guarded."""
-    known = not isinstance(_penalty(est, given.obs), Zero)
+    known = not isinstance(penalty_inside(est, given.obs), Zero)
     if est.guard == "objective" and not known:
         raise ValueError(
             f"guard='objective' needs a problem whose objective is known, and "
@@ -109,7 +109,7 @@ def _error(codes: Tensor, given: Given, rows: slice) -> float:
     return float(squared.sum().nan_to_num(nan=torch.inf))
 
 
-def _penalty(est: Any, obs: Observation) -> Any:
+def penalty_inside(est: Any, obs: Observation) -> Any:
     """Return R as the network sees it."""
     return est.penalty_of(Seen(None, obs, Units(None, None)))
 
@@ -133,7 +133,7 @@ class Run:
         self.plain, self.obs, self.guard = network, obs, guard
         self.whole = est.guards_whole
         if guard is not None:
-            problem = stated(obs, LeastSquares(), _penalty(est, obs))
+            problem = stated(obs, LeastSquares(), penalty_inside(est, obs))
             self.obs = problem._replace(step=guard.step)
 
     @property

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from sklearn.base import _fit_context
@@ -176,23 +176,12 @@ class HyperLISTARegressor(CodeMethods, Networked):
             given = self.task.take_in(self, X, y, None)
             ingredients = check_memory(self.memory).cache(prepare_rule)
             W, pinv, mu = ingredients(self.weights, given.obs.A.D)
-            n_nonzero = self._expected_nonzeros(given)
-            # A coherence of zero makes every threshold zero, whatever the constants.
-            unit = 1 / (mu * n_nonzero) if mu > 0 else 1.0
             waking = largest_waking_c1(given.obs, W, pinv, mu)
-            c2 = 0.214 * unit if self.c2 == "auto" else float(self.c2)
-            c3 = float("inf") if self.c3 == "auto" else float(self.c3)
-
-            def network(c1: float) -> Unrolled:
-                return hyperlista(W, AdaptiveRule(pinv, mu, c1, c2, c3), n_layers=self.n_layers)
-
-            if self.c1 != "auto":
-                c1 = float(self.c1)
-            elif given.target is None:
-                c1 = min(0.75 * unit, 0.7 * float(waking.min()))
-            else:
-                c1 = best_c1(network, min(0.75 * unit, 0.7 * float(waking.min())), given)
-            self.network_ = network(c1).eval()
+            start = Start(W, pinv, mu, float(waking.min()))
+            tuned = [self._tune(start, given, n) for n in self._expected_nonzeros(given)]
+            # Pairs are to make nothing worse: also of codes that are nowhere zero.
+            c1, c2, c3, n_nonzero, network = min(tuned, key=lambda t: pair_error(t[-1], given))
+            self.network_ = network.eval()
             vars(self).update(given.fitted | self.task.state(self, self.network_, given))
             self.c1_, self.c2_, self.c3_ = c1, c2, c3
             self.mu_, self.n_nonzero_ = mu, n_nonzero
@@ -223,12 +212,58 @@ class HyperLISTARegressor(CodeMethods, Networked):
                 stacklevel=3,
             )
 
-    def _expected_nonzeros(self, given: Given) -> float:
+    def _tune(self, start: Start, given: Given, n_nonzero: float) -> tuple:
+        """Return the three numbers, what they were made for, and the network."""
+        W, pinv, mu, waking = start
+        # A coherence of zero makes every threshold zero, whatever the constants.
+        unit = 1 / (mu * n_nonzero) if mu > 0 else 1.0
+        c2 = 0.214 * unit if self.c2 == "auto" else float(self.c2)
+        c3 = float("inf") if self.c3 == "auto" else float(self.c3)
+
+        def network(c1: float) -> Unrolled:
+            return hyperlista(W, AdaptiveRule(pinv, mu, c1, c2, c3), n_layers=self.n_layers)
+
+        first = min(0.75 * unit, 0.7 * waking)
+        if self.c1 != "auto":
+            c1 = float(self.c1)
+        else:
+            c1 = first if given.target is None else best_c1(network, first, given)
+        return c1, c2, c3, n_nonzero, network(c1)
+
+    def _expected_nonzeros(self, given: Given) -> list[float]:
+        """Return how many nonzeros codes may have: what is known, or what is to be tried."""
         if self.n_nonzero is not None:
-            return float(self.n_nonzero)
+            return [float(self.n_nonzero)]
+        usual = max(given.obs.A.n_features / 5, 1.0)
         if given.target is None:
-            return max(given.obs.A.n_features / 5, 1.0)
-        return max(float((given.target != 0).sum(1).double().mean()), 1.0)
+            return [usual]
+        y = given.target
+        count = (y != 0).sum(1).double()
+        if bool((count < y.shape[1]).any()):
+            return [max(float(count.mean()), 1.0)]
+        # Of compressible codes, which are nowhere zero, those count that carry the energy: for
+        # normal numbers it is pi / 2 times ||y||_1^2 / ||y||_2^2.
+        size, energy = y.double().abs().sum(1).square(), y.double().square().sum(1)
+        return [max(float((math.pi / 2 * size / energy).mean()), 1.0), usual]
+
+
+class Start(NamedTuple):
+    """What all candidates share: weight, what the rule looks through, coherence, largest c1."""
+
+    W: Tensor
+    pinv: Tensor
+    mu: float
+    waking: float
+
+
+@torch.no_grad()
+def pair_error(network: Unrolled, given: Given) -> float:
+    """Return the squared error on pairs; infinite where it is no number, zero without pairs."""
+    if given.target is None:
+        return 0.0
+    obs, y = given.obs.take(slice(TUNE_ON)), given.target[:TUNE_ON]
+    squared = ((network(c) - y[rows]).square().double().sum() for rows, c in obs.chunks())
+    return float(sum(squared).nan_to_num(nan=torch.inf))
 
 
 def prepare_rule(weight: str, D: Tensor) -> tuple[Tensor, Tensor, float]:

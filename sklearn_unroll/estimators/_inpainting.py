@@ -27,7 +27,7 @@ from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import Box, Composite, LeastSquares, Mask, Observation
 from sklearn_unroll.nn import Unrolled
-from sklearn_unroll.training import Descent, Trainer
+from sklearn_unroll.training import Descent, History, Trainer
 
 # Kinds of descent towards the data.
 OF_DATA = ("gradient", "objective")
@@ -131,6 +131,9 @@ class Pictures(Task):
     def state(self, est: Any, network: Unrolled, given: Given) -> dict:
         """Return nothing: all is in the network."""
         return {}
+
+    def judge(self, est: Any, network: Unrolled, given: Given, history: History) -> None:
+        """Say nothing: pictures have no codes to compare with zeros."""
 
     def alpha(self, est: Any) -> float:
         """Return zero: the penalty is learned."""

@@ -47,7 +47,7 @@ from sklearn_unroll.functional import (
 )
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.solvers import optimal_values
-from sklearn_unroll.training import ProblemObjective, Trainer
+from sklearn_unroll.training import History, ProblemObjective, Trainer
 
 LOSSES: dict[str, type[Smooth]] = {
     "least_squares": LeastSquares,
@@ -120,6 +120,9 @@ class Instances(Task):
     def state(self, est: Any, network: Unrolled, given: Given) -> dict:
         """Return nothing: all is in the network."""
         return {}
+
+    def judge(self, est: Any, network: Unrolled, given: Given, history: History) -> None:
+        """Say nothing: the safeguard never lets an instance get worse."""
 
     def alpha(self, est: Any) -> float:
         """Return the estimator's alpha."""

@@ -199,6 +199,7 @@ class Learned(CallbackSupportMixin, Networked):
             self.trainer_, self.history_ = trainer, history
             self.n_epochs_ = history.n_epochs
             self._stream = (0, None)
+            self.task.judge(self, network, given, history)
         return self
 
     def learn_more(

@@ -19,7 +19,7 @@ from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import check_alpha, check_codes_match
 from sklearn_unroll.functional import L1, Composite, Observation, Penalty, Smooth, Zero
 from sklearn_unroll.nn import Unrolled
-from sklearn_unroll.training import Trainer
+from sklearn_unroll.training import History, Trainer
 
 
 class Seen(NamedTuple):
@@ -63,6 +63,10 @@ class Task(ABC):
     @abstractmethod
     def state(self, estimator: Any, network: Unrolled, given: Given) -> dict:
         """Return the fitted attributes that depend on the trained network."""
+
+    @abstractmethod
+    def judge(self, estimator: Any, network: Unrolled, given: Given, history: History) -> None:
+        """Warn where a fit is worth nothing."""
 
     @abstractmethod
     def alpha(self, estimator: Any) -> float:

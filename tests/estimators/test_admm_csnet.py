@@ -13,6 +13,9 @@ from sklearn_unroll.datasets import make_phantoms, radial_mask
 from sklearn_unroll.functional import Dense, MaskedFourier, PartialHadamard, unpack_complex
 from sklearn_unroll.metrics import psnr
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 SHAPE = (16, 16)
 QUICK = Trainer(learning_rate=3e-3, max_epochs=4, batch_size=20)
 

@@ -20,6 +20,9 @@ from sklearn_unroll import (
 )
 from sklearn_unroll.training import DivergenceError, Objective
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 
 def spoil(array, value):
     array = np.array(array, dtype=float)

@@ -22,6 +22,9 @@ from sklearn_unroll.functional import Dense, Observation, lasso_value
 from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.solvers import ISTA, iterates
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 
 @pytest.mark.parametrize("weights", ["free", "coupled"])
 @pytest.mark.parametrize("tied", [False, True])

@@ -12,6 +12,9 @@ from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.nn import equivalent_depth, feed_forward, lista, smooth_lista
 from sklearn_unroll.theory import untrained
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 QUICK = Trainer(learning_rate=0.02, max_epochs=300)
 NORMAL = {"weights": "free", "shrinkage": "smooth", "init": "normal", "alpha": 1.0}
 MODELS = {

@@ -24,6 +24,9 @@ from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.exceptions import GuardWarning
 from sklearn_unroll.functional import Box
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 QUICK = Trainer(max_epochs=2, batch_size=60)
 ALPHA = 0.1
 LABEL_FREE = {

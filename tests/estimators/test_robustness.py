@@ -14,6 +14,9 @@ from sklearn_unroll.metrics import duality_gap_scorer, psnr_scorer
 from sklearn_unroll.plotting import ConvergenceDisplay
 from sklearn_unroll.training import Lasso, Objective
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 
 @pytest.mark.parametrize("as_tensor", [False, True])
 def test_the_fitted_dictionary_is_our_own_memory(data, model, as_tensor):

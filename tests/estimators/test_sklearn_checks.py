@@ -26,6 +26,12 @@ from sklearn_unroll import (
 )
 from sklearn_unroll.training import StageWise
 
+# The data of checks are made for regressors, and trainings here are short.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This fit of"),
+    pytest.mark.filterwarnings("ignore:The guard of"),
+]
+
 ESTIMATORS = [
     LISTARegressor(),
     LISTARegressor(weights="free", tied=True, trainer=Trainer(max_epochs=20)),
@@ -97,7 +103,6 @@ NOT_APPLICABLE = {"check_regressors_train"}
 
 
 @pytest.mark.filterwarnings("ignore:X and y do not fit the dictionary")
-@pytest.mark.filterwarnings("ignore:The guard of")
 def test_an_instance_with_a_dictionary_passes_every_check_that_fits_its_shape():
     """Each check brings data of its own shape; offer a dictionary of every one of them.
 

@@ -13,6 +13,9 @@ from sklearn_unroll.functional import Zero, composite_gap
 from sklearn_unroll.metrics import duality_gap_scorer
 from tests.estimator_table import LEARNED, MAKERS, case, fitted
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 every = pytest.mark.parametrize("name", MAKERS)
 learned = pytest.mark.parametrize("name", LEARNED)
 

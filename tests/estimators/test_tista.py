@@ -10,6 +10,9 @@ from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.metrics import nmse_db
 from sklearn_unroll.training import StageWise
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 QUICK = Trainer(
     schedule=StageWise(rates=(0.1, 0.03), layer_decay=1.0),
     learning_rate=1.0,

@@ -13,6 +13,9 @@ from sklearn_unroll.functional import Dense, Observation, lasso_value
 from sklearn_unroll.nn import lista
 from sklearn_unroll.training import Descent, LayerNoise, Supervised
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 ALPHA = 0.1
 PLAIN = {
     "optimizer": "sgd",

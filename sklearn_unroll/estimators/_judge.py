@@ -1,0 +1,138 @@
+"""What a fit is worth: its codes beside those that cost nothing."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sklearn_unroll.estimators._guard import Run, penalty_inside
+from sklearn_unroll.estimators._shell import stated
+from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.exceptions import WorthlessFitWarning
+from sklearn_unroll.functional import Dense, LeastSquares, Observation, alpha_max
+from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.training import History
+
+_LOOK_AT = 2000  # samples of the fit
+_NOTHING = 1e-4  # relative decrease below which nothing was learned
+_REFUSED = 0.1  # share of refused steps at home from which on a network is worth little
+
+
+@torch.no_grad()
+def warn_if_worthless(est: Any, network: Unrolled, given: Given, history: History) -> None:
+    """Warn where the codes of a fit are no better than what costs nothing.
+
+    Parameters
+    ----------
+    est : estimator
+        Fitted, for codes.
+    network : Unrolled
+        Its network.
+    given : Given
+        What it was trained on.
+    history : History
+        How.
+    """
+    if not history.n_epochs:
+        return
+    rows = slice(_LOOK_AT)
+    obs, guard = given.obs.take(rows), vars(est).get("guard_")
+    codes, _ = Run(est, network, obs, guard).codes()
+    name, loss = _losses(est, given, rows, obs)
+    weight = torch.ones_like(obs.b[:, 0]) if given.weight is None else given.weight[rows]
+    both = codes, trivial_codes(est, obs)
+    found, trivial = (float((weight * loss(x)).double().sum()) for x in both)
+    said = None
+    if not found < trivial * (1 - _NOTHING) and trivial > 0:
+        ratio = found / trivial
+        how = "no better than" if abs(ratio - 1) <= _NOTHING else "worse than"
+        size = f" ({10 * math.log10(ratio):+.3g} dB)" if math.isfinite(ratio) and ratio > 0 else ""
+        said = (
+            f"{name} of its codes on the data of fit is {how} that of {_trivial_name(est)}{size}"
+        )
+    elif guard is not None and guard.share > _REFUSED:
+        said = f"the guard refuses {100 * guard.share:.0f} % of its steps on the data of fit"
+    elif _learned_nothing(history):
+        said = "no epoch was better by the monitored loss than the network before training"
+    if said is not None:
+        warnings.warn(
+            f"This fit of {type(est).__name__} is worth little: {said}. {_cause(est, given, obs)}",
+            WorthlessFitWarning,
+            stacklevel=4,
+        )
+
+
+def trivial_codes(est: Any, obs: Observation) -> Tensor:
+    """Return codes that cost nothing: zeros, or zero filling where there is an operator."""
+    if est.task.operator != "dictionary" and not isinstance(obs.A, Dense):
+        return obs.A.adjoint(obs.b)
+    return obs.b.new_zeros(len(obs.b), obs.A.n_components)
+
+
+def _trivial_name(est: Any) -> str:
+    return "zeros" if est.task.operator == "dictionary" else "the adjoint, zero filling"
+
+
+def _losses(est: Any, given: Given, rows: slice, obs: Observation) -> tuple[str, Any]:
+    """Return what codes are judged by: its name, and a function of codes."""
+    if given.target is not None:
+        wanted = given.target[rows]
+        return "the squared error", lambda x: (x - wanted).square().sum(1)
+    problem = stated(obs, LeastSquares(), penalty_inside(est, obs))
+    return "the objective", problem.value
+
+
+def _learned_nothing(history: History) -> bool:
+    """Return whether a fit of one stage has kept the network it began with."""
+    if len({epoch.stage for epoch in history}) > 1:
+        return False
+    monitor = history.column("monitor")
+    return not monitor[1:].min() < monitor[0] - _NOTHING * abs(monitor[0])
+
+
+def _cause(est: Any, given: Given, obs: Observation) -> str:
+    """Return why, as far as it can be told, and what to do."""
+    alpha = est.task.alpha(est)
+    if given.target is None and alpha:
+        largest = float(alpha_max(obs).max())
+        if alpha >= largest:
+            return (
+                f"alpha={alpha:.3g} is not below {largest:.3g}, the largest |x D^T| of any sample "
+                f"as the network sees it, and zeros are the solution. Lower alpha, or set "
+                f"alpha_relative=True where the estimator has it."
+            )
+    learned = est.get_params(deep=False)
+    mu = _coherence_excess(obs)
+    if mu is not None and _is_analytic(learned):
+        return (
+            f"Its weights are computed for dictionaries close to random, and this one has "
+            f"coherent atoms (largest correlation {mu:.2f}). Use LISTARegressor with "
+            f"support_selection=None, which learns its weights, or LassoCoder."
+        )
+    trainer = vars(est).get("trainer_")
+    rate = "" if trainer is None else f" (now {trainer.learning_rate:g})"
+    return (
+        f"Check that X and y belong together and are of usual size, and try another learning "
+        f"rate{rate} or more epochs; LassoCoder and OMPCoder need no training."
+    )
+
+
+def _is_analytic(parameters: dict) -> bool:
+    weights = parameters.get("weights")
+    return weights in ("analytic", "circulant", "symmetric") or bool(
+        parameters.get("support_selection")
+    )
+
+
+def _coherence_excess(obs: Observation) -> float | None:
+    """Return the largest correlation of two atoms, where it is far from that of random ones."""
+    if not isinstance(obs.A, Dense) or obs.A.per_sample or obs.A.n_components < 2:
+        return None
+    D = obs.A.D / obs.A.D.norm(dim=1, keepdim=True).clamp_min(torch.finfo(obs.A.D.dtype).tiny)
+    gram = (D @ D.T).fill_diagonal_(0.0)
+    mu = float(gram.abs().max())
+    return mu if mu > 0.7 else None
