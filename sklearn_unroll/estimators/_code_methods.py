@@ -288,7 +288,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
             return super().network_operator(dtype)
         b = any_tensor(self.network_).new_zeros(1, self.n_features_in_, dtype=dtype)
         obs = Observation(b, self.task.fitted_operator(self, b))
-        atoms = self.task.units(self, obs, None).atoms
+        atoms = self.task.units(self, obs, None, self.scale_).atoms
         return Units(atoms, None).inside(obs).A
 
     def _codes(self, X: Any, method: str, operators: Any) -> Any:

@@ -24,11 +24,13 @@ from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._units import (
+    Scale,
     Units,
     atom_norms,
     mean_norm,
     relative_alphas,
     relative_norms,
+    scale_of,
 )
 from sklearn_unroll.estimators._validation import (
     check_codes,
@@ -109,9 +111,14 @@ class Codes(Task):
         obs = Observation(b, A)
         norm = mean_norm(b, weight) if self.normalizes(est, y is not None) else None
         norm = est.norm_ if keep else norm
-        units = self.units(est, obs, norm)
+        scale = vars(est).get("scale_") if keep else None
         if codes is not None:
             check_codes_match(codes, A)
+            if norm is not None and scale is None:
+                relative = relative_norms(b, norm)
+                scale = scale_of(codes, A, relative, weight, self.unit_atoms)
+        units = self.units(est, obs, norm, scale)
+        if codes is not None:
             if self.knows_operator(est, operators):
                 warn_if_unexplained(obs, codes, weight)
             codes = units.enter(codes)
@@ -119,6 +126,7 @@ class Codes(Task):
             "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
             "n_components_": A.n_components,
             "norm_": norm,
+            "scale_": scale,
         }
         if self.operator != "dictionary":
             fitted["operator_"] = own
@@ -181,7 +189,7 @@ class Codes(Task):
             else to_tensor(X, dtype=dtype, device=like.device)
         )
         obs = Observation(b, self.fitted_operator(est, b, operators))
-        return Seen(X, obs, self.units(est, obs, est.norm_))
+        return Seen(X, obs, self.units(est, obs, est.norm_, est.scale_))
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
         """Return codes that belong to what was seen, in the units of the network."""
@@ -269,7 +277,7 @@ class Codes(Task):
             return not relative and est.normalizes(has_y)
         return bool(given)
 
-    def units(self, est: Any, obs: Observation, norm: float | None) -> Units:
+    def units(self, est: Any, obs: Observation, norm: float | None, scale: Scale | None) -> Units:
         """Return the units that the network wants data and operator in.
 
         Parameters
@@ -279,7 +287,9 @@ class Codes(Task):
         obs : Observation
             Data and operator, in the user's units.
         norm : float or None
-            To which observations are brought.
+            Mean norm of the observations of the fit; None where they stay as they are.
+        scale : Scale or None
+            Sizes in the pairs of the fit.
 
         Returns
         -------
@@ -287,9 +297,14 @@ class Codes(Task):
             Norms of atoms and of samples.
         """
         atoms = atom_norms(obs.A.D) if self.unit_atoms else None
+        if scale is not None and scale.atoms != 1:
+            atoms = obs.b.new_full((obs.A.n_components,), scale.atoms)
         if option(est, "alpha_relative"):
             return Units(atoms, relative_alphas(Units(atoms, None).inside(obs)))
-        return Units(atoms, None if norm is None else relative_norms(obs.b, norm))
+        if norm is None:
+            return Units(atoms, None)
+        size = 1.0 if scale is None else scale.codes
+        return Units(atoms, relative_norms(obs.b, norm) * size)
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
         """Return ``0.5 ||x - z D||^2`` with the estimator's penalty, in the user's units."""

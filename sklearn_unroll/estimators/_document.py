@@ -18,7 +18,7 @@ dictionary : array-like of shape (n_components, n_features), default=None
     "alpha": """\
 alpha : float, default=0.1
     Weight of the l1 norm. It is the objective of a fit without y, and sets the first
-    thresholds of a fit with y.""",
+    thresholds of a fit with y, in units of the codes' size.""",
     "n_layers": """\
 n_layers : int, default=16
     Number of layers, the iterations of the untrained network.""",
@@ -75,7 +75,11 @@ debias_ : {"least_squares", "repair"} or None
     The debiasing in use.""",
     "norm_": """\
 norm_ : float or None
-    Norm to which observations are brought; None where they are not.""",
+    Mean norm of the observations of ``fit``, to which others are brought; None where they are
+    not.
+scale_ : Scale or None
+    Sizes of ``atoms`` and ``codes`` in the pairs of ``fit``, in units of which the network sees
+    them where observations are brought to one norm.""",
     "guard_": """\
 guard_ : Guard or None
     The guard in use: its ``region``, the classical ``step``, and the median ``norm`` of the

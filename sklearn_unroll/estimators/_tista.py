@@ -133,11 +133,13 @@ class TISTARegressor(CodeMethods, Learned):
 
     def build_network(self, given: Given) -> Unrolled:
         """Assemble TISTA, with the prior of the pairs or of the fit that goes on."""
+        size = _size(given)  # of codes, in units of which the network sees them
         if given.resumes:
-            sparsity, variance, noise_std = self.sparsity_, self.variance_, self.noise_std_
+            sparsity, variance = self.sparsity_, self.variance_ / size**2
+            noise_std = self.noise_std_ / size
         else:
-            sparsity, variance = self._prior(given.target, given.weight)
-            noise_std = self._noise(given.obs, given.target, given.weight)
+            sparsity, variance = self._prior(given.target, given.weight, size)
+            noise_std = self._noise(given.obs, given.target, given.weight, size)
         return tista(
             given.obs.A,
             sparsity=sparsity,
@@ -148,15 +150,15 @@ class TISTARegressor(CodeMethods, Learned):
 
     def fitted_attributes(self, network: Unrolled, given: Given) -> dict:
         """Return what a fit leaves behind, the prior of the network too."""
-        layer = network.layers[0]
+        layer, size = network.layers[0], _size(given)
         return {
             **super().fitted_attributes(network, given),
             "sparsity_": layer.shrinkage.sparsity,
-            "variance_": layer.shrinkage.variance,
-            "noise_std_": layer.rule.noise_variance**0.5,
+            "variance_": layer.shrinkage.variance * size**2,
+            "noise_std_": layer.rule.noise_variance**0.5 * size,
         }
 
-    def _prior(self, y: Tensor, weight: Tensor | None) -> tuple[float, float]:
+    def _prior(self, y: Tensor, weight: Tensor | None, size: float) -> tuple[float, float]:
         weight = torch.ones_like(y[:, 0]) if weight is None else weight
         count = float((weight @ (y != 0).to(y.dtype)).sum())
         if not count:
@@ -168,11 +170,11 @@ class TISTARegressor(CodeMethods, Learned):
         # Dense codes are the limit where everything is a nonzero.
         sparsity = min(share, 1 - 1e-6) if self.sparsity is None else float(self.sparsity)
         variance = float((weight @ y.square()).sum()) / count
-        return sparsity, variance if self.variance is None else float(self.variance)
+        return sparsity, variance if self.variance is None else float(self.variance) / size**2
 
-    def _noise(self, obs: Observation, y: Tensor, weight: Tensor | None) -> float:
+    def _noise(self, obs: Observation, y: Tensor, weight: Tensor | None, size: float) -> float:
         if self.noise_std is not None:
-            return float(self.noise_std)
+            return float(self.noise_std) / size
         squared = obs.A.residual(obs.b, y).square().mean(1)
         weight = torch.ones_like(squared) if weight is None else weight
         return float((weight * squared).sum() / weight.sum()) ** 0.5
@@ -189,3 +191,9 @@ class TISTARegressor(CodeMethods, Learned):
             batch_size=128,
             early_stopping=False,  # a few numbers cannot overfit
         )
+
+
+def _size(given: Given) -> float:
+    """Return the size of codes in units of which the network sees them."""
+    scale = given.fitted["scale_"]
+    return 1.0 if scale is None else scale.codes

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, alpha_max
+from sklearn_unroll.functional import Dense, Observation, Operator, alpha_max
 
 
 class Units(NamedTuple):
@@ -49,6 +49,59 @@ class Units(NamedTuple):
         if self.samples is None:
             return alpha if self.atoms is None else alpha * self.atoms
         return alpha * self.samples * (1 if self.atoms is None else self.atoms)
+
+
+class Scale(NamedTuple):
+    """The sizes of what pairs are made of, so that the network sees numbers of size one.
+
+    Parameters
+    ----------
+    atoms : float
+        Root mean square norm of the atoms; one where the network sees each with norm one.
+    codes : float
+        Root mean square of the nonzeros of the codes, of atoms and observations of that size.
+    """
+
+    atoms: float
+    codes: float
+
+
+def scale_of(
+    codes: Tensor, A: Operator, relative: Tensor, weight: Tensor | None, unit_atoms: bool
+) -> Scale:
+    """Return the sizes in pairs; codes of pictures count by their largest number.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n_samples, n_components)
+        Codes, in the user's units.
+    A : Operator
+        The operator.
+    relative : Tensor of shape (n_samples, 1)
+        Norms of the observations relative to their mean.
+    weight : Tensor of shape (n_samples,) or None
+        Weights of the samples.
+    unit_atoms : bool
+        Whether the network sees atoms of norm one.
+    """
+    dense = isinstance(A, Dense)
+    z = (codes / relative).double()
+    if dense and unit_atoms:
+        z = z * atom_norms(A.D)
+    if not dense:
+        size = z.abs().max() if weight is None else z[weight > 0].abs().max()
+        return Scale(1.0, float(size) or 1.0)
+    weight = torch.ones_like(z[:, 0]) if weight is None else weight.double()
+    # Squares of numbers of size one, whatever the units.
+    peak = float(z.abs().max()) or 1.0
+    count = weight @ (z != 0).double()
+    size = peak * float(((weight @ (z / peak).square()).sum() / count.sum()).sqrt().nan_to_num())
+    atoms = (
+        1.0
+        if unit_atoms
+        else float(safe_norms(A.D.flatten(0, -2)).double().square().mean()) ** 0.5
+    )
+    return Scale(atoms or 1.0, size * (atoms or 1.0) or 1.0)
 
 
 def atom_norms(D: Tensor) -> Tensor:

@@ -143,6 +143,26 @@ def test_with_pairs_codes_scale_with_the_data(name, data):
         )
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["dictionary", "estimated"])
+@pytest.mark.parametrize("of_x, of_y", [(-20, -20), (20, 20), (20, -20), (-10, 17)])
+@pytest.mark.parametrize("name", PAIRS)
+def test_with_pairs_units_do_not_matter(name, of_x, of_y, own, data):
+    """What is learned in other units of X, y and dictionary is the same, in those units."""
+    model = clone(PAIRS[name]).set_params(n_layers=3)
+    if "trainer" in model.get_params(deep=False):
+        model.set_params(trainer=QUICK, random_state=0)
+    parameter = "operator" if isinstance(model, ADMMCSNetRegressor) else "dictionary"
+    x, y = 2.0**of_x, 2.0**of_y  # rounding is the same
+    given = [(data.X, data.y, data.dictionary), (x * data.X, y * data.y, x / y * data.dictionary)]
+    codes = []
+    for X, target, D in given:
+        if own:
+            model.set_params(**{parameter: D})
+        codes.append(quietly(clone(model).fit(X, target).predict, X))
+    np.testing.assert_allclose(codes[1] / y, codes[0], rtol=1e-6, atol=1e-9)
+    assert codes[0].any()
+
+
 @pytest.mark.parametrize("name", ["LISTA", "ALISTA", "TISTA", "HyperLISTA", "LISTA-CPSS"])
 def test_with_pairs_no_residual_exceeds_the_data(name, data):
     model = spoil(fitted(PAIRS[name], data, data.y, guard="residual"))

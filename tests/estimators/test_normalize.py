@@ -52,6 +52,7 @@ def test_the_last_stage_is_the_prediction(data, fitted):
 def test_score_without_y_weighs_the_l1_norm_by_the_size_of_the_observation(data, fitted):
     X = np.geomspace(0.01, 10, 240)[:, None] * data.X
     codes, relative = fitted.predict(X), np.linalg.norm(X, axis=1) / fitted.norm_
+    relative *= fitted.scale_.codes * fitted.scale_.atoms
     value = 0.5 * ((X - codes @ data.dictionary) ** 2).sum(1)
     value += fitted.alpha * relative * np.abs(codes).sum(1)
     assert fitted.score(X) == pytest.approx(-value.mean())
