@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import float_dtypes, to_tensor
-from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
+from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers import (
     ADMM,
@@ -32,6 +32,7 @@ from sklearn_unroll.solvers.coordinate import MAX_ATOMS
 SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy")
 _PASSES = 200  # of coordinate descent, before the active set takes over
 _COMPILED_FROM = 2**18  # numbers in the codes, for which "auto" loads numba (0.4 s)
+_LEAST_ALPHA = 1e-13  # relative to the smallest alpha whose code is zero
 _ROWS = 8192  # samples solved at a time on the CPU: what is in float64 stays small
 
 
@@ -135,38 +136,55 @@ def solve_chunks(
     tol: float,
     max_iter: int,
 ) -> Solution:
-    """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
+    """Solve all samples of b, whose dtype the codes get; the operator is in float64.
+
+    Atoms and each observation are brought to size one by powers of two, which round nothing: no
+    square leaves the range, and codes do not depend on units.
+    """
     if solver == "auto" and _should_be_compiled(b, A):
         solver = "coordinate_descent"
     exact = b.dtype == torch.float64
     # Rounding the codes takes some of the tolerance.
     inner = tol if exact else 0.25 * tol
     n_rows = _ROWS if b.device.type == "cpu" else 8 * _ROWS
-    parts = []
+    atoms = powers_of_two(A.D.flatten()[None])[0]
+    A = Dense(A.D / atoms)
+    x = b.new_zeros(len(b), A.n_components)
+    gap = torch.zeros(len(b), dtype=torch.float64, device=b.device)
+    n_iter = torch.zeros(len(b), dtype=torch.long, device=b.device)
     for first in range(0, len(b), n_rows):
         rows = slice(first, first + n_rows)
-        obs = Observation(b[rows].double(), A)
+        size = powers_of_two(b[rows].double())
+        obs = Observation(b[rows].double() / size, A)
         peak = alpha_max(obs, positive=positive)
-        weight = alpha[rows] * peak if relative else alpha[rows]
-        n = len(peak)
-        x = b.new_zeros(n, A.n_components)
-        gap, n_iter = obs.b.new_zeros(n), torch.zeros(n, dtype=torch.long, device=b.device)
-        live: Any = (peak > weight).nonzero()[:, 0]
-        if len(live):
-            live = slice(None) if len(live) == n else live  # a slice copies nothing
-            x0 = start(rows)
-            x0 = None if x0 is None else x0[live].double()
-            part, own = obs.take(live), weight[live]
-            found = solve_live(solver, part, own, x0, positive, inner, max_iter)
-            x[live], n_iter[live] = found.x.to(x), found.n_iter.to(n_iter)
-            # The gap of what is returned, which rounding may have moved.
-            gap[live] = (
-                found.gap.to(gap)
-                if exact
-                else duality_gap(x[live].double(), part, own, positive=positive)
-            )
-        parts.append(Solution(x, gap, n_iter, gap <= tol))
-    return Solution(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        weight = alpha[rows] * peak if relative else alpha[rows] / size[:, 0] / atoms
+        # Below this alpha is lost in rounding, and its inverse would be, too.
+        weight = torch.maximum(weight, _LEAST_ALPHA * peak)
+        live = first + (peak > weight).nonzero()[:, 0]
+        if not len(live):
+            continue
+        here = live - first
+        part, own = obs.take(here), weight[here]
+        out = size[here] / atoms
+        x0 = start(rows)
+        x0 = None if x0 is None else x0[here].double() / out
+        found = solve_live(solver, part, own, x0, positive, inner, max_iter)
+        x[live], n_iter[live] = (found.x * out).to(x), found.n_iter.to(n_iter)
+        gap[live] = found.gap.to(gap)
+        if not exact:
+            # That of what is returned: its value, which rounding has moved, at the dual point.
+            rounded = x[live].double() / out
+            moved = lasso_value(rounded, part, own) - lasso_value(found.x, part, own)
+            at_zero = 0.5 * part.b.square().sum(1)
+            gap[live] = (found.gap + moved / at_zero).clamp_min(0).to(gap)
+    return Solution(x, gap, n_iter, gap <= tol)
+
+
+def powers_of_two(values: Tensor) -> Tensor:
+    """Return a power of two near the largest magnitude of every row, of shape (n_rows, 1)."""
+    peak = values.abs().amax(1, keepdim=True)
+    peak = torch.where(peak > 0, peak, torch.ones_like(peak))
+    return torch.ldexp(torch.ones_like(peak), torch.frexp(peak).exponent)
 
 
 def dictionary_of(dictionary: Any, warm_start_from: Any) -> Any:
@@ -219,7 +237,8 @@ def warn_if_not_converged(found: Solution, solver: str, tol: float, max_iter: in
     if not left:
         return
     single = found.x.dtype == torch.float32 and tol < 1e-6
-    advice = "fit in float64" if single else "increase max_iter, or use solver='auto'"
+    other = "" if solver == "auto" else ", or use solver='auto'"
+    advice = "fit in float64" if single else f"increase max_iter{other}"
     warnings.warn(
         f"{left} of {len(found.x)} samples did not reach a relative duality gap of tol={tol:g} "
         f"with solver={solver!r} and max_iter={max_iter}; the largest is "

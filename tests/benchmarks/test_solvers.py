@@ -78,6 +78,7 @@ def test_codes_are_as_near_the_optimum_as_the_solver_says(cls, settings, dataset
 
 @pytest.mark.parametrize("cls, settings", LASSO_SETTINGS)
 @pytest.mark.filterwarnings("ignore:The guard of")
+@pytest.mark.filterwarnings("ignore:This fit of")
 def test_a_wrong_alpha_would_be_caught(cls, settings, dataset, objective):
     for factor in (20, 1 / 20):
         found = objective.evaluate(codes_of(make(cls, settings), tiny(factor * dataset.alpha)))
