@@ -29,6 +29,7 @@ from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.timing import cpu_model, installed_versions, limit_threads
+from sklearn_unroll.exceptions import GuardWarning, TrainingWarning
 
 RESULTS = Path(__file__).parent / "results"
 WHERE = ("threads", "options", "cpu", "versions", "date")  # the frame's own columns, in all rows
@@ -116,7 +117,8 @@ class Study:
         where = dict(zip(WHERE, values, strict=True))
         with limit_threads(threads) as pools, warnings.catch_warnings():
             # Results are judged by what is measured of them, whatever a solver says of itself.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+            for kind in (ConvergenceWarning, GuardWarning, TrainingWarning):
+                warnings.simplefilter("ignore", kind)
             print(self.about[0], pools, *values[1:], sep="\n", flush=True)
             wanted = signature(self.rows).parameters
             found = self.rows(**{name: settings[name] for name in wanted})

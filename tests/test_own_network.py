@@ -74,6 +74,7 @@ def test_training_is_worth_it(own, assert_below):
     assert_below(errors[0] - errors[1], -3)  # dB
 
 
+@pytest.mark.filterwarnings("ignore:This fit of")
 @pytest.mark.parametrize(
     "dispatch", [False, pytest.param(True, marks=pytest.mark.array_api)], ids=["plain", "arrays"]
 )

@@ -31,6 +31,7 @@ from sklearn_unroll.estimators._units import (
     relative_alphas,
     relative_norms,
     scale_of,
+    scale_of_pictures,
 )
 from sklearn_unroll.estimators._validation import (
     check_codes,
@@ -116,7 +117,11 @@ class Codes(Task):
             check_codes_match(codes, A)
             if norm is not None and scale is None:
                 relative = relative_norms(b, norm)
-                scale = scale_of(codes, A, relative, weight, self.unit_atoms)
+                scale = (
+                    scale_of(codes, A, relative, weight, self.unit_atoms)
+                    if self.operator == "dictionary"
+                    else scale_of_pictures(codes, relative, weight)
+                )
         units = self.units(est, obs, norm, scale)
         if codes is not None:
             if self.knows_operator(est, operators):

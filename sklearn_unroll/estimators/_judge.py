@@ -54,7 +54,7 @@ def warn_if_worthless(est: Any, network: Unrolled, given: Given, history: Histor
         said = (
             f"{name} of its codes on the data of fit is {how} that of {_trivial_name(est)}{size}"
         )
-    elif guard is not None and guard.share > _REFUSED:
+    elif guard is not None and guard.region == "objective" and guard.share > _REFUSED:
         said = f"the guard refuses {100 * guard.share:.0f} % of its steps on the data of fit"
     elif _learned_nothing(history):
         said = "no epoch was better by the monitored loss than the network before training"

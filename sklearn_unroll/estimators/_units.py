@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, Operator, alpha_max
+from sklearn_unroll.functional import Dense, Observation, alpha_max
 
 
 class Units(NamedTuple):
@@ -67,15 +67,15 @@ class Scale(NamedTuple):
 
 
 def scale_of(
-    codes: Tensor, A: Operator, relative: Tensor, weight: Tensor | None, unit_atoms: bool
+    codes: Tensor, A: Dense, relative: Tensor, weight: Tensor | None, unit_atoms: bool
 ) -> Scale:
-    """Return the sizes in pairs; codes of pictures count by their largest number.
+    """Return the sizes in pairs of a dictionary.
 
     Parameters
     ----------
     codes : Tensor of shape (n_samples, n_components)
         Codes, in the user's units.
-    A : Operator
+    A : Dense
         The operator.
     relative : Tensor of shape (n_samples, 1)
         Norms of the observations relative to their mean.
@@ -84,13 +84,9 @@ def scale_of(
     unit_atoms : bool
         Whether the network sees atoms of norm one.
     """
-    dense = isinstance(A, Dense)
     z = (codes / relative).double()
-    if dense and unit_atoms:
+    if unit_atoms:
         z = z * atom_norms(A.D)
-    if not dense:
-        size = z.abs().max() if weight is None else z[weight > 0].abs().max()
-        return Scale(1.0, float(size) or 1.0)
     weight = torch.ones_like(z[:, 0]) if weight is None else weight.double()
     # Squares of numbers of size one, whatever the units.
     peak = float(z.abs().max()) or 1.0
@@ -102,6 +98,19 @@ def scale_of(
         else float(safe_norms(A.D.flatten(0, -2)).double().square().mean()) ** 0.5
     )
     return Scale(atoms or 1.0, size * (atoms or 1.0) or 1.0)
+
+
+def scale_of_pictures(codes: Tensor, relative: Tensor, weight: Tensor | None) -> Scale:
+    """Return the largest number in pairs of any operator, which itself stays as it is.
+
+    Parameters
+    ----------
+    codes, relative, weight : object
+        As for ``scale_of``.
+    """
+    z = codes / relative
+    size = z.abs().max() if weight is None else z[weight > 0].abs().max()
+    return Scale(1.0, float(size) or 1.0)
 
 
 def atom_norms(D: Tensor) -> Tensor:

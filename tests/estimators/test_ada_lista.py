@@ -91,7 +91,10 @@ def test_every_method_takes_dictionaries(family, model, normalize, debias):
     signals = np.einsum("in,inm->im", codes, test.dictionary)
     np.testing.assert_allclose(model.inverse_transform(codes, **D), signals)
     assert model.score(test.X, test.y, **D) == pytest.approx(r2_score(test.y, codes))
-    relative = np.linalg.norm(test.X, axis=1) / model.norm_ if normalize else 1.0
+    relative = 1.0
+    if normalize:
+        relative = np.linalg.norm(test.X, axis=1) / model.norm_
+        relative *= model.scale_.codes * model.scale_.atoms
     value = 0.5 * ((test.X - signals) ** 2).sum(1) + 0.1 * relative * np.abs(codes).sum(1)
     assert model.score(test.X, **D) == pytest.approx(-value.mean())
     # Every observation is solved with its own dictionary, whatever the others are.

@@ -153,7 +153,7 @@ def test_partial_fit_is_one_optimiser_not_a_fresh_one_each_time(data, model, ass
         restarted.fit(data.X, data.y)
     # Not equal to the bit: fit relates Adam's eps to the first loss.
     distance = np.abs(stream.predict(data.X) - expected).max()
-    assert_below(distance / np.abs(restarted.predict(data.X) - expected).max(), 0.02)
+    assert_below(distance / np.abs(restarted.predict(data.X) - expected).max(), 0.1)
 
 
 def test_warm_start_goes_on_and_a_cold_start_does_not(data, model, assert_below):

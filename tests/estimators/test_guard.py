@@ -152,6 +152,8 @@ def test_with_pairs_units_do_not_matter(name, of_x, of_y, own, data):
     if "trainer" in model.get_params(deep=False):
         model.set_params(trainer=QUICK, random_state=0)
     parameter = "operator" if isinstance(model, ADMMCSNetRegressor) else "dictionary"
+    if parameter == "operator" and of_x != of_y:
+        pytest.skip("an operator, which may be no matrix, stays as it is")
     x, y = 2.0**of_x, 2.0**of_y  # rounding is the same
     given = [(data.X, data.y, data.dictionary), (x * data.X, y * data.y, x / y * data.dictionary)]
     codes = []

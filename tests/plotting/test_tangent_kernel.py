@@ -13,6 +13,9 @@ from sklearn_unroll.nn import feed_forward, smooth_lista
 from sklearn_unroll.plotting import KernelSpectrumDisplay, SampleSizeDisplay, WidthScalingDisplay
 from sklearn_unroll.theory import WidthScaling, kernel_spectrum, untrained
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 QUICK = Trainer(learning_rate=0.03, max_epochs=20)
 
 
