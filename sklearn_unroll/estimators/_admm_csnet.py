@@ -107,8 +107,8 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
 
     Notes
     -----
-    Thresholds are absolute: scale new data like the training data. A network is for one
-    operator; for others train others, which may start from this one by ``warm_start``.
+    What is learned does not depend on the units of pictures and samples, but new samples of
+    pictures are to come in those of ``fit``. A network is for one operator; for others train others, which may start from this one by ``warm_start``.
 
     References
     ----------
@@ -205,7 +205,13 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
         self.random_state = random_state
 
     def normalizes(self, has_y: bool) -> bool:
-        """Return whether ``normalize="auto"`` does so: in a fit with y, but for init='normal'."""
+        """Return whether ``normalize="auto"`` does so: in a fit with y, but for init='normal',
+        and not for pictures, in which a dark one is not a bright one of another unit.
+        """
+        return has_y and self.init != "normal" and self.image_shape is None
+
+    def scales(self, has_y: bool) -> bool:
+        """Return whether a fit sees pairs in units of their size: pictures too."""
         return has_y and self.init != "normal"
 
     def build_network(self, given: Given) -> Unrolled:

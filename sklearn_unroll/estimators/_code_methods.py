@@ -262,6 +262,21 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         """
         return has_y
 
+    def scales(self, has_y: bool) -> bool:
+        """Return whether ``normalize="auto"`` sees pairs in units of their sizes.
+
+        Parameters
+        ----------
+        has_y : bool
+            Whether the fit learns from pairs.
+
+        Returns
+        -------
+        bool
+            Whether it does; by default where it brings observations to one norm.
+        """
+        return self.normalizes(has_y)
+
     def count_refused(self, X: Any, operators: Any = None) -> Any:
         """Return how many layers' steps the guard refuses in ``predict``.
 

@@ -115,8 +115,9 @@ class Codes(Task):
         scale = vars(est).get("scale_") if keep else None
         if codes is not None:
             check_codes_match(codes, A)
-            if norm is not None and scale is None:
-                relative = relative_norms(b, norm)
+            scales = option(est, "normalize") == "auto" and est.scales(True)
+            if (norm is not None or scales) and not keep:
+                relative = 1.0 if norm is None else relative_norms(b, norm)
                 scale = (
                     scale_of(codes, A, relative, weight, self.unit_atoms)
                     if self.operator == "dictionary"
@@ -306,10 +307,11 @@ class Codes(Task):
             atoms = obs.b.new_full((obs.A.n_components,), scale.atoms)
         if option(est, "alpha_relative"):
             return Units(atoms, relative_alphas(Units(atoms, None).inside(obs)))
-        if norm is None:
-            return Units(atoms, None)
-        size = 1.0 if scale is None else scale.codes
-        return Units(atoms, relative_norms(obs.b, norm) * size)
+        samples = None if norm is None else relative_norms(obs.b, norm)
+        if scale is not None:
+            samples = obs.b.new_ones(len(obs.b), 1) if samples is None else samples
+            samples = samples * scale.codes
+        return Units(atoms, samples)
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
         """Return ``0.5 ||x - z D||^2`` with the estimator's penalty, in the user's units."""

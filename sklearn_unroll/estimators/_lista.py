@@ -106,8 +106,7 @@ class LISTARegressor(CodeMethods, Learned):
     Notes
     -----
     The network computes in the dtype of the fit (float32 is about twice as fast as float64)
-    and returns codes in the dtype of its input. Its thresholds are absolute: scale new data
-    like the training data.
+    and returns codes in the dtype of its input.
 
     References
     ----------

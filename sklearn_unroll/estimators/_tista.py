@@ -71,8 +71,7 @@ class TISTARegressor(CodeMethods, Learned):
 
     Notes
     -----
-    The prior is absolute: scale new data like the training data. Trained layers are not
-    monotone: do not use fewer of them than were trained.
+    Trained layers are not monotone: do not use fewer of them than were trained.
 
     References
     ----------
