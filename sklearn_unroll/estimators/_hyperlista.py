@@ -273,7 +273,9 @@ def prepare_rule(weight: str, D: Tensor) -> tuple[Tensor, Tensor, float]:
     if weight != "analytic":
         return W, pseudo_inverse(D), mu
     # The leverages: w_i = A^+_i / h_i, and so ||w_i^T A||^2 = 1 / h_i.
-    return W, 1 / (W @ D.T).square().sum(1), mu
+    inverse = (W @ D.T).square().sum(1)
+    # An estimated atom that no sample uses is zero, and takes no part.
+    return W, torch.where(inverse > 0, 1 / inverse, torch.zeros_like(inverse)), mu
 
 
 @torch.no_grad()

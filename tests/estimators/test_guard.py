@@ -267,3 +267,15 @@ def test_streams_and_pickles_keep_the_guard(data):
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(data.X), model.predict(data.X))
     assert again.guard_.region == "objective"
+
+
+@pytest.mark.parametrize("name", sorted(set(PAIRS) - {"feed-forward"}))
+def test_estimated_atoms_that_no_sample_uses_get_no_code(name, data):
+    y = data.y.copy()
+    y[:, [3, 7]] = 0
+    model = clone(PAIRS[name]).set_params(n_layers=3)
+    if "trainer" in model.get_params(deep=False):
+        model.set_params(trainer=QUICK, random_state=0)
+    codes = quietly(model.fit(y @ data.dictionary, y).predict, data.X)
+    assert np.isfinite(codes).all() and codes.any()
+    np.testing.assert_allclose(codes[:, [3, 7]], 0, atol=1e-12)
