@@ -108,7 +108,8 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
     Notes
     -----
     What is learned does not depend on the units of pictures and samples, but new samples of
-    pictures are to come in those of ``fit``. A network is for one operator; for others train others, which may start from this one by ``warm_start``.
+    pictures are to come in those of ``fit``. A network is for one operator; for others train
+    others, which may start from this one by ``warm_start``.
 
     References
     ----------

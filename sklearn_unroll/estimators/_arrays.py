@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ def resolve_device(device: str | torch.device, X: Any) -> torch.device:
         # torch knows which devices there are, by any name, and whether they hold float64.
         probe = torch.ones(1, dtype=torch.float64, device=device)
         probe.item()
+        if probe.device.type == "cpu" and torch.device(device).index:
+            raise ValueError("there is one CPU, 'cpu'")
         return probe.device
     except Exception as error:  # of many classes, by the device's maker
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
@@ -47,8 +51,11 @@ def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) ->
         # A copy only of what torch cannot wrap (read-only maps, negative strides); the package
         # never writes to it.
         array = np.require(move_to(array, xp=np, device="cpu"), requirements=["C", "W"])
+        if not array.dtype.isnative:
+            array = array.astype(array.dtype.newbyteorder("="))
         array = torch.from_numpy(array)
-    return array.detach().to(device=device, dtype=dtype)
+    array = array.detach().to(device=device, dtype=dtype)
+    return array.clone() if array.is_inference() else array  # others may be trained on
 
 
 def from_tensor(tensor: Tensor, like: Any) -> Any:
@@ -78,10 +85,44 @@ def to_computed(array: Any, D: Tensor) -> Tensor:
     return tensor
 
 
-def refuse_complex(array: Any, name: str) -> None:
-    """Raise for complex arrays of any namespace; scikit-learn sees only numpy's."""
-    if "complex" in str(getattr(array, "dtype", "")):
+def refuse_kind(array: Any, name: str) -> None:
+    """Raise for what holds no real numbers, or says that some of its numbers are none.
+
+    Of any namespace; scikit-learn sees only numpy's, and takes the data of a masked array.
+    """
+    dtype = str(getattr(array, "dtype", ""))
+    if "complex" in dtype:
         raise ValueError(
             f"Complex data not supported: {name} is complex. Give real numbers, such as rows "
             f"[Re | Im] made by sklearn_unroll.functional.pack_complex."
         )
+    if dtype.startswith(("datetime", "timedelta", "<M8", "<m8")):
+        raise ValueError(f"{name} must hold real numbers, got dates or times of dtype {dtype}.")
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(
+            f"{name} is a masked array with {int(np.ma.getmaskarray(array).sum())} masked "
+            f"entries, which would be taken for numbers. Fill them, {name}.filled(...), or leave "
+            f"their rows out."
+        )
+    if isinstance(array, Tensor):
+        if array.layout != torch.strided:
+            raise TypeError(
+                f"{name} is a sparse tensor, but dense ones are required: {name}.to_dense()."
+            )
+        if array.device.type == "meta":
+            raise ValueError(f"{name} is a tensor on the device 'meta', which holds no numbers.")
+        if array.requires_grad:
+            raise ValueError(
+                f"{name} is a tensor that requires grad, and no gradient goes through an "
+                f"estimator. Pass {name}.detach()."
+            )
+
+
+@contextmanager
+def own_arithmetic() -> Iterator[None]:
+    """Compute as told, whatever context of torch the caller is in."""
+    with torch.inference_mode(False), ExitStack() as stack:
+        for kind in ("cpu", torch.get_default_device().type, "cuda"):
+            if torch.amp.is_autocast_available(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield

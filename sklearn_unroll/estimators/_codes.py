@@ -13,7 +13,8 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import (
     float_dtypes,
     from_tensor,
-    refuse_complex,
+    own_arithmetic,
+    refuse_kind,
     resolve_device,
     to_computed,
     to_tensor,
@@ -94,7 +95,7 @@ class Codes(Task):
         keep: bool = False,
     ) -> Given:
         """Validate what fit was given; ``keep`` goes on with the operator of the last fit."""
-        refuse_complex(X, "X")
+        refuse_kind(X, "X")
         check_codes(y)
         dtypes = float_dtypes(X)
         if y is None:
@@ -103,7 +104,7 @@ class Codes(Task):
             X, y = validate_data(
                 est, X, y, reset=reset, dtype=dtypes, multi_output=True, y_numeric=True
             )
-            check_numeric(y)
+            check_numeric(y, est)
         est._y_was_1d = y is not None and y.ndim == 1
         b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
         weight = check_weight(sample_weight, X, b)
@@ -223,7 +224,7 @@ class Codes(Task):
             Given for each sample.
         """
         check_is_fitted(est)
-        refuse_complex(X, "X")
+        refuse_kind(X, "X")
         if operators is not None:
             self._check_operators_allowed(est)
         elif est.dictionary_ is not None:
@@ -341,7 +342,8 @@ class Codes(Task):
             Codes.
         """
         run = Run.of(est, seen)
-        codes, refused = run.codes()
+        with own_arithmetic():
+            codes, refused = run.codes()
         run.warn(est, refused)
         return self.finish(est, seen.units.leave(codes), seen.obs)
 

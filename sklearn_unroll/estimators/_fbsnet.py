@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
@@ -185,6 +185,8 @@ default="l1"
             A fitted estimator, with ``warm_start=True``.
         """
         check_is_fitted(self)
+        if isinstance(n_layers, bool) or not isinstance(n_layers, Integral) or n_layers < 1:
+            raise ValueError(f"n_layers must be a positive integer, got {n_layers!r}.")
         depth = self.network_.depth
         new = clone(self).set_params(n_layers=n_layers, warm_start=True)
         absorb = "nothing" if not keep_time else "tau" if self.horizon is None else "h"

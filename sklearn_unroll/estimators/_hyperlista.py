@@ -17,11 +17,13 @@ from sklearn.utils.validation import check_memory
 from torch import Tensor
 
 from sklearn_unroll.estimators._alista import WEIGHTS
+from sklearn_unroll.estimators._arrays import own_arithmetic
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Networked
 from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._state import Given, all_or_nothing
+from sklearn_unroll.estimators._validation import are_labels
 from sklearn_unroll.functional import Observation, mutual_coherence, pseudo_inverse
 from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
 
@@ -155,6 +157,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
             Observations: they set dtype and device, and show whether c1 lets them wake up.
         y : array-like of shape (n_samples, n_components), default=None
             True codes, for the number of nonzeros, and for the dictionary if none was given.
+            One label for each sample is ignored where it was.
 
         Returns
         -------
@@ -172,7 +175,10 @@ class HyperLISTARegressor(CodeMethods, Networked):
             If c1 is so large that some observations stay at the zero code for ever, or if the
             codes explain the observations worse than zeros would.
         """
-        with all_or_nothing(self):
+        with own_arithmetic(), all_or_nothing(self):
+            if y is not None and self.dictionary is not None:
+                # Labels of a later step of a Pipeline: nothing here needs them.
+                y = None if are_labels(y, len(self.dictionary)) else y
             given = self.task.take_in(self, X, y, None)
             ingredients = check_memory(self.memory).cache(prepare_rule)
             W, pinv, mu = ingredients(self.weights, given.obs.A.D)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import (
     float_dtypes,
-    refuse_complex,
+    refuse_kind,
     resolve_device,
     to_tensor,
 )
@@ -192,7 +192,7 @@ def check_range(pixels: Tensor, limits: tuple[float, float]) -> None:
 
 def _validated(est: Any, X: Any, reset: bool) -> tuple[Any, Tensor]:
     """Return pictures as they came, and as a tensor on the device."""
-    refuse_complex(X, "X")
+    refuse_kind(X, "X")
     X = validate_data(est, X, reset=reset, dtype=float_dtypes(X), ensure_all_finite="allow-nan")
     return X, to_tensor(X, dtype=None, device=resolve_device(est.device, X))
 

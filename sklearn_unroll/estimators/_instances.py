@@ -16,7 +16,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import (
     float_dtypes,
     from_tensor,
-    refuse_complex,
+    refuse_kind,
     resolve_device,
     to_tensor,
 )
@@ -90,7 +90,7 @@ class Instances(Task):
         keep: bool = False,
     ) -> Given:
         """Validate instances, and find their optimal values where the objective wants them."""
-        refuse_complex(X, "X")
+        refuse_kind(X, "X")
         # Where each instance brings its operator, a stream may be of several sizes.
         if reset or operators is None:
             X = validate_data(est, X, reset=reset, dtype=float_dtypes(X))
@@ -140,7 +140,7 @@ class Instances(Task):
     ) -> Seen:
         """Validate instances for a fitted solver: of any size where they bring operators."""
         check_is_fitted(est)
-        refuse_complex(X, "X")
+        refuse_kind(X, "X")
         if operators is not None:
             checked = check_array(X, dtype=float_dtypes(X), input_name="X")
         elif est.operator_ is None:

@@ -11,7 +11,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind, to_tensor
+from sklearn_unroll.estimators._arrays import as_kind, own_arithmetic, to_tensor
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._lasso_solvers import (
     SOLVERS,
@@ -321,10 +321,11 @@ class LassoCoder(BaseCoder):
         return seen, LassoCodes(*(as_kind(part, seen.X) for part in found))
 
     def _run(self, b: Tensor, A: Dense, alpha: Tensor, start: Any) -> Solution:
-        found = solve_chunks(
-            self.solver, b, A, alpha, start, relative=self.alpha_relative,
-            positive=self.positive, tol=self.tol, max_iter=self.max_iter,
-        )  # fmt: skip
+        with own_arithmetic():
+            found = solve_chunks(
+                self.solver, b, A, alpha, start, relative=self.alpha_relative,
+                positive=self.positive, tol=self.tol, max_iter=self.max_iter,
+            )  # fmt: skip
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
         return found
 

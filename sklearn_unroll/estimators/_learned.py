@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import resolve_device
+from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._shell import Shell
@@ -168,7 +168,7 @@ class Learned(CallbackSupportMixin, Networked):
         -------
         %(fitted)s
         """
-        with all_or_nothing(self), torch.enable_grad():
+        with own_arithmetic(), all_or_nothing(self), torch.enable_grad():
             resume = self.warm_start and self.__sklearn_is_fitted__()
             trainer, given = self._take_in(X, y, sample_weight, metadata, reset=True, keep=resume)
             network = self._first_network(given, resume)
@@ -219,7 +219,7 @@ class Learned(CallbackSupportMixin, Networked):
         -------
         %(fitted)s
         """
-        with all_or_nothing(self), torch.enable_grad():
+        with own_arithmetic(), all_or_nothing(self), torch.enable_grad():
             resume = self.__sklearn_is_fitted__()
             trainer, given = self._take_in(
                 X, y, sample_weight, metadata, reset=not resume, keep=resume

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind
+from sklearn_unroll.estimators._arrays import as_kind, own_arithmetic
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._validation import check_per_sample
@@ -199,7 +199,8 @@ class OMPCoder(BaseCoder):
         most = self.n_nonzero_coefs
         if most is None:
             most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
-        found = orthogonal_matching_pursuit(seen.obs, most, limit)
+        with own_arithmetic():
+            found = orthogonal_matching_pursuit(seen.obs, most, limit)
         warn_if_not_reached(found, limit, most)
         return seen, OMPCodes(
             *(as_kind(part, seen.X)

@@ -9,7 +9,7 @@ import torch
 from sklearn.base import _fit_context
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind, from_tensor
+from sklearn_unroll.estimators._arrays import as_kind, from_tensor, own_arithmetic
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._instances import check_n_iter
 from sklearn_unroll.estimators._shell import Transforms
@@ -282,6 +282,7 @@ class SolverMethods(Transforms):
         codes = self._run(seen.obs, None)[0].to(problem.b)
         return as_kind(composite_gap(codes, problem), seen.X)
 
+    @own_arithmetic()
     @torch.no_grad()
     def _run(
         self, problem: Composite, n_iter: int | None, watch: bool = False

@@ -14,7 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import float_dtypes, refuse_complex, to_tensor
+from sklearn_unroll.estimators._arrays import float_dtypes, refuse_kind, to_tensor
 from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Observation, Operator
 
 # Share of the observations' energy from which on a residual is no noise.
@@ -23,19 +23,37 @@ UNEXPLAINED = 0.5
 
 def check_codes(y: Any) -> None:
     """Raise for codes that scikit-learn lets through and torch cannot take."""
-    refuse_complex(y, "y")
+    refuse_kind(y, "y")
     if issparse(y):
         raise TypeError("Sparse data was passed for y, but dense codes are required: y.toarray().")
 
 
-def check_numeric(y: Any) -> None:
-    """Raise for codes that are no numbers."""
-    if isinstance(y, np.ndarray) and y.dtype.kind not in "biuf":
-        raise ValueError(
-            f"y must hold numbers, the codes of X; got dtype {y.dtype}. If y are labels for a "
-            f"later step of a Pipeline, give the dictionary and use "
-            f"trainer=Trainer(objective='lasso'), which ignores them."
+def check_numeric(y: Any, est: Any) -> None:
+    """Raise for codes that are no numbers, with advice that the estimator can follow."""
+    if not isinstance(y, np.ndarray) or y.dtype.kind in "biuf":
+        return
+    name = type(est).__name__
+    if est.task.needs_pairs:
+        advice = (
+            f"{name} learns from pairs, and cannot stand before a classifier: use "
+            f"LISTARegressor(dictionary, trainer=Trainer('lasso')), or a coder, there."
         )
+    elif "trainer" in est.get_params(deep=False):
+        advice = (
+            "If y are labels for a later step of a Pipeline, give the dictionary and use "
+            "trainer=Trainer(objective='lasso'), which ignores them."
+        )
+    else:
+        advice = "If y are labels for a later step of a Pipeline, give the dictionary."
+    raise ValueError(f"y must hold numbers, the codes of X; got dtype {y.dtype}. {advice}")
+
+
+def are_labels(y: Any, n_components: int) -> bool:
+    """Return whether y is one label for each sample, and no code of so many components."""
+    if isinstance(y, Tensor):
+        return y.ndim == 1 and n_components > 1
+    labels = np.asarray(y)
+    return labels.dtype.kind not in "biufc" or (labels.ndim == 1 and n_components > 1)
 
 
 def check_codes_match(y: Tensor, A: Operator) -> None:
@@ -59,8 +77,12 @@ def check_weight(sample_weight: Any, X: Any, like: Tensor) -> Tensor | None:
         return None
     if isinstance(sample_weight, (list, tuple)):
         sample_weight = np.asarray(sample_weight)
+    refuse_kind(sample_weight, "sample_weight")
     checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-    return to_tensor(checked, dtype=like.dtype, device=like.device)
+    weight = to_tensor(checked, dtype=None, device=like.device)
+    # Only ratios matter; sums of very large or small numbers would leave the range.
+    largest = weight.max()
+    return (weight / torch.where(largest > 0, largest, torch.ones_like(largest))).to(like.dtype)
 
 
 def weighted_mean(value: Tensor, weight: Tensor | None = None) -> float:
@@ -98,10 +120,9 @@ def check_dictionary(
     dictionary: Any, n_features: int, dtype: torch.dtype, device: Any, name: str = "dictionary"
 ) -> Tensor:
     """Return a user's dictionary as a tensor of shape (n_components, n_features)."""
+    refuse_kind(dictionary, name)
     if isinstance(dictionary, Tensor):
         D = dictionary.detach()
-        if D.is_complex():
-            raise ValueError(f"Complex data not supported: {name} is a complex tensor.")
         if D.ndim != 2:
             raise ValueError(
                 f"{name} must have 2 dimensions (n_components, n_features), got {D.ndim}."
@@ -111,7 +132,7 @@ def check_dictionary(
     else:
         try:
             D = check_array(dictionary, dtype=float_dtypes(dictionary), input_name=name)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"Invalid {name}: {error}") from error
     D = to_tensor(D, dtype=dtype, device=device)
     if D.shape[1] != n_features:
@@ -176,7 +197,7 @@ def check_operators(
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:
-    refuse_complex(operators, "operators")
+    refuse_kind(operators, "operators")
     if isinstance(operators, (list, tuple)):
         shapes = {np.shape(D) for D in operators}
         if len(shapes) > 1:
