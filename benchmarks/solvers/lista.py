@@ -25,7 +25,8 @@ class LISTA(Solver):
     )
 
     def trainer(self) -> Trainer:
-        return Trainer("lasso", max_epochs=self.settings["max_epochs"])
+        recipe = LISTARegressor().default_trainer(n_samples=10_000, has_y=False)
+        return recipe.set_params(max_epochs=self.settings["max_epochs"])
 
     def training_data(self, dataset: Dataset) -> np.ndarray:
         return dataset.X_train

@@ -18,6 +18,7 @@ from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._guard import GUARDS, Run
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Transforms
+from sklearn_unroll.estimators._sizes import units_of
 from sklearn_unroll.estimators._state import any_tensor
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
@@ -303,7 +304,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
             return super().network_operator(dtype)
         b = any_tensor(self.network_).new_zeros(1, self.n_features_in_, dtype=dtype)
         obs = Observation(b, self.task.fitted_operator(self, b))
-        atoms = self.task.units(self, obs, None, self.scale_).atoms
+        atoms = units_of(self.task, self, obs, None, self.scale_).atoms
         return Units(atoms, None).inside(obs).A
 
     def _codes(self, X: Any, method: str, operators: Any) -> Any:

@@ -23,17 +23,8 @@ from sklearn_unroll.estimators._guard import Run, settle_guard
 from sklearn_unroll.estimators._judge import warn_if_worthless
 from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
+from sklearn_unroll.estimators._sizes import option, sizes_of_fit, units_of
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.estimators._units import (
-    Scale,
-    Units,
-    atom_norms,
-    mean_norm,
-    relative_alphas,
-    relative_norms,
-    scale_of,
-    scale_of_pictures,
-)
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
@@ -111,20 +102,10 @@ class Codes(Task):
         codes = None if y is None else as_codes(y, b)
         own, A = self._resolve(est, b, codes, weight, operators, keep)
         obs = Observation(b, A)
-        norm = mean_norm(b, weight) if self.normalizes(est, y is not None) else None
-        norm = est.norm_ if keep else norm
-        scale = vars(est).get("scale_") if keep else None
         if codes is not None:
             check_codes_match(codes, A)
-            scales = option(est, "normalize") == "auto" and est.scales(True)
-            if (norm is not None or scales) and not keep:
-                relative = 1.0 if norm is None else relative_norms(b, norm)
-                scale = (
-                    scale_of(codes, A, relative, weight, self.unit_atoms)
-                    if self.operator == "dictionary"
-                    else scale_of_pictures(codes, relative, weight)
-                )
-        units = self.units(est, obs, norm, scale)
+        norm, scale = sizes_of_fit(self, est, obs, codes, weight, keep)
+        units = units_of(self, est, obs, norm, scale)
         if codes is not None:
             if self.knows_operator(est, operators):
                 warn_if_unexplained(obs, codes, weight)
@@ -196,7 +177,7 @@ class Codes(Task):
             else to_tensor(X, dtype=dtype, device=like.device)
         )
         obs = Observation(b, self.fitted_operator(est, b, operators))
-        return Seen(X, obs, self.units(est, obs, est.norm_, est.scale_))
+        return Seen(X, obs, units_of(self, est, obs, est.norm_, est.scale_))
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
         """Return codes that belong to what was seen, in the units of the network."""
@@ -258,61 +239,6 @@ class Codes(Task):
         if self.operator != "dictionary":
             return est.operator_.to(b)
         return Dense(to_tensor(est.dictionary_, dtype=b.dtype, device=b.device))
-
-    def normalizes(self, est: Any, has_y: bool) -> bool:
-        """Return whether a fit brings observations to one norm.
-
-        Parameters
-        ----------
-        est : estimator
-            Whose task this is.
-        has_y : bool
-            Whether it learns from pairs.
-
-        Returns
-        -------
-        bool
-            Whether it does.
-        """
-        given, relative = option(est, "normalize"), option(est, "alpha_relative")
-        if relative and given is True:
-            raise ValueError(
-                "normalize=True and alpha_relative=True are two units for one observation: its "
-                "norm, and the alpha from which on its codes are zero. Choose one."
-            )
-        if given == "auto":
-            return not relative and est.normalizes(has_y)
-        return bool(given)
-
-    def units(self, est: Any, obs: Observation, norm: float | None, scale: Scale | None) -> Units:
-        """Return the units that the network wants data and operator in.
-
-        Parameters
-        ----------
-        est : estimator
-            Whose task this is.
-        obs : Observation
-            Data and operator, in the user's units.
-        norm : float or None
-            Mean norm of the observations of the fit; None where they stay as they are.
-        scale : Scale or None
-            Sizes in the pairs of the fit.
-
-        Returns
-        -------
-        Units
-            Norms of atoms and of samples.
-        """
-        atoms = atom_norms(obs.A.D) if self.unit_atoms else None
-        if scale is not None and scale.atoms != 1:
-            atoms = obs.b.new_full((obs.A.n_components,), scale.atoms)
-        if option(est, "alpha_relative"):
-            return Units(atoms, relative_alphas(Units(atoms, None).inside(obs)))
-        samples = None if norm is None else relative_norms(obs.b, norm)
-        if scale is not None:
-            samples = obs.b.new_ones(len(obs.b), 1) if samples is None else samples
-            samples = samples * scale.codes
-        return Units(atoms, samples)
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
         """Return ``0.5 ||x - z D||^2`` with the estimator's penalty, in the user's units."""
@@ -401,11 +327,6 @@ class Codes(Task):
                 f"for one {self.operator}, and would be wrong for others. Use AdaLISTARegressor "
                 f"or LISTARegressor(weights='adjoint'), which take one for each observation."
             )
-
-
-def option(est: Any, name: str) -> Any:
-    """Return a constructor parameter, None where the class has none of that name."""
-    return est.get_params(deep=False).get(name)
 
 
 def as_codes(y: Any, b: Tensor) -> Tensor:

@@ -48,10 +48,9 @@ class Trainer(Renamed, BaseEstimator):
         First step size of the optimiser. Larger ones learn faster, but may leave directions in
         which the layers amplify: look at the worst samples too, not only at the mean.
     decay : {"cosine", "constant", "plateau"}, default="cosine"
-        How the learning rate goes down: to zero along a cosine over ``max_epochs``, not at
-        all, or by 0.3 when the monitored loss stalls.
+        How the rate goes down: along a cosine to zero, not at all, or by 0.3 at each stall.
     max_epochs : int, default=100
-        Passes over the training data in each stage; with 0 the network stays untrained.
+        Passes over the data in each stage; with 0 the network stays untrained.
     batch_size : int or None, default=256
         Samples in a minibatch; None takes all of them.
     max_grad_norm : float, default=1.0
@@ -178,7 +177,7 @@ class Trainer(Renamed, BaseEstimator):
         has_y : bool
             Whether true codes are at hand.
         alpha : float
-            The estimator's weight of the l1 norm, for objectives that leave it open.
+            Weight of the l1 norm, for objectives that leave it open.
 
         Returns
         -------
@@ -276,7 +275,7 @@ class Trainer(Renamed, BaseEstimator):
         Returns
         -------
         History
-            Losses, rates and times.
+            What happened.
         """
         trainer = self._resolve(y is not None, alpha)
         training = monitor = samples = Samples.of(obs, y, sample_weight)
