@@ -86,7 +86,7 @@ def test_true_takes_what_has_the_least_error_on_the_pairs(data, model, assert_be
         assert clone(model).set_params(debias=True).fit(X, y).debias_ == (best or None)
         against.append(error["repair"] / min(error["least_squares"], error[False]))
     assert_below(against[0], 0.85)  # the best where codes are sparse, not where they are dense
-    assert_below(1 / against[1], 0.85)
+    assert_below(1 / against[1], 0.92)
 
 
 def test_true_without_pairs_keeps_the_support(data, model):

@@ -285,7 +285,7 @@ def test_training_couples_the_last_layers(assert_below):
             W2 = layer.weights.W2
             W2 += 0.2 * torch.randn(W2.shape, generator=generator) / 30**0.5
     start = weight_coupling(model)
-    model.set_params(trainer=Trainer(learning_rate=3e-3, max_epochs=15)).fit(data.X, data.y)
+    model.set_params(trainer=Trainer(learning_rate=3e-3, max_epochs=25)).fit(data.X, data.y)
     trained = weight_coupling(model)
     assert_below(trained[-1] / start[-1], 0.8)
     assert_below(trained[-1] / trained.max(), 0.6)
