@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
 from functools import cache
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from sklearn_unroll import (
     Trainer,
 )
 from sklearn_unroll.datasets import load_image_patches, make_sparse_recovery
+from sklearn_unroll.exceptions import WorthlessFitWarning
 from sklearn_unroll.training import ProblemObjective
 
 QUICK = Trainer(max_epochs=2, batch_size=40)
@@ -52,7 +54,10 @@ class Case(NamedTuple):
     def refit(self, estimator: Any, X: Any = None) -> Any:
         """Fit an estimator on the data of this case."""
         X = self.X if X is None else X
-        fitted = estimator.fit(X, self.y, **self.metadata)
+        with warnings.catch_warnings():
+            # Trainings are short, and those of two networks worth nothing.
+            warnings.simplefilter("ignore", WorthlessFitWarning)
+            fitted = estimator.fit(X, self.y, **self.metadata)
         assert fitted is estimator
         return fitted
 

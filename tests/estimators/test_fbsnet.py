@@ -120,7 +120,7 @@ def test_a_refined_network_may_run_for_longer(data):
 def test_refine_needs_a_fitted_estimator_and_a_depth(data):
     with pytest.raises(NotFittedError):
         quick(data).refine(8)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="n_layers must be a positive integer"):
         quick(data, epochs=1).fit(data.X, data.y).refine(0)
 
 

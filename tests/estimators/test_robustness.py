@@ -101,11 +101,11 @@ def test_warm_start_on_data_of_another_width(data):
 
 
 def test_complex_tensors_under_dispatch(data, model):
-    from sklearn_unroll.estimators._arrays import refuse_complex
+    from sklearn_unroll.estimators._arrays import refuse_kind
 
     for array in (torch.ones(2, dtype=torch.complex64), np.ones(2, dtype=complex)):
         with pytest.raises(ValueError, match="Complex data not supported: X"):
-            refuse_complex(array, "X")
+            refuse_kind(array, "X")
     with pytest.raises(ValueError, match="Complex data not supported"):
         model.fit(data.X, data.y + 1j)
 
