@@ -108,8 +108,9 @@ class Observation(NamedTuple):
         ----------
         n_rows : int, default=None
             Rows in a chunk; by default 512 on the CPU (where larger batches run at memory
-            speed, up to three times slower) and 65,536 elsewhere, and fewer of more than 2,048
-            entries each, such as pictures (which bounds the memory).
+            speed, up to three times slower; up to 2048 of less than 256 entries each) and
+            65,536 elsewhere, and fewer of more than 2,048 entries each, such as pictures (which
+            bounds the memory).
 
         Yields
         ------
@@ -117,7 +118,8 @@ class Observation(NamedTuple):
             Which rows, and their data and operator.
         """
         if n_rows is None:
-            n_rows = 512 if self.b.device.type == "cpu" else 65_536
+            cpu = self.b.device.type == "cpu"
+            n_rows = min(max(2**17 // self.A.n_components, 512), 2048) if cpu else 65_536
             n_rows = max(1, min(n_rows, n_rows * 2048 // self.A.n_components))
         for start in range(0, len(self.b), n_rows):
             rows = slice(start, start + n_rows)
