@@ -44,6 +44,7 @@ def test_chunks_cover_all_rows_in_order(problem):
         torch.testing.assert_close(chunk.A.adjoint(chunk.b), obs.A.adjoint(obs.b)[rows])
 
 
-def test_default_chunk_bounds_the_rows():
-    obs = Observation(torch.zeros(1025, 2), Dense(torch.eye(2)))
-    assert max(len(chunk.b) for _, chunk in obs.chunks()) == 512
+@pytest.mark.parametrize("n, rows", [(2, 2048), (128, 1024), (300, 512), (4096, 256)])
+def test_default_chunk_bounds_the_rows_and_the_memory(n, rows):
+    obs = Observation(torch.zeros(2049, 1), Dense(torch.ones(n, 1)))
+    assert max(len(chunk.b) for _, chunk in obs.chunks()) == rows
