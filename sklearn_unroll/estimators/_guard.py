@@ -12,7 +12,7 @@ from sklearn_unroll.estimators._shell import Seen, stated
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._units import Units, safe_norms
 from sklearn_unroll.exceptions import GuardWarning
-from sklearn_unroll.functional import LeastSquares, Observation, Zero
+from sklearn_unroll.functional import Composite, LeastSquares, Observation, Zero
 from sklearn_unroll.nn import Unrolled, guarded
 from sklearn_unroll.nn.watch import run_guarded
 
@@ -67,8 +67,8 @@ def settle_guard(est: Any, network: Unrolled, given: Given) -> Guard | None:
         return last if region else None
     step = None
     if region == "objective" and not given.obs.A.per_sample:
-        L = given.obs.A.lipschitz()
-        step = 1 / torch.where(L > 0, L, torch.ones_like(L))
+        problem = stated(given.obs, LeastSquares(), Zero())
+        step = Composite.of(*problem[:4]).step
     rows = slice(_LOOK_AT)
     obs = given.obs.take(rows)
     norms = safe_norms(obs.b)

@@ -12,9 +12,17 @@ from torch import Tensor
 from sklearn_unroll.estimators._guard import Run, penalty_inside
 from sklearn_unroll.estimators._shell import stated
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._units import atom_norms
 from sklearn_unroll.exceptions import WorthlessFitWarning
-from sklearn_unroll.functional import Dense, LeastSquares, Observation, alpha_max
+from sklearn_unroll.functional import (
+    Dense,
+    LeastSquares,
+    Observation,
+    alpha_max,
+    mutual_coherence,
+)
 from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.nn.lista import WEIGHTS
 from sklearn_unroll.training import History
 
 _LOOK_AT = 2000  # samples of the fit
@@ -44,16 +52,14 @@ def warn_if_worthless(est: Any, network: Unrolled, given: Given, history: Histor
     codes, _ = Run(est, network, obs, guard).codes()
     name, loss = _losses(est, given, rows, obs)
     weight = torch.ones_like(obs.b[:, 0]) if given.weight is None else given.weight[rows]
-    both = codes, trivial_codes(est, obs)
-    found, trivial = (float((weight * loss(x)).double().sum()) for x in both)
+    rival, free = trivial_codes(est, obs)
+    found, trivial = (float((weight * loss(x)).double().sum()) for x in (codes, free))
     said = None
     if not found < trivial * (1 - _NOTHING) and trivial > 0:
         ratio = found / trivial
         how = "no better than" if abs(ratio - 1) <= _NOTHING else "worse than"
         size = f" ({10 * math.log10(ratio):+.3g} dB)" if math.isfinite(ratio) and ratio > 0 else ""
-        said = (
-            f"{name} of its codes on the data of fit is {how} that of {_trivial_name(est)}{size}"
-        )
+        said = f"{name} of its codes on the data of fit is {how} that of {rival}{size}"
     elif guard is not None and guard.region == "objective" and guard.share > _REFUSED:
         said = f"the guard refuses {100 * guard.share:.0f} % of its steps on the data of fit"
     elif _learned_nothing(history):
@@ -66,15 +72,11 @@ def warn_if_worthless(est: Any, network: Unrolled, given: Given, history: Histor
         )
 
 
-def trivial_codes(est: Any, obs: Observation) -> Tensor:
-    """Return codes that cost nothing: zeros, or zero filling where there is an operator."""
+def trivial_codes(est: Any, obs: Observation) -> tuple[str, Tensor]:
+    """Return codes that cost nothing, by name: zeros, or zero filling through an operator."""
     if est.task.operator != "dictionary" and not isinstance(obs.A, Dense):
-        return obs.A.adjoint(obs.b)
-    return obs.b.new_zeros(len(obs.b), obs.A.n_components)
-
-
-def _trivial_name(est: Any) -> str:
-    return "zeros" if est.task.operator == "dictionary" else "the adjoint, zero filling"
+        return "the adjoint, zero filling", obs.A.adjoint(obs.b)
+    return "zeros", obs.b.new_zeros(len(obs.b), obs.A.n_components)
 
 
 def _losses(est: Any, given: Given, rows: slice, obs: Observation) -> tuple[str, Any]:
@@ -122,17 +124,14 @@ def _cause(est: Any, given: Given, obs: Observation) -> str:
 
 
 def _is_analytic(parameters: dict) -> bool:
-    weights = parameters.get("weights")
-    return weights in ("analytic", "circulant", "symmetric") or bool(
-        parameters.get("support_selection")
-    )
+    computed = parameters.get("weights", WEIGHTS[0]) not in WEIGHTS
+    return computed or bool(parameters.get("support_selection"))
 
 
 def _coherence_excess(obs: Observation) -> float | None:
     """Return the largest correlation of two atoms, where it is far from that of random ones."""
     if not isinstance(obs.A, Dense) or obs.A.per_sample or obs.A.n_components < 2:
         return None
-    D = obs.A.D / obs.A.D.norm(dim=1, keepdim=True).clamp_min(torch.finfo(obs.A.D.dtype).tiny)
-    gram = (D @ D.T).fill_diagonal_(0.0)
-    mu = float(gram.abs().max())
+    D = obs.A.D / atom_norms(obs.A.D)[:, None]
+    mu = float(mutual_coherence(D, D))
     return mu if mu > 0.7 else None

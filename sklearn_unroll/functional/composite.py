@@ -124,6 +124,24 @@ class Logistic(Smooth):
         return obs.A.lipschitz() / (4 * obs.b.shape[1])
 
 
+def gradient_of(x: Tensor, obs: Observation | Composite) -> Tensor:
+    """Return the gradient of the problem that instances know, else of least squares.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_components)
+        Codes.
+    obs : Observation or Composite
+        Data and operator.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_components)
+        Gradients.
+    """
+    return obs.gradient(x) if isinstance(obs, Composite) else LeastSquares().gradient(x, obs)
+
+
 class NoData(Smooth):
     """``f(x) = 0``: what is left is the proximal point algorithm of R."""
 

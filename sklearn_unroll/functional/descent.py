@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sklearn_unroll.functional.composite import Composite
+from sklearn_unroll.functional.composite import Composite, gradient_of
 from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.problems import lasso_value
 
@@ -39,10 +39,9 @@ def descent_size(
     """
     if kind == "distance":
         return (x - y).norm(dim=-1)
-    knows = isinstance(obs, Composite)
     if kind == "gradient":
-        gradient = obs.gradient(x) if knows else obs.A.adjoint(obs.residual(x))
-        return gradient.norm(dim=-1)
+        return gradient_of(x, obs).norm(dim=-1)
+    knows = isinstance(obs, Composite)
     value, *least = (
         obs.value(z) if knows else lasso_value(z, obs, alpha) for z in (x, y) if z is not None
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sklearn_unroll.functional.composite import Composite
+from sklearn_unroll.functional.composite import gradient_of
 from sklearn_unroll.functional.observation import Observation
 
 __all__ = ["NOISE_SCHEDULES", "layer_noise"]
@@ -51,6 +51,4 @@ def layer_noise(
     if schedule == "unit_norm":
         return xi / ((number + 1) * xi.norm(dim=1, keepdim=True))
     # NOTE[DIFF]: the paper's code has log(g), whose size grows as the gradient g vanishes.
-    knows = isinstance(obs, Composite)
-    gradient = obs.gradient(x) if knows else obs.A.adjoint(obs.residual(x))
-    return gradient.norm(dim=1, keepdim=True).log1p() * xi
+    return gradient_of(x, obs).norm(dim=1, keepdim=True).log1p() * xi

@@ -51,6 +51,26 @@ class Residual(NamedTuple):
         return self.r if same else obs.A.residual(obs.b, x)
 
 
+def first_residual(b: Tensor, A: Operator, x: Tensor) -> Tensor:
+    """Return ``b - A x`` of a first iterate: b itself, without a product, where it is zero.
+
+    Parameters
+    ----------
+    b : Tensor of shape (n_samples, n_features)
+        Data.
+    A : Operator
+        The operator.
+    x : Tensor of shape (n_samples, n_components)
+        Codes.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        Residuals, not to be overwritten.
+    """
+    return A.residual(b, x) if bool(x.any()) else b
+
+
 class Observation(NamedTuple):
     """Data and the operator that made them; the operator travels with the data.
 

@@ -47,10 +47,7 @@ class L1(_Weighted):
 
     def value(self, x: Tensor) -> Tensor:
         """Return ``weight ||x||_1``."""
-        weight = like(x, self.weight)
-        if isinstance(weight, Tensor) and weight.ndim:
-            return (weight * x.abs()).sum(-1)
-        return weight * x.abs().sum(-1)
+        return (like(x, self.weight) * x.abs()).sum(-1)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return the soft threshold at ``step weight``."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Composite, LeastSquares
-from sklearn_unroll.functional.observation import Residual
+from sklearn_unroll.functional.observation import Residual, first_residual
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.layer import UnrolledLayer
 
@@ -189,10 +189,9 @@ class Guarded(UnrolledLayer):
         """Return what is bounded, and the residual for the next layer."""
         known = None
         if isinstance(obs.f, LeastSquares):
-            # That of zero is b itself, and needs no product.
-            is_zero = may_be_zero and not bool(x.any())
-            r = obs.b if is_zero else obs.A.residual(obs.b, x)
-            known = Residual(obs.b, x, r, x._version)
+            b, A = obs.b, obs.A
+            r = first_residual(b, A, x) if may_be_zero else A.residual(b, x)
+            known = Residual(b, x, r, x._version)
         obs = obs._replace(known=known)
         return obs.f.value(x, obs) if self.region == "residual" else obs.value(x), known
 

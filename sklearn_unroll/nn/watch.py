@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import L1, Composite, LeastSquares, Observation
 from sklearn_unroll.functional.measured import lasso_of_residual
+from sklearn_unroll.functional.observation import first_residual
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.guard import guarded, roomy
 
@@ -31,31 +30,30 @@ class Watch:
     def __init__(self, b: Tensor, weight: float, depth: int) -> None:
         self.b, self.weight = b, weight
         self.values, self.count = b.new_empty(depth + 1, len(b)), 0
-        self.x, self.version, self.is_zero = None, 0, False
+        self.x, self.version = None, 0
 
     def expect(self, x: Tensor) -> None:
         """Wait for the residual of an iterate."""
-        # That of zero is b itself, and needs no product.
-        self.is_zero = not self.count and not bool(x.any())
         self.x, self.version = x, x._version
 
     def of(self, obs: Observation, x: Tensor) -> Tensor:
         """Return a residual; if it is the one that is waited for, measure its iterate."""
         if x is not self.x or obs.b is not self.b or x._version != self.version:
             return obs.A.residual(obs.b, x)
-        r = obs.b if self.is_zero else obs.A.residual(obs.b, x)
+        b, A = obs.b, obs.A
+        r = A.residual(b, x) if self.count else first_residual(b, A, x)
         lasso_of_residual(x, r, self.weight, self.values[self.count])
         self.x, self.count = None, self.count + 1
         return r
 
 
-def watched(network: Unrolled, problem: Composite, weight: float) -> tuple[Tensor, Any]:
+def watched(network: Unrolled, problem: Composite, weight: float) -> tuple[Tensor, Tensor] | None:
     """Return the last iterate, and the values of all; None where layers ask for no residuals."""
     watch = Watch(problem.b, weight, network.depth)
     obs = problem._replace(known=watch)
     for number, state in enumerate(network.states(obs)):
         if watch.count < number:
-            return torch.empty(0), None
+            return None
         x = network.layers[max(number - 1, 0)].readout(state)
         watch.expect(x)
     obs.residual(x)
@@ -95,10 +93,10 @@ def run_guarded(
     weight = _weight(problem, region)
     if weight is not None and not whole:
         for rows, chunk in problem.chunks():
-            x, values = watched(network, chunk, weight)
-            if values is None:
+            found = watched(network, chunk, weight)
+            if found is None:
                 break
-            codes[rows] = x
+            codes[rows], values = found
             bound = roomy(0.5 * chunk.b.square().sum(1))
             best = values[-1] if region == "residual" else values.amin(0)
             # NaN is in no region.

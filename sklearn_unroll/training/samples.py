@@ -96,13 +96,12 @@ class Loss(NamedTuple):
         where that is larger: a signal that is nearly zero decides nothing.
         """
         weight = samples.weight
-        values = torch.cat(
-            [
-                self._values(network.iterates(obs, depth), samples.take(rows))
-                for rows, obs in samples.obs.chunks()
-            ]
-        )
-        scales = self.objective.scale(samples.obs, samples.y)
+        parts = []
+        for rows, obs in samples.obs.chunks():
+            chunk = samples.take(rows)
+            value = self._values(network.iterates(obs, depth), chunk)
+            parts.append(torch.stack([value, self.objective.scale(obs, chunk.y)]))
+        values, scales = torch.cat(parts, 1)
         total, scale = ((weight * part).double().sum() for part in (values, scales))
         if self.penalty is not None:
             total += self._penalty(network) * len(samples)

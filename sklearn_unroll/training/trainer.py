@@ -97,7 +97,7 @@ class Trainer(Renamed, BaseEstimator):
     Every stage ends with the best state it has seen, the first included: trained end to end, a
     network is by the monitored loss never worse than the classical algorithm it started as. A
     monitored sample with more than twice the loss of zeros counts against a state by the rest,
-    and is warned of with a :class:`~sklearn_unroll.exceptions.TrainingWarning`.
+    and with ten times is warned of, :class:`~sklearn_unroll.exceptions.TrainingWarning`.
     A loss that is not finite raises :class:`~sklearn_unroll.training.DivergenceError`.
 
     Examples
