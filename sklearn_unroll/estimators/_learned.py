@@ -99,7 +99,7 @@ class Learned(CallbackSupportMixin, Networked):
         Trainer
             The recipe.
         """
-        return Trainer(max_epochs=passes(n_samples))
+        return Trainer(max_epochs=passes(n_samples), max_steps=2000)
 
     def check_objective(self, objective: Objective) -> None:
         """Raise if an objective of training does not fit the network; by default all do.
