@@ -199,7 +199,8 @@ class Learned(CallbackSupportMixin, Networked):
             self.trainer_, self.history_ = trainer, history
             self.n_epochs_ = history.n_epochs
             self._stream = (0, None)
-            self.task.judge(self, network, given, history)
+            if history.n_epochs:
+                self.task.judge(self, network, given, history)
         return self
 
     def learn_more(
@@ -238,6 +239,8 @@ class Learned(CallbackSupportMixin, Networked):
             vars(self).update(self.fitted_attributes(network, given))
             self.trainer_, self._stream = trainer, (n_updates + 1, moments)
             self.n_epochs_ = self.n_epochs_ + 1 if resume else 1
+            if n_updates & (n_updates + 1) == 0:  # now and then: after 1, 2, 4, 8, ... batches
+                self.task.judge(self, network, given, None)
         return self
 
     def _take_in(

@@ -1,6 +1,7 @@
 """Budgets of training in steps and seconds, and what an interrupt leaves."""
 
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ class CountingObjective(Objective):
     """Counts the minibatches that gradients were asked of."""
 
     requires_y = True
-    counts = []
+    counts: ClassVar[list] = []
 
     def value(self, iterates, obs, y):
         if iterates[-1].requires_grad:
