@@ -179,7 +179,6 @@ class Learned(CallbackSupportMixin, Networked):
             report = CallbackReport(
                 self,
                 len(trainer.stages(network)),
-                trainer.max_epochs,
                 X,  # as fit was given them, with feature names; y only where it is used
                 None if given.y is None else y,
                 {"sample_weight": sample_weight, **metadata},

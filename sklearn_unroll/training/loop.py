@@ -38,13 +38,15 @@ _JUMP = 5.0  # and on that, from which on it is said to have jumped
 class Report:
     """Hears of stages and epochs as they begin and end; this one does nothing."""
 
-    def stage_begins(self, stage: Stage) -> None:
+    def stage_begins(self, stage: Stage, n_epochs: int) -> None:
         """Hear that a stage begins.
 
         Parameters
         ----------
         stage : Stage
             What will be trained.
+        n_epochs : int
+            Largest number of epochs.
         """
 
     def epoch_begins(self) -> None:
@@ -83,15 +85,16 @@ def train(
 
     stages = trainer.stages(network)
     for left, stage in zip(range(len(stages), 0, -1), stages, strict=True):
-        report.stage_begins(stage)
+        plan = Plan.of(trainer, len(training))
+        report.stage_begins(stage, plan.n_epochs)
         seconds = trainer.max_seconds
         if seconds is not None:  # what earlier stages have left is shared out again
             seconds = max(seconds + began - time.perf_counter(), 0.0) / left
-        budget = Budget(stage.name, Plan.of(trainer, len(training)), seconds, trainer.verbose)
+        budget = Budget(stage.name, plan, seconds, trainer.verbose)
         run = StageRun(network, stage, training, monitor, trainer, generator, held_out, budget)
         note(run.start())
         try:
-            for number in range(1, budget.plan.n_epochs + 1):
+            for number in range(1, plan.n_epochs + 1):
                 report.epoch_begins()
                 note(run.epoch(number))
                 if report.epoch_ends() or run.is_over():

@@ -169,3 +169,27 @@ def test_monitored_samples_are_not_more_than_the_steps_need():
         trainer.set_params(objective=Watching())
         LISTARegressor(D, n_layers=1, trainer=trainer, guard=None).fit(X, X)
         assert sum(seen) == 2 * 10_000  # before the epoch and after it
+
+
+def test_callbacks_hear_of_every_epoch_of_a_budget(data):
+    class Counting:
+        """Counts epochs, as scikit-learn's callbacks hear of them."""
+
+        seen = 0
+
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context, **_):
+            pass
+
+        def on_fit_task_end(self, estimator, context, **_):
+            type(self).seen += context.task_name == "epoch"
+
+        def teardown(self, estimator, context):
+            pass
+
+    trainer = Trainer(max_epochs=1, batch_size=20, max_steps=40)
+    model = LISTARegressor(data.dictionary, n_layers=2, trainer=trainer, random_state=0)
+    model.set_callbacks(Counting()).fit(data.X, data.y)
+    assert Counting.seen == model.n_epochs_ == 10
