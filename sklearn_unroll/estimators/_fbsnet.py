@@ -15,7 +15,7 @@ from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
-from sklearn_unroll.estimators._start import augmentation_of, passes
+from sklearn_unroll.estimators._start import label_free_trainer, passes
 from sklearn_unroll.estimators._state import Given, fitted_state
 from sklearn_unroll.functional import (
     L1,
@@ -210,6 +210,8 @@ default="l1"
         )
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
+        if not has_y:
+            return label_free_trainer(self, n_samples)
         scaled = self.horizon is not None
         # With unit steps, larger rates make layers expand, and rare inputs get wild codes.
         rates = {"tau": 0.3, "lam": 0.1} if scaled else {"tau": 0.03, "lam": 0.03}
@@ -220,7 +222,6 @@ default="l1"
             decay="constant",
             batch_size=50,
             max_steps=4000,
-            augmentation=augmentation_of(self, has_y),
             max_epochs=passes(n_samples, most=60),
         )
 

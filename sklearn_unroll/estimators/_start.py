@@ -83,6 +83,7 @@ def label_free_trainer(est: Any, n_samples: int) -> Trainer:
         # Weights of a gradient step are of the size 1 / L, and so must be steps on them.
         schedule=EndToEnd(relative=True),
         learning_rate=0.2,
+        max_grad_norm=0.03,  # gradients are relative too
         **budget(n_samples, 1600),
         optimizer=Adam(betas=(0.9, 0.95)),
         augmentation=augmentation_of(est, has_y=False),

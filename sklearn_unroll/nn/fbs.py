@@ -107,7 +107,8 @@ def fbs(
         :class:`~sklearn_unroll.functional.Penalty`; None is the l1 norm. Its parameters are the
         same for all samples.
     alpha : float, default=0.1
-        Where the weights lam of the penalty start.
+        Where the weights lam of the penalty start; for ``"polar"``, which has no units, relative
+        to the atoms' root mean square norm.
     tau : float, default=None
         Where the steps start, by default at ``1 / ||W A||_2``.
     horizon : float, default=None
@@ -153,6 +154,9 @@ def fbs(
     W = polar_weight(A.D) if init == "polar" else A.D
     size = float(torch.linalg.matrix_norm(W @ A.D.T, 2))
     tau = 1 / (size or 1.0) if tau is None else tau
+    # The polar weight has no units, and A^T those of the atoms.
+    atoms = float(A.D.square().sum(1).mean().sqrt()) if init == "polar" else 1.0
+    lam = alpha / (atoms or 1.0)
     h = 1.0 if horizon is None else horizon / n_layers
     if h * tau * size > 2:
         warnings.warn(
@@ -165,7 +169,7 @@ def fbs(
     return Unrolled(
         ProxGradLayer(
             CoupledWeights(W),
-            FBSRule(A.D.new_tensor(tau), A.D.new_tensor(alpha), h),
+            FBSRule(A.D.new_tensor(tau), A.D.new_tensor(lam), h),
             ProxShrinkage(penalty),
             first if layer == 0 else None,
         )

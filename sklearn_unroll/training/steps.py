@@ -60,7 +60,10 @@ class Steps:
         self.scale, self.generator, self.duals = scale, generator, duals
         self.loss = Loss(trainer.objective, trainer.penalty)
         self.optimizer = trainer.optimizer.over(groups_of(stage, trainer.learning_rate))
-        self.moving = [p for group in self.optimizer.param_groups for p in group["params"]]
+        groups = self.optimizer.param_groups
+        self.moving = [p for group in groups for p in group["params"]]
+        # Gradients by a parameter in units of its size, so that clipping and eps have no units.
+        self.sizes = [group.get("size", 1.0) for group in groups for _ in group["params"]]
 
     def epoch(self, samples: Samples, budget: Budget | None = None) -> float:
         """Take a step per minibatch, or segment of it; return the mean loss over scale seen."""
@@ -148,8 +151,8 @@ class Steps:
         for dual in self.duals:
             goal = goal + dual.weigh(iterates, batch, self.network)
         gradients = torch.autograd.grad(goal, self.moving, allow_unused=True)
-        for parameter, gradient in zip(self.moving, gradients, strict=True):
-            parameter.grad = gradient
+        for parameter, size, gradient in zip(self.moving, self.sizes, gradients, strict=True):
+            parameter.grad = gradient if size == 1 or gradient is None else size * gradient
         if self.trainer.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.moving, self.trainer.max_grad_norm)
         self.optimizer.step()
@@ -173,7 +176,7 @@ def groups_of(stage: Stage, learning_rate: float) -> list[dict[str, Any]]:
         if group.relative:
             sizes = [float(p.detach().square().mean().sqrt()) for p in group.parameters]
             groups += [
-                {"params": [p], "lr": rate * (size or 1.0)}
+                {"params": [p], "lr": rate * (size or 1.0), "size": size or 1.0}
                 for p, size in zip(group.parameters, sizes, strict=True)
             ]
         else:

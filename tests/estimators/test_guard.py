@@ -151,17 +151,54 @@ def test_with_pairs_units_do_not_matter(name, of_x, of_y, own, data):
     model = clone(PAIRS[name]).set_params(n_layers=3)
     if "trainer" in model.get_params(deep=False):
         model.set_params(trainer=QUICK, random_state=0)
-    parameter = "operator" if isinstance(model, ADMMCSNetRegressor) else "dictionary"
-    if parameter == "operator" and of_x != of_y:
+    if isinstance(model, ADMMCSNetRegressor) and of_x != of_y:
         pytest.skip("an operator, which may be no matrix, stays as it is")
-    x, y = 2.0**of_x, 2.0**of_y  # rounding is the same
+    _same_in_other_units(model, data, own, 2.0**of_x, 2.0**of_y, rtol=1e-6)  # rounding is the same
+
+
+@pytest.mark.parametrize("x, y", [(1e-6, 1e-6), (1e6, 1e6), (255.0, 255.0), (1e3, 1e-3)])
+@pytest.mark.parametrize("name", PAIRS)
+def test_with_pairs_units_that_round_do_not_matter_either(name, x, y, data):
+    model = clone(PAIRS[name]).set_params(n_layers=3)
+    if isinstance(model, ADMMCSNetRegressor) and x != y:
+        pytest.skip("an operator, which may be no matrix, stays as it is")
+    if "trainer" in model.get_params(deep=False):
+        model.set_params(trainer=QUICK, random_state=0)
+    _same_in_other_units(model, data, True, x, y, rtol=1e-4)
+
+
+@pytest.mark.parametrize("x, d", [(1e-6, 1.0), (1e6, 1e3), (255.0, 1e-2)])
+@pytest.mark.parametrize(
+    "name", [n for n in LABEL_FREE if n not in ("LISTA, normal", "feed-forward")]
+)
+def test_without_pairs_units_do_not_matter_either(name, x, d, data):
+    """Networks that start from normal numbers are for data of order one."""
+    model = clone(LABEL_FREE[name]).set_params(n_layers=3, random_state=0)
+    model.set_params(trainer=model.default_trainer(len(data.X), False).set_params(max_epochs=2))
+    # alpha is in units of unit atoms, or of the largest correlation, where estimators say so.
+    of_alpha = {
+        (False, False): x * d, (True, False): x, (False, True): 1.0, (True, True): 1.0
+    }[model.task.unit_atoms, bool(model.get_params().get("alpha_relative"))]  # fmt: skip
+    codes = []
+    for X, D, alpha in [
+        (data.X, data.dictionary, model.alpha),
+        (x * data.X, d * data.dictionary, of_alpha * model.alpha),
+    ]:
+        model.set_params(dictionary=D, alpha=alpha)
+        codes.append(quietly(clone(model).fit(X).predict, X))
+    np.testing.assert_allclose(codes[1] * (d / x), codes[0], rtol=1e-4, atol=1e-6)
+    assert codes[0].any()
+
+
+def _same_in_other_units(model, data, own, x, y, rtol):
+    parameter = "operator" if isinstance(model, ADMMCSNetRegressor) else "dictionary"
     given = [(data.X, data.y, data.dictionary), (x * data.X, y * data.y, x / y * data.dictionary)]
     codes = []
     for X, target, D in given:
         if own:
             model.set_params(**{parameter: D})
         codes.append(quietly(clone(model).fit(X, target).predict, X))
-    np.testing.assert_allclose(codes[1] / y, codes[0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(codes[1] / y, codes[0], rtol=rtol, atol=1e-3 * rtol)
     assert codes[0].any()
 
 
