@@ -49,7 +49,7 @@ LABEL_FREE = {
     "ALISTA": ALISTARegressor(alpha=ALPHA),
 }
 FROM_PAIRS = {
-    "LISTA": LISTARegressor(),
+    "LISTA, from ISTA": LISTARegressor(init="ista"),
     "LISTA-CPSS": LISTARegressor(support_selection=(2.0, 100.0), learn_step=True),
     "LISTA-CPSS, normalize=False": LISTARegressor(
         support_selection=(2.0, 100.0), learn_step=True, normalize=False

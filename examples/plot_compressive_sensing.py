@@ -226,13 +226,13 @@ def lista_label_free(A, phi):
 
 def lista_codes(A, phi):
     trainer = Trainer("supervised", max_epochs=4)
-    model = LISTARegressor(A, n_layers=N_LAYERS, trainer=trainer, random_state=0)
+    model = LISTARegressor(A, n_layers=N_LAYERS, init="ista", trainer=trainer, random_state=0)
     return decoded(model.fit(paired @ phi.T, codes))
 
 
 def lista_signals(A, phi):
     trainer = Trainer(SignalDistance(D), max_epochs=2)
-    model = LISTARegressor(A, n_layers=N_LAYERS, trainer=trainer, random_state=0)
+    model = LISTARegressor(A, n_layers=N_LAYERS, init="ista", trainer=trainer, random_state=0)
     return decoded(model.fit(X @ phi.T, exact_codes))
 
 

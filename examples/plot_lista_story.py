@@ -99,6 +99,7 @@ coupled = {
     f"LISTA-CP, rate {rate:g}": LISTARegressor(
         dictionary,
         n_layers=N_LAYERS,
+        init="ista",
         trainer=Trainer(learning_rate=rate, max_epochs=10),
         random_state=0,
     ).fit(train.X, train.y)

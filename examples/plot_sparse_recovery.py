@@ -38,6 +38,7 @@ model = LISTARegressor(
     train.dictionary,
     n_layers=16,
     tied=True,
+    init="ista",  # the default start for pairs is nearer, see the story of LISTA
     trainer=Trainer(learning_rate=3e-3, max_epochs=5),
     random_state=0,
 )

@@ -73,7 +73,9 @@ def test_sixteen_layers_recover_as_well_as_lista_cp(seed):
     found = {
         name: nmse_db(test.y, model.fit(train.X, train.y).predict(test.X))
         for name, model in {
-            "LISTA-CP": LISTARegressor(train.dictionary, trainer=trainer, random_state=0),
+            "LISTA-CP": LISTARegressor(
+                train.dictionary, init="ista", trainer=trainer, random_state=0
+            ),
             "FBSNet, same trainer": FBSNet(train.dictionary, trainer=trainer, random_state=0),
             "FBSNet, its recipe": FBSNet(train.dictionary, random_state=0).set_params(
                 trainer__max_epochs=30

@@ -21,7 +21,9 @@ def test_lista_beats_fista_by_ten_db_at_sixteen_layers(seed):
         1000, dictionary=train.dictionary, dtype=np.float32, random_state=seed + 1
     )
     trainer = Trainer(learning_rate=3e-3, max_epochs=6)
-    model = LISTARegressor(train.dictionary, tied=True, trainer=trainer, random_state=seed)
+    model = LISTARegressor(
+        train.dictionary, tied=True, init="ista", trainer=trainer, random_state=seed
+    )
     learned = nmse_db(test.y, model.fit(train.X, train.y).predict(test.X))
     obs = Observation(torch.from_numpy(test.X), Dense(torch.from_numpy(test.dictionary)))
     classical = []
