@@ -1,13 +1,27 @@
 """Warnings of the package, for filters that want to name them."""
 
-__all__ = ["GuardWarning", "TrainingWarning", "WorthlessFitWarning"]
+__all__ = ["GuardWarning", "PairsWarning", "TrainingWarning", "WorthlessFitWarning"]
 
 
-class GuardWarning(UserWarning):
+class _Explained(UserWarning):
+    """A warning whose text says where more is said of it."""
+
+    def __str__(self) -> str:
+        return (
+            f'{super().__str__()} See {type(self).__name__} in the user guide, "When a fit or a '
+            f'prediction warns".'
+        )
+
+
+class GuardWarning(_Explained):
     """A guard has refused many of a network's steps: data differ from those of training."""
 
 
-class TrainingWarning(UserWarning):
+class PairsWarning(_Explained):
+    """The codes of pairs do not explain their observations through the dictionary."""
+
+
+class TrainingWarning(_Explained):
     """A fit went on well by its own measure, but something in it is not to be trusted."""
 
 
