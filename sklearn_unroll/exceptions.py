@@ -1,6 +1,12 @@
 """Warnings of the package, for filters that want to name them."""
 
-__all__ = ["GuardWarning", "PairsWarning", "TrainingWarning", "WorthlessFitWarning"]
+__all__ = [
+    "GuardWarning",
+    "PairsWarning",
+    "TrainingWarning",
+    "UnfamiliarDataWarning",
+    "WorthlessFitWarning",
+]
 
 
 class _Explained(UserWarning):
@@ -13,12 +19,16 @@ class _Explained(UserWarning):
         )
 
 
-class GuardWarning(_Explained):
+class UnfamiliarDataWarning(_Explained):
+    """Data differ in size or in kind from those a network was trained on."""
+
+
+class GuardWarning(UnfamiliarDataWarning):
     """A guard has refused many of a network's steps: data differ from those of training."""
 
 
 class PairsWarning(_Explained):
-    """The codes of pairs do not explain their observations through the dictionary."""
+    """The codes of pairs do not explain their observations through the operator."""
 
 
 class TrainingWarning(_Explained):

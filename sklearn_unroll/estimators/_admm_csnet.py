@@ -24,6 +24,8 @@ from sklearn_unroll.training import Trainer
 
 __all__ = ["ADMMCSNetRegressor"]
 
+_PIXELS, _STEPS = 16_384, 240  # of a minibatch, and minibatches: two minutes on two cores
+
 
 class ADMMCSNetRegressor(CodeMethods, Learned):
     """Pictures, or codes, from few linear measurements, by a learned, unrolled ADMM.
@@ -252,10 +254,10 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         if self.parametrization == "dense" or self.image_shape is None:
             return super().default_trainer(n_samples, has_y)
-        batch = min(max(65_536 // max(math.prod(self.image_shape), 1), 1), 64)
-        # Of pictures few are enough: each has thousands of pixels.
-        epochs = min(max(math.ceil(600 * batch / max(n_samples, 1)), 10), 100)
-        return Trainer(learning_rate=3e-3, max_epochs=epochs, batch_size=batch)
+        # Of pictures few are enough: each has thousands of pixels, and takes as long as they do.
+        batch = min(max(_PIXELS // max(math.prod(self.image_shape), 1), 1), 64)
+        epochs = min(math.ceil(_STEPS * batch / max(n_samples, 1)), 100)
+        return Trainer(learning_rate=3e-3, max_epochs=epochs, max_steps=_STEPS, batch_size=batch)
 
 
 def _written_out(A: Operator, like: Tensor) -> Dense:

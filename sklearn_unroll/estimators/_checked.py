@@ -95,6 +95,7 @@ def check_numbers(array: Any, name: str, **options: Any) -> Any:
                 raise ValueError(f"Input {name} contains NaN or infinity.")
             return array.detach()
         options = {"ensure_2d": False, "allow_nd": True, **options}
+        array = np.asarray(array) if isinstance(array, Complex) else array
         dtypes = float_dtypes(array)
         return _floating(check_array(array, dtype=dtypes, input_name=name, **options))
 

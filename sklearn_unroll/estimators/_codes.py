@@ -18,8 +18,9 @@ from sklearn_unroll.estimators._arrays import (
     to_tensor,
 )
 from sklearn_unroll.estimators._checked import check_magnitude, check_observations, to_computed
+from sklearn_unroll.estimators._familiar import familiar, warn_if_unfamiliar
 from sklearn_unroll.estimators._guard import Run, settle_guard
-from sklearn_unroll.estimators._judge import warn_if_worthless
+from sklearn_unroll.estimators._judge import judge_codes
 from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._sizes import option, sizes_of_fit, units_of
@@ -102,7 +103,7 @@ class Codes(Task):
         units = units_of(self, est, obs, norm, scale)
         if codes is not None:
             if self.knows_operator(est, operators):
-                warn_if_unexplained(obs, codes, weight)
+                warn_if_unexplained(obs, codes, weight, self.operator)
             codes = check_magnitude(units.enter(codes), "y, in units of X,")
         fitted = {
             "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
@@ -118,14 +119,16 @@ class Codes(Task):
     def state(self, est: Any, network: Unrolled, given: Given) -> dict:
         """Return the fitted attributes that depend on the network."""
         kind = option(est, "debias")
-        state = {"debias_": choose_debias(network, given) if kind is True else kind or None}
+        known = given.resumes and est.familiar_
+        state = {"familiar_": known or familiar(network, given)}
+        state |= {"debias_": choose_debias(network, given) if kind is True else kind or None}
         if "guard" in est.get_params(deep=False):
             state["guard_"] = settle_guard(est, network, given)
         return state
 
-    def judge(self, est: Any, network: Unrolled, given: Given, history: History) -> None:
+    def judge(self, est: Any, network: Unrolled, given: Given, history: History | None) -> None:
         """Compare the codes of the fit with those that cost nothing."""
-        warn_if_worthless(est, network, given, history)
+        judge_codes(est, network, given, history)
 
     def knows_operator(self, est: Any, operators: Any = None) -> bool:
         """Return whether the operator is given, and need not be estimated from pairs.
@@ -253,6 +256,7 @@ class Codes(Task):
             Codes.
         """
         run = Run.of(est, seen)
+        warn_if_unfamiliar(est, run)
         with own_arithmetic():
             codes, refused = run.codes()
         run.warn(est, refused)

@@ -228,6 +228,7 @@ default="l1"
             learning_rate=0.01 if scaled else 0.05,
             decay="constant",
             batch_size=50,
+            max_steps=4000,
             augmentation=augmentation_of(self, has_y),
             max_epochs=passes(n_samples, most=60),
         )

@@ -15,7 +15,7 @@ from sklearn_unroll.estimators._arrays import from_tensor, to_tensor
 from sklearn_unroll.estimators._inpainting import Pictures, padded_shape
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._pictures import MASKS, check_image_shape
-from sklearn_unroll.estimators._start import FEW, MANY, passes
+from sklearn_unroll.estimators._start import FEW, MANY, budget
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, calibrate_flows, glow_prox
 from sklearn_unroll.nn.glow_prox import X0S
@@ -273,8 +273,7 @@ class GlowProxInpainter(OneToOneFeatureMixin, TransformerMixin, Learned):
         n_features = 256 if self.image_shape is None else math.prod(self.image_shape)
         batch = min(max(ENTRIES // max(n_features, 1), 4), 256)
         most = 2 if n_samples < FEW else 10 if n_samples < MANY else 100
-        epochs = passes(n_samples, n_steps=UPDATES, batch=batch, most=most)
-        return Trainer(learning_rate=3e-3, max_epochs=epochs, batch_size=batch)
+        return Trainer(learning_rate=3e-3, **budget(n_samples, UPDATES, batch=batch, most=most))
 
     @torch.no_grad()
     def _stages(self, X: Any, method: str) -> Iterator[Any]:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_memory
 from torch import Tensor
@@ -24,6 +23,7 @@ from sklearn_unroll.estimators._learned import Networked
 from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._state import Given, all_or_nothing
 from sklearn_unroll.estimators._validation import are_labels
+from sklearn_unroll.exceptions import WorthlessFitWarning
 from sklearn_unroll.functional import Observation, mutual_coherence, pseudo_inverse
 from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
 
@@ -198,26 +198,21 @@ class HyperLISTARegressor(CodeMethods, Networked):
     @torch.no_grad()
     def _warn_if_useless(self, given: Given, waking: Tensor) -> None:
         asleep = int((self.c1_ >= waking).sum())
-        if asleep:
-            warnings.warn(
-                f"c1={self.c1_:.4g} is too large: {asleep} of the first {len(waking) - 1} nonzero "
-                f"observations never leave the zero code. All of them do for "
-                f"c1 < {float(waking.min()):.4g}.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        obs = given.obs.take(slice(500))
-        energy = float(obs.b.square().sum())
-        left = float(obs.A.residual(obs.b, self.network_(obs)).square().sum())
-        if not asleep and energy > 0 and not left <= energy:
-            warnings.warn(
-                f"HyperLISTA diverges: its codes leave {10 * math.log10(left / energy):.0f} dB of "
-                f"the first {len(obs.b)} observations unexplained, where zeros leave 0 dB. The "
-                f"dictionary is too coherent (mu={self.mu_:.2g}) for codes with "
-                f"{self.n_nonzero_:.3g} nonzeros: use LISTARegressor, or give the true n_nonzero.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        if not asleep:
+            self.task.judge(self, self.network_, given, None)
+            return
+        least = float(waking.min())
+        remedy = (
+            f"Set c1='auto', or below {least:.4g}, where all of them leave it"
+            if least > 0
+            else "Some are orthogonal to all atoms, and nothing can code them"
+        )
+        warnings.warn(
+            f"c1={self.c1_:.4g} is too large: {asleep} of the first {len(waking) - 1} nonzero "
+            f"observations never leave the zero code. {remedy}.",
+            WorthlessFitWarning,
+            stacklevel=3,
+        )
 
     def _tune(self, start: Start, given: Given, n_nonzero: float) -> tuple:
         """Return the three numbers, what they were made for, and the network."""

@@ -18,6 +18,12 @@ from sklearn_unroll.estimators._checked import (
     check_observations,
     to_computed,
 )
+from sklearn_unroll.estimators._judge import (
+    advice_on_training,
+    compared,
+    nothing_learned,
+    warn,
+)
 from sklearn_unroll.estimators._pictures import (
     check_seen,
     draw_missing,
@@ -34,6 +40,7 @@ from sklearn_unroll.training import Descent, History, Trainer
 OF_DATA = ("gradient", "objective")
 # How far beyond the range of fit pixels may lie, in units of that range.
 BEYOND = 0.5
+_LOOK_AT = 64  # pictures of the fit
 
 
 class Frame(NamedTuple):
@@ -134,8 +141,20 @@ class Pictures(Task):
         """Return nothing: all is in the network."""
         return {}
 
-    def judge(self, est: Any, network: Unrolled, given: Given, history: History) -> None:
-        """Say nothing: pictures have no codes to compare with zeros."""
+    @torch.no_grad()
+    def judge(self, est: Any, network: Unrolled, given: Given, history: History | None) -> None:
+        """Compare what was filled in with the mean of the pixels that are visible."""
+        obs, wanted = given.obs.take(slice(_LOOK_AT)), given.target[:_LOOK_AT]
+        visible = obs.A.visible.to(wanted)
+        mean = (visible * obs.b).sum(1, keepdim=True) / visible.sum(1, keepdim=True)
+        found = torch.cat([network(chunk) for _, chunk in obs.chunks()]).clamp(0, 1)
+        filled, free = (
+            float(((1 - visible) * (x - wanted).square()).double().sum()) for x in (found, mean)
+        )
+        said = compared("the squared error of missing pixels", filled, "each picture's mean", free)
+        said = said or nothing_learned(history)
+        instead = "a mean or a biharmonic filling needs no training"
+        warn(est, said, advice_on_training(vars(est)["trainer_"], instead))
 
     def alpha(self, est: Any) -> float:
         """Return zero: the penalty is learned."""

@@ -19,6 +19,12 @@ from sklearn_unroll.estimators._checked import (
     check_observations,
     to_computed,
 )
+from sklearn_unroll.estimators._judge import (
+    advice_on_training,
+    compared,
+    nothing_learned,
+    warn,
+)
 from sklearn_unroll.estimators._shell import Seen, Task
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._tried import check_penalty, check_smooth
@@ -63,6 +69,7 @@ PENALTIES: dict[str, type[Penalty]] = {
     "none": Zero,
 }
 SAME = Units(None, None)
+_LOOK_AT = 256  # instances of the fit
 
 
 @dataclass(frozen=True)
@@ -123,8 +130,17 @@ class Instances(Task):
         """Return nothing: all is in the network."""
         return {}
 
-    def judge(self, est: Any, network: Unrolled, given: Given, history: History) -> None:
-        """Say nothing: the safeguard never lets an instance get worse."""
+    @torch.no_grad()
+    def judge(self, est: Any, network: Unrolled, given: Given, history: History | None) -> None:
+        """Compare the solutions of the fit with the start, which is what costs nothing."""
+        problem = given.obs.take(slice(_LOOK_AT))
+        found = network(problem)
+        values = [float(problem.value(x).double().sum()) for x in (found, problem.first())]
+        least = min(0.0, *values)  # an objective may be negative
+        said = compared("the objective", values[0] - least, "the start", values[1] - least)
+        said = said or nothing_learned(history)
+        instead = "restarted FISTA, sklearn_unroll.solvers, needs no training"
+        warn(est, said, advice_on_training(vars(est)["trainer_"], instead))
 
     def alpha(self, est: Any) -> float:
         """Return the estimator's alpha."""

@@ -30,8 +30,64 @@ _NOTHING = 1e-4  # relative decrease below which nothing was learned
 _REFUSED = 0.1  # share of refused steps at home from which on a network is worth little
 
 
+def warn(est: Any, said: str | None, cause: str) -> None:
+    """Say that a fit is worth little, where something is to be said.
+
+    Parameters
+    ----------
+    est : estimator
+        For its name.
+    said : str or None
+        What was found.
+    cause : str
+        Why, and what to do.
+    """
+    if said is not None:
+        warnings.warn(
+            f"This fit of {type(est).__name__} is worth little: {said}. {cause}",
+            WorthlessFitWarning,
+            stacklevel=5,
+        )
+
+
+def compared(what: str, found: float, rival: str, trivial: float) -> str | None:
+    """Return that a result is no better than what costs nothing; None where it is.
+
+    Parameters
+    ----------
+    what : str
+        By what they are compared.
+    found, trivial : float
+        How large it is; less is better.
+    rival : str
+        The name of what costs nothing.
+    """
+    if trivial <= 0 or found < trivial * (1 - _NOTHING):
+        return None
+    ratio = found / trivial
+    how = "no better than" if abs(ratio - 1) <= _NOTHING else "worse than"
+    size = f" ({10 * math.log10(ratio):+.3g} dB)" if math.isfinite(ratio) and ratio > 0 else ""
+    return f"{what} on the data of fit is {how} that of {rival}{size}"
+
+
+def nothing_learned(history: History | None) -> str | None:
+    """Return that a fit of one stage has kept the network it began with; None where it has not.
+
+    Parameters
+    ----------
+    history : History or None
+        How it was trained; None after a batch of a stream.
+    """
+    if history is None or len({epoch.stage for epoch in history}) > 1:
+        return None
+    monitor = history.column("monitor")
+    if monitor[1:].min() < monitor[0] - _NOTHING * abs(monitor[0]):
+        return None
+    return "no epoch was better by the monitored loss than the network before training"
+
+
 @torch.no_grad()
-def warn_if_worthless(est: Any, network: Unrolled, given: Given, history: History) -> None:
+def judge_codes(est: Any, network: Unrolled, given: Given, history: History | None) -> None:
     """Warn where the codes of a fit are no better than what costs nothing.
 
     Parameters
@@ -42,11 +98,9 @@ def warn_if_worthless(est: Any, network: Unrolled, given: Given, history: Histor
         Its network.
     given : Given
         What it was trained on.
-    history : History
-        How.
+    history : History or None
+        How; None after a batch of a stream.
     """
-    if not history.n_epochs:
-        return
     rows = slice(_LOOK_AT)
     obs, guard = given.obs.take(rows), vars(est).get("guard_")
     codes, _ = Run(est, network, obs, guard).codes()
@@ -54,22 +108,12 @@ def warn_if_worthless(est: Any, network: Unrolled, given: Given, history: Histor
     weight = torch.ones_like(obs.b[:, 0]) if given.weight is None else given.weight[rows]
     rival, free = trivial_codes(est, obs)
     found, trivial = (float((weight * loss(x)).double().sum()) for x in (codes, free))
-    said = None
-    if not found < trivial * (1 - _NOTHING) and trivial > 0:
-        ratio = found / trivial
-        how = "no better than" if abs(ratio - 1) <= _NOTHING else "worse than"
-        size = f" ({10 * math.log10(ratio):+.3g} dB)" if math.isfinite(ratio) and ratio > 0 else ""
-        said = f"{name} of its codes on the data of fit is {how} that of {rival}{size}"
-    elif guard is not None and guard.region == "objective" and guard.share > _REFUSED:
+    said = compared(f"{name} of its codes", found, rival, trivial)
+    if said is None and guard is not None and given.target is None and guard.share > _REFUSED:
         said = f"the guard refuses {100 * guard.share:.0f} % of its steps on the data of fit"
-    elif _learned_nothing(history):
-        said = "no epoch was better by the monitored loss than the network before training"
+    said = said or nothing_learned(history)
     if said is not None:
-        warnings.warn(
-            f"This fit of {type(est).__name__} is worth little: {said}. {_cause(est, given, obs)}",
-            WorthlessFitWarning,
-            stacklevel=4,
-        )
+        warn(est, said, _cause(est, given, obs))
 
 
 def trivial_codes(est: Any, obs: Observation) -> tuple[str, Tensor]:
@@ -88,14 +132,6 @@ def _losses(est: Any, given: Given, rows: slice, obs: Observation) -> tuple[str,
     return "the objective", problem.value
 
 
-def _learned_nothing(history: History) -> bool:
-    """Return whether a fit of one stage has kept the network it began with."""
-    if len({epoch.stage for epoch in history}) > 1:
-        return False
-    monitor = history.column("monitor")
-    return not monitor[1:].min() < monitor[0] - _NOTHING * abs(monitor[0])
-
-
 def _cause(est: Any, given: Given, obs: Observation) -> str:
     """Return why, as far as it can be told, and what to do."""
     alpha = est.task.alpha(est)
@@ -107,25 +143,39 @@ def _cause(est: Any, given: Given, obs: Observation) -> str:
                 f"as the network sees it, and zeros are the solution. Lower alpha, or set "
                 f"alpha_relative=True where the estimator has it."
             )
-    learned = est.get_params(deep=False)
     mu = _coherence_excess(obs)
-    if mu is not None and _is_analytic(learned):
+    if mu is not None and _is_analytic(est):
         return (
             f"Its weights are computed for dictionaries close to random, and this one has "
             f"coherent atoms (largest correlation {mu:.2f}). Use LISTARegressor with "
             f"support_selection=None, which learns its weights, or LassoCoder."
         )
     trainer = vars(est).get("trainer_")
-    rate = "" if trainer is None else f" (now {trainer.learning_rate:g})"
+    if trainer is None:
+        return "LassoCoder and OMPCoder code such data without weights that have to fit them."
+    return advice_on_training(trainer, "LassoCoder and OMPCoder need no training")
+
+
+def advice_on_training(trainer: Any, instead: str) -> str:
+    """Return what to try where no cause is known.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        That of the fit.
+    instead : str
+        What there is besides.
+    """
     return (
-        f"Check that X and y belong together and are of usual size, and try another learning "
-        f"rate{rate} or more epochs; LassoCoder and OMPCoder need no training."
+        f"Check that the data belong together and are of usual size, and try another learning "
+        f"rate (now {trainer.learning_rate:g}) or more epochs; {instead}."
     )
 
 
-def _is_analytic(parameters: dict) -> bool:
-    computed = parameters.get("weights", WEIGHTS[0]) not in WEIGHTS
-    return computed or bool(parameters.get("support_selection"))
+def _is_analytic(est: Any) -> bool:
+    given = est.get_params(deep=False)
+    computed = any(given.get(name, WEIGHTS[0]) not in WEIGHTS for name in ("weights", "weight"))
+    return computed or bool(given.get("support_selection"))
 
 
 def _coherence_excess(obs: Observation) -> float | None:

@@ -101,7 +101,7 @@ class Learned(CallbackSupportMixin, Networked):
         Trainer
             The recipe.
         """
-        return Trainer(max_epochs=passes(n_samples))
+        return Trainer(max_epochs=passes(n_samples), max_steps=2000)
 
     def check_objective(self, objective: Objective) -> None:
         """Raise if an objective of training does not fit the network; by default all do.
@@ -181,7 +181,6 @@ class Learned(CallbackSupportMixin, Networked):
             report = CallbackReport(
                 self,
                 len(trainer.stages(network)),
-                trainer.max_epochs,
                 X,  # as fit was given them, with feature names; y only where it is used
                 None if given.y is None else y,
                 {"sample_weight": sample_weight, **metadata},
@@ -201,7 +200,8 @@ class Learned(CallbackSupportMixin, Networked):
             self.trainer_, self.history_ = trainer, history
             self.n_epochs_ = history.n_epochs
             self._stream = (0, None)
-            self.task.judge(self, network, given, history)
+            if history.n_epochs:
+                self.task.judge(self, network, given, history)
         return self
 
     def learn_more(
@@ -240,6 +240,8 @@ class Learned(CallbackSupportMixin, Networked):
             vars(self).update(self.fitted_attributes(network, given))
             self.trainer_, self._stream = trainer, (n_updates + 1, moments)
             self.n_epochs_ = self.n_epochs_ + 1 if resume else 1
+            if n_updates & (n_updates + 1) == 0:  # now and then: after 1, 2, 4, 8, ... batches
+                self.task.judge(self, network, given, None)
         return self
 
     def _take_in(

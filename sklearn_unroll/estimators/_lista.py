@@ -11,6 +11,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._lista_start import (
+    SELECTION,
+    Start,
+    nearer_start,
+    selecting_start,
+)
 from sklearn_unroll.estimators._normal import (
     SHRINKAGES,
     draw_weights,
@@ -19,14 +25,12 @@ from sklearn_unroll.estimators._normal import (
 )
 from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._start import (
-    calibrate_on_pairs,
     check_support_selection,
     has_sparse_codes,
     label_free_trainer,
     quick_trainer,
 )
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.functional import analytic_weight
 from sklearn_unroll.nn import SmoothThreshold, Unrolled, lista, smooth_lista
 from sklearn_unroll.nn.lista import WEIGHTS
 from sklearn_unroll.training import EndToEnd, Trainer
@@ -58,12 +62,14 @@ class LISTARegressor(CodeMethods, Learned):
         step-LISTA [3]_: one number a layer, for fits without y.
     tied : bool, default=False
         Share the weights among the layers; each layer keeps its own scalars.
-    learn_step : bool, default=False
+    learn_step : bool or "auto", default="auto"
         Give each layer a learned step size too; for coupled weights (adjoint ones always do).
-    support_selection : tuple of (float, float) or None, default=None
+        ``"auto"`` does so where ``init="auto"`` begins from pairs.
+    support_selection : tuple of (float, float), "auto" or None, default="auto"
         The largest entries pass unshrunk: ``min(first * k, second)`` percent of them in layer
         k; (1.2, 13.0) was published for 10 % support, (2.0, 100.0) has no cap that signals
-        with many nonzeros could exceed. None shrinks all.
+        with many nonzeros could exceed. None shrinks all. ``"auto"`` takes the latter where
+        ``init="auto"`` begins with analytic weights, else none.
     shrinkage : {"soft", "smooth"}, default="soft"
         ``"smooth"`` has derivatives of every order, as optimisation guarantees need, and no
         codes that are exactly zero; the untrained network is then not ISTA.
@@ -72,8 +78,9 @@ class LISTARegressor(CodeMethods, Learned):
     init : {"auto", "ista", "analytic", "random", "normal"}, default="auto"
         Where training starts: from ISTA, or from ALISTA's weight and thresholds that fit the
         pairs, which is a hundred times nearer where signals are truly sparse and the
-        dictionary is incoherent. ``"auto"`` is ``"analytic"`` where supports are selected and
-        y is given, else ``"ista"``. ``"random"``: from weights of standard deviation 0.01, with
+        dictionary is incoherent. ``"auto"`` takes, for coupled weights and codes y with zeros,
+        that of the two whose codes are nearer to y, and else ISTA; ``start_`` says which.
+        ``"random"``: from weights of standard deviation 0.01, with
         ISTA's thresholds: the layers then need not descend, see
         :class:`~sklearn_unroll.training.Descent`. ``"normal"``: from standard normal numbers,
         for free weights, with scales ``1 / sqrt(n)`` inside and thresholds alpha that are not
@@ -92,6 +99,8 @@ class LISTARegressor(CodeMethods, Learned):
     ----------
     %(network_)s
     %(dictionary_)s
+    start_ : Start
+        Where training began: weights, support selection, and whether steps are learned.
     %(debias_)s
     %(norm_)s
     %(guard_)s
@@ -146,8 +155,8 @@ class LISTARegressor(CodeMethods, Learned):
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
         "tied": ["boolean"],
-        "learn_step": ["boolean"],
-        "support_selection": [tuple, list, None],
+        "learn_step": ["boolean", StrOptions({"auto"})],
+        "support_selection": [tuple, list, StrOptions({"auto"}), None],
         "shrinkage": [StrOptions(set(SHRINKAGES))],
         "sharpness": [Interval(Real, 0, None, closed="neither")],
         "init": [StrOptions({"auto", "ista", "analytic", "random", "normal"})],
@@ -161,8 +170,8 @@ class LISTARegressor(CodeMethods, Learned):
         n_layers: int = 16,
         weights: str = "coupled",
         tied: bool = False,
-        learn_step: bool = False,
-        support_selection: tuple[float, float] | None = None,
+        learn_step: bool | str = "auto",
+        support_selection: tuple[float, float] | str | None = "auto",
         shrinkage: str = "soft",
         sharpness: float = 1.0,
         init: str = "auto",
@@ -195,6 +204,11 @@ class LISTARegressor(CodeMethods, Learned):
         self.random_state = random_state
 
     @property
+    def _selects(self) -> bool:
+        """Whether support selection is asked for."""
+        return self.support_selection not in ("auto", None)
+
+    @property
     def takes_operators(self) -> bool:
         """Whether each observation may have a dictionary of its own."""
         return self.weights == "adjoint"
@@ -208,6 +222,7 @@ class LISTARegressor(CodeMethods, Learned):
         """Assemble LISTA."""
         self._check_parts()
         if self.init == "normal":
+            given.fitted["start_"] = Start("normal", None, False)
             return smooth_lista(
                 given.obs.A,
                 generator=given.generator,
@@ -216,30 +231,8 @@ class LISTARegressor(CodeMethods, Learned):
                 sharpness=sharpness_of(self.shrinkage, self.sharpness),
                 tied=self.tied,
             )
-        counts = check_support_selection(
-            self.support_selection, self.n_layers, given.obs.A.n_components
-        )
-        sparse = has_sparse_codes(given)
-        analytic = self._starts_analytic(sparse)
-        if analytic and (self.weights == "adjoint" or not sparse):
-            raise ValueError(
-                "init='analytic' needs weights to start from, and pairs whose codes have zeros, "
-                "to fit thresholds to; got "
-                f"weights={self.weights!r} and {'such' if sparse else 'no such'} pairs. Use "
-                "init='ista'."
-            )
-        network = lista(
-            given.obs.A,
-            n_layers=self.n_layers,
-            weights=self.weights,
-            tied=self.tied,
-            learn_step=self.learn_step,
-            counts=counts,
-            alpha=self.alpha,
-            W=analytic_weight(given.obs.A.D) if analytic else None,
-        )
-        if analytic:
-            calibrate_on_pairs(network, given)
+        start, network = self._settle_start(given)
+        given.fitted["start_"] = start
         if self.init == "random":
             draw_weights(network, given.generator)
         if self.shrinkage == "smooth":
@@ -253,7 +246,7 @@ class LISTARegressor(CodeMethods, Learned):
 
     def _check_parts(self) -> None:
         """Raise for parts that do not go together."""
-        if self.learn_step and self.weights == "free":
+        if self.learn_step is True and self.weights == "free":
             raise ValueError("learn_step=True needs weights='coupled': free weights have no step.")
         if self.init == "normal" and self.weights != "free":
             raise ValueError(
@@ -262,12 +255,12 @@ class LISTARegressor(CodeMethods, Learned):
             )
         if self.init == "random" and self.weights == "adjoint":
             raise ValueError("init='random' needs weights='free' or 'coupled' to be drawn.")
-        if self.init == "normal" and self.support_selection is not None:
+        if self.init == "normal" and self._selects:
             raise ValueError(
                 "init='normal' has no support selection, which is for layers that approach the "
                 "codes from the first on. Use support_selection=None."
             )
-        if self.shrinkage == "smooth" and self.support_selection is not None:
+        if self.shrinkage == "smooth" and self._selects:
             raise ValueError(
                 "shrinkage='smooth' leaves no entry unshrunk: it goes with "
                 "support_selection=None only."
@@ -283,17 +276,62 @@ class LISTARegressor(CodeMethods, Learned):
                 "debias=False."
             )
 
-    def _starts_analytic(self, sparse_codes: bool) -> bool:
-        if self.init == "auto":
-            selects = self.support_selection is not None and self.weights != "adjoint"
-            return selects and sparse_codes
-        return self.init == "analytic"
+    def _settle_start(self, given: Given) -> tuple[Start, Unrolled]:
+        """Return where training begins, as the fitted network did where it goes on."""
+        if given.resumes:
+            asked = {"support_selection": self.support_selection, "learn_step": self.learn_step}
+            asked = {name: value for name, value in asked.items() if value != "auto"}
+            start = self.start_._replace(**asked)
+            return start, self._network(start, given)
+        sparse = has_sparse_codes(given)
+        if sparse and self._seeks_start:
+            step = self.weights == "coupled" and self.learn_step is not False
+            if self.support_selection == "auto" and self.init == "auto":
+                return nearer_start(self, given, step)
+            selection = SELECTION if self.support_selection == "auto" else self.support_selection
+            start = Start("analytic", selection, step)
+        elif self.init == "analytic":
+            raise ValueError(
+                "init='analytic' needs weights to start from, and pairs whose codes have zeros, "
+                f"to fit thresholds to; got weights={self.weights!r} and "
+                f"{'such' if sparse else 'no such'} pairs. Use init='ista'."
+            )
+        else:
+            selection = None if self.support_selection == "auto" else self.support_selection
+            start = Start("ista", selection, self.learn_step is True)
+        return start, self._network(start, given)
+
+    def _network(self, start: Start, given: Given) -> Unrolled:
+        if start.weights != "ista":
+            return selecting_start(self, given, start)
+        return lista(
+            given.obs.A,
+            n_layers=self.n_layers,
+            weights=self.weights,
+            tied=self.tied,
+            learn_step=start.learn_step,
+            counts=check_support_selection(
+                start.support_selection, self.n_layers, given.obs.A.n_components
+            ),
+            alpha=self.alpha,
+        )
+
+    @property
+    def _seeks_start(self) -> bool:
+        """Whether pairs with sparse codes make training start elsewhere than at ISTA."""
+        if self.init == "analytic":
+            return self.weights != "adjoint"
+        if self.init != "auto" or self.weights == "adjoint" or self.shrinkage == "smooth":
+            return False
+        if self.support_selection == "auto":
+            return self.weights == "coupled"
+        return self.support_selection is not None
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         """Return the recipe of weights that start as ISTA's, analytic, or normal."""
         if self.init == "normal":
             return normal_trainer(n_samples)
-        if self._starts_analytic(has_y):
+        if has_y and self._seeks_start:
             return quick_trainer(n_samples, schedule=EndToEnd(matrix_rate=MATRIX_RATE))
         if not has_y:
             return label_free_trainer(self, n_samples)

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn_unroll.estimators._instances import LOSSES, PENALTIES, Instances
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._solver_methods import SolverMethods
-from sklearn_unroll.estimators._start import FEW, MANY, passes
+from sklearn_unroll.estimators._start import FEW, MANY, budget
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import Operator, Penalty, Smooth
 from sklearn_unroll.nn import Unrolled, guarded, math_l2o
@@ -190,13 +190,11 @@ class MathL2OSolver(SolverMethods, Learned):
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         """Return the recipe: about 1900 steps, through 20 of 60 iterations each."""
-        batch = 16
         most = 2 if n_samples < FEW else 6 if n_samples < MANY else 60
         return Trainer(
             ProblemObjective("log"),
             learning_rate=5e-3,
-            max_epochs=passes(n_samples, n_steps=640, batch=batch, most=most),
-            batch_size=batch,
+            **budget(n_samples, 640, batch=16, most=most),
             truncate=20,
             early_stopping=False,
         )

@@ -34,4 +34,4 @@ def normal_trainer(n_samples: int, n_steps: int = 2000) -> Trainer:
     if n_samples < MANY:
         n_steps = n_steps // 8
     epochs = max(math.ceil(n_steps * 256 / n_samples), 20)
-    return Trainer(learning_rate=5e-3, max_epochs=min(epochs, n_steps))
+    return Trainer(learning_rate=5e-3, max_epochs=min(epochs, n_steps), max_steps=n_steps)

@@ -15,8 +15,8 @@ class CallbackReport(Report):
     ----------
     estimator : estimator
         Supports callbacks.
-    n_stages, max_epochs : int
-        Largest number of stages, and of epochs in a stage.
+    n_stages : int
+        Largest number of stages.
     X, y : arrays or None
         What fit was given, for callbacks that score.
     metadata : dict of arrays or None
@@ -29,13 +29,11 @@ class CallbackReport(Report):
         self,
         estimator: Any,
         n_stages: int,
-        max_epochs: int,
         X: Any,
         y: Any,
         metadata: dict[str, Any],
         state: Callable[[], dict],
     ) -> None:
-        self.max_epochs = max_epochs
         self.given = {"estimator": estimator, "X": X, "y": y}
         metadata = {name: value for name, value in metadata.items() if value is not None}
         if metadata:
@@ -44,9 +42,9 @@ class CallbackReport(Report):
         self.fit = estimator._init_callback_context(max_subtasks=n_stages)
         self.fit.call_on_fit_task_begin(**self.given)
 
-    def stage_begins(self, stage: Stage) -> None:
+    def stage_begins(self, stage: Stage, n_epochs: int) -> None:
         """Open the context of a stage."""
-        self.stage = self.fit.subcontext(task_name=stage.name, max_subtasks=self.max_epochs)
+        self.stage = self.fit.subcontext(task_name=stage.name, max_subtasks=n_epochs)
         self.stage.call_on_fit_task_begin(**self.given)
 
     def epoch_begins(self) -> None:

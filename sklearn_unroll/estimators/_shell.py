@@ -76,8 +76,10 @@ class Task(ABC):
         """Return the fitted attributes that depend on the trained network."""
 
     @abstractmethod
-    def judge(self, estimator: Any, network: Unrolled, given: Given, history: History) -> None:
-        """Warn where a fit is worth nothing."""
+    def judge(
+        self, estimator: Any, network: Unrolled, given: Given, history: History | None
+    ) -> None:
+        """Warn where a fit is worth nothing; without history after a batch of a stream."""
 
     @abstractmethod
     def alpha(self, estimator: Any) -> float:

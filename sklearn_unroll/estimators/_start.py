@@ -46,13 +46,17 @@ def passes(
     return min(max(math.ceil(n_steps * batch / n_samples), 1), most)
 
 
+def budget(n_samples: int, n_steps: int, *, batch: int = 256, most: int = 100) -> dict[str, int]:
+    """Return the passes and the minibatches of a recipe, which do not grow with the samples."""
+    n_passes = passes(n_samples, n_steps=n_steps, batch=batch, most=most)
+    return {"max_epochs": n_passes, "max_steps": n_steps, "batch_size": batch}
+
+
 def quick_trainer(n_samples: int, n_steps: int = 600, **changes: Any) -> Trainer:
     """Return how to train scalars through their logarithms, from a good start, in few steps."""
-    batch = 256
     recipe = {
         "learning_rate": 0.03,
-        "max_epochs": passes(n_samples, n_steps=n_steps, batch=batch, most=300),
-        "batch_size": batch,
+        **budget(n_samples, n_steps, most=300),
         "max_grad_norm": None,
         "loss": "log",
         "optimizer": Adam(betas=(0.9, 0.99)),
@@ -79,7 +83,7 @@ def label_free_trainer(est: Any, n_samples: int) -> Trainer:
         # Weights of a gradient step are of the size 1 / L, and so must be steps on them.
         schedule=EndToEnd(relative=True),
         learning_rate=0.2,
-        max_epochs=passes(n_samples, n_steps=1600),
+        **budget(n_samples, 1600),
         optimizer=Adam(betas=(0.9, 0.95)),
         augmentation=augmentation_of(est, has_y=False),
     )

@@ -13,7 +13,7 @@ from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._recovery import DEBIAS
-from sklearn_unroll.estimators._start import FEW, MANY, passes
+from sklearn_unroll.estimators._start import FEW, MANY, budget
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn import Unrolled, tista
@@ -186,8 +186,7 @@ class TISTARegressor(CodeMethods, Learned):
             schedule=StageWise(rates=(0.1, 0.03), layer_decay=1.0),
             learning_rate=1.0,
             # About 100 steps a stage from 4000 pairs on, in as many passes as that takes.
-            max_epochs=passes(n_samples, n_steps=94, batch=128, most=most),
-            batch_size=128,
+            **budget(n_samples, 94, batch=128, most=most),
             early_stopping=False,  # a few numbers cannot overfit
         )
 

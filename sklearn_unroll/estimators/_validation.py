@@ -287,20 +287,37 @@ def check_alphas(alphas: Any, device: torch.device) -> Tensor:
     return check_alpha(alphas, numbers.shape[0] if numbers.shape else 1, device, "alphas")
 
 
-def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None) -> None:
-    """Warn where the codes of pairs do not explain their observations through the dictionary."""
+def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None, name: str) -> None:
+    """Warn where the codes of pairs do not explain their observations through the operator."""
     weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
-    residual = weight @ obs.A.residual(obs.b, codes).square().sum(1)
     energy = weight @ obs.b.square().sum(1)
-    if residual > UNEXPLAINED * energy > 0:
-        warnings.warn(
-            f"X and y do not fit the dictionary: X - y @ dictionary has "
-            f"{float(residual / energy):.3g} times the energy of X "
-            f"({10 * math.log10(float(residual / energy)):.1f} dB). Check that y holds codes in "
-            f"the order of the dictionary's rows, and that both are scaled alike.",
-            PairsWarning,
-            stacklevel=4,
+
+    def unexplained(A: Operator) -> float:
+        return float(weight @ A.residual(obs.b, codes).square().sum(1) / energy)
+
+    if not energy > 0 or not (share := unexplained(obs.A)) > UNEXPLAINED:
+        return
+    A = obs.A
+    square = isinstance(A, Dense) and A.n_components == A.n_features and not A.per_sample
+    if square and unexplained(Dense(A.D.T)) < UNEXPLAINED:
+        cause = f"Its transpose does: pass {name}={name}.T, whose rows are the atoms"
+    elif name == "dictionary":
+        cause = (
+            "Check that y holds codes in the order of the dictionary's rows, and that both are "
+            "scaled alike"
         )
+    else:
+        cause = (
+            f"Check that y holds what the {name} is applied to, in its order (a shift of "
+            f"k-space, say), and that both are scaled alike"
+        )
+    what = "y @ dictionary" if name == "dictionary" else f"{name} applied to y"
+    warnings.warn(
+        f"X and y do not fit the {name}: X - {what} has {share:.3g} times the energy of X "
+        f"({10 * math.log10(share):.1f} dB). {cause}.",
+        PairsWarning,
+        stacklevel=5,
+    )
 
 
 def estimate_dictionary(X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:

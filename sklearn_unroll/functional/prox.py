@@ -152,7 +152,8 @@ def bernoulli_gauss_mean(
     tau2 = torch.as_tensor(tau2, dtype=z.dtype, device=z.device)
     total = variance + tau2
     prior = math.log(sparsity / (1 - sparsity)) + 0.5 * (tau2 / total).log()
-    odds = prior + z.square() * (0.5 * variance / (total * tau2))
+    # Its gradient divides by tau2, not by its square, which underflows where errors are tiny.
+    odds = prior + (z * tau2.rsqrt()).square() * (0.5 * variance / total)
     # Far below the precision of the rest; smaller odds would be denormal, fifty times slower.
     odds = odds.clamp_min(2 * math.log(torch.finfo(z.dtype).eps))
     return (variance / total) * z * torch.sigmoid(odds)

@@ -56,8 +56,8 @@ class ErrorVarianceRule(Rule):
         r, update = weights.correction(x, obs)
         energy = r.square().sum(1, keepdim=True)
         memory = energy if memory is None else memory
-        # The square root, since tau^2 is divided by.
-        tiny = torch.finfo(r.dtype).tiny ** 0.5
+        # A root, since gradients divide by powers of tau^2.
+        tiny = torch.finfo(r.dtype).tiny ** 0.4
         rounding = (4 * torch.finfo(r.dtype).eps) ** 2 * memory + tiny
         v2 = torch.maximum(energy - m * self.noise_variance, rounding) / self.trace
         squared = self.gamma.square()

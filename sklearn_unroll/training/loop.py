@@ -16,6 +16,7 @@ import torch
 
 from sklearn_unroll.exceptions import TrainingWarning
 from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.training.budget import Budget, Plan
 from sklearn_unroll.training.dual import Multipliers
 from sklearn_unroll.training.history import Epoch, History
 from sklearn_unroll.training.samples import Loss, Samples
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "train"]
 
+# From this many samples on, "auto" holds some of them out to stop early.
+EARLY_STOPPING_FROM = 1000
+MONITORED = 10_000  # samples at most: more would cost more than the steps between them
 _WORSE = 2.0  # factor on the loss of zeros from which on a sample counts against a state
 _JUMP = 5.0  # and on that, from which on it is said to have jumped
 
@@ -34,13 +38,15 @@ _JUMP = 5.0  # and on that, from which on it is said to have jumped
 class Report:
     """Hears of stages and epochs as they begin and end; this one does nothing."""
 
-    def stage_begins(self, stage: Stage) -> None:
+    def stage_begins(self, stage: Stage, n_epochs: int) -> None:
         """Hear that a stage begins.
 
         Parameters
         ----------
         stage : Stage
             What will be trained.
+        n_epochs : int
+            Largest number of epochs.
         """
 
     def epoch_begins(self) -> None:
@@ -62,14 +68,13 @@ class Report:
 
 def train(
     network: Unrolled,
-    training: Samples,
-    monitor: Samples,
+    samples: Samples,
     trainer: Trainer,
     generator: torch.Generator,
     report: Report,
-    held_out: bool,
 ) -> History:
     """Train in place, stage by stage; every stage ends with the best state it has seen."""
+    training, monitor, held_out = _divided(samples, trainer, generator)
     history = History(held_out=held_out)
     # The first optimiser of a process makes torch import its compiler: seconds, and no training.
     trainer.optimizer.over([{"params": [torch.zeros(1)], "lr": 1.0}])
@@ -78,19 +83,50 @@ def train(
     def note(epoch: Epoch) -> None:
         history.epochs.append(epoch._replace(seconds=time.perf_counter() - began))
 
-    for stage in trainer.stages(network):
-        report.stage_begins(stage)
-        run = StageRun(network, stage, training, monitor, trainer, generator, held_out)
+    stages = trainer.stages(network)
+    for left, stage in zip(range(len(stages), 0, -1), stages, strict=True):
+        plan = Plan.of(trainer, len(training))
+        report.stage_begins(stage, plan.n_epochs)
+        seconds = trainer.max_seconds
+        if seconds is not None:  # what earlier stages have left is shared out again
+            seconds = max(seconds + began - time.perf_counter(), 0.0) / left
+        budget = Budget(stage.name, plan, seconds, trainer.verbose)
+        run = StageRun(network, stage, training, monitor, trainer, generator, held_out, budget)
         note(run.start())
-        for number in range(1, trainer.max_epochs + 1):
-            report.epoch_begins()
-            note(run.epoch(number))
-            if report.epoch_ends() or run.stalls():
-                break
+        try:
+            for number in range(1, plan.n_epochs + 1):
+                report.epoch_begins()
+                note(run.epoch(number))
+                if report.epoch_ends() or run.is_over():
+                    break
+        except KeyboardInterrupt:
+            if not trainer.keep_on_interrupt:
+                raise
+            network.load_state_dict(run.best_state)
+            run.warn_of_interrupt(len(stages) - left)
+            report.stage_ends()
+            break
         network.load_state_dict(run.best_state)
         run.warn_of_jumps()
         report.stage_ends()
     return history
+
+
+def _divided(
+    samples: Samples, trainer: Trainer, generator: torch.Generator
+) -> tuple[Samples, Samples, bool]:
+    """Return what to train on and what to monitor, and whether the latter is held out."""
+    training = monitor = samples
+    hold_out = trainer.early_stopping
+    if hold_out == "auto":
+        hold_out = len(samples.counted()) >= EARLY_STOPPING_FROM
+    if hold_out:
+        training, monitor = samples.split(trainer.validation_fraction, MONITORED, generator)
+    elif len(samples.counted()) > MONITORED:
+        monitor = samples.some(MONITORED, generator)
+    if trainer.augmentation is not None:
+        monitor = trainer.augmentation(monitor, generator)
+    return training, monitor, bool(hold_out)
 
 
 class StageRun:
@@ -105,14 +141,16 @@ class StageRun:
         trainer: Trainer,
         generator: torch.Generator,
         held_out: bool,
+        budget: Budget,
     ) -> None:
         # Without epochs the network is to be the untrained one, layer by layer.
         if stage.new_layer and trainer.max_epochs:
             network.continue_(stage.depth)
         self.network, self.stage, self.trainer = network, stage, trainer
-        self.training, self.monitor = training, monitor
+        self.training, self.monitor, self.budget = training, monitor, budget
         self.loss = Loss(trainer.objective, trainer.penalty)
         self.first, worst = self.loss.measure(network, monitor, stage.depth)
+        budget.measured()
         # Beyond this a sample is far worse than zeros, and than any was: it exploded.
         limit = _WORSE * max(worst, 1.0)
         self.limit = limit if trainer.objective.relative_to_zero else math.inf
@@ -144,7 +182,7 @@ class StageRun:
     def epoch(self, number: int) -> Epoch:
         """Train for an epoch and return its record."""
         rate = self.factor * max(self.rates)
-        loss = self.size * self.steps.epoch(self.training)
+        loss = self.size * self.steps.epoch(self.training, self.budget)
         self.steps.check(loss + self.steps.largest_parameter(), number)
         value, worst = self.loss.measure(self.network, self.monitor, self.stage.depth)
         self.steps.check(value, number)
@@ -161,9 +199,19 @@ class StageRun:
         excess = tuple(c for dual in self.duals for c in dual.excess.tolist())
         return Epoch(self.stage.name, number, loss, value, rate, 0.0, multipliers, excess, worst)
 
-    def stalls(self) -> bool:
-        """Return whether held-out samples have seen no progress for too long."""
-        return self.patience is not None and self.stale >= self.patience
+    def is_over(self) -> bool:
+        """Return whether time is up, or held-out samples have seen no progress for too long."""
+        return self.budget.is_over or (self.patience is not None and self.stale >= self.patience)
+
+    def warn_of_interrupt(self, n_stages: int) -> None:
+        """Say where training was interrupted."""
+        warnings.warn(
+            f"Training was interrupted in stage {self.stage.name!r}, after {n_stages} whole "
+            f"stages. The weights of epoch {self.best_epoch} of this stage are kept, its best, as "
+            f"keep_on_interrupt=True asks for; later stages were not begun.",
+            TrainingWarning,
+            stacklevel=2,
+        )
 
     def warn_of_jumps(self) -> None:
         """Say when samples were coded far worse than zeros would, though not in the end."""
@@ -195,7 +243,7 @@ class StageRun:
     def _decay(self, number: int) -> None:
         """Set the rates of the epoch after this one."""
         if self.trainer.decay == "cosine":
-            self.factor = (1 + math.cos(math.pi * number / self.trainer.max_epochs)) / 2
+            self.factor = (1 + math.cos(math.pi * self.budget.share(number))) / 2
         elif self.trainer.decay == "plateau":
             patience = 5 if self.patience is None else max(self.patience // 3, 1)
             if self.stale and self.stale % (patience + 1) == 0:

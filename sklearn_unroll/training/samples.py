@@ -52,17 +52,26 @@ class Samples(NamedTuple):
         """Return the rows that count: a weight of zero takes a sample out."""
         return self.weight.nonzero()[:, 0]
 
-    def split(self, fraction: float, generator: torch.Generator) -> tuple[Samples, Samples]:
-        """Return what is left to train on, and a share that is held out."""
+    def some(self, count: int, generator: torch.Generator) -> Samples:
+        """Return so many samples that count, at random."""
+        return self.take(self._shuffled(generator)[:count])
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
         counted = self.counted()
-        n = len(counted)
-        held_out = max(1, round(fraction * n))
+        return counted[torch.randperm(len(counted), generator=generator, device=counted.device)]
+
+    def split(
+        self, fraction: float, most: int, generator: torch.Generator
+    ) -> tuple[Samples, Samples]:
+        """Return what is left to train on, and a share that is held out, of so many at most."""
+        order = self._shuffled(generator)
+        n = len(order)
+        held_out = min(max(1, round(fraction * n)), most)
         if held_out >= n:
             raise ValueError(
                 f"validation_fraction={fraction} of {n} samples leaves none to train on. Lower "
                 f"it, or set early_stopping=False."
             )
-        order = counted[torch.randperm(n, generator=generator, device=counted.device)]
         return self.take(order[held_out:]), self.take(order[:held_out])
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from sklearn_unroll.nn.base import Perturb, Unrolled
+from sklearn_unroll.training.budget import Budget
 from sklearn_unroll.training.dual import Multipliers
 from sklearn_unroll.training.samples import Loss, Samples
 from sklearn_unroll.training.schedules import Stage
@@ -59,18 +62,19 @@ class Steps:
         self.optimizer = trainer.optimizer.over(groups_of(stage, trainer.learning_rate))
         self.moving = [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def epoch(self, samples: Samples) -> float:
+    def epoch(self, samples: Samples, budget: Budget | None = None) -> float:
         """Take a step per minibatch, or segment of it; return the mean loss over scale seen."""
-        for parameter in self.network.parameters():
-            parameter.requires_grad_(False)  # no graph below the first layer that moves
-        for parameter in self.moving:
-            parameter.requires_grad_(True)
+        with self._only_moving():
+            return self._epoch(samples, budget)
+
+    def _epoch(self, samples: Samples, budget: Budget | None) -> float:
         depth = max(self.stage.depth, 1)
         length = self.trainer.truncate or depth
         n_segments = math.ceil(depth / length)
         total = torch.zeros((), dtype=torch.float64, device=samples.weight.device)
-        augment = self.trainer.augmentation
-        for batch in samples.batches(self.trainer.batch_size, self.generator):
+        augment, n_seen = self.trainer.augmentation, 0
+        batches = samples.batches(self.trainer.batch_size, self.generator)
+        for batch in islice(batches, None if budget is None else budget.plan.n_steps):
             if augment is not None:
                 batch = augment(batch, self.generator)
             segments = self.network.segments(batch.obs, length, self.stage.depth, self.perturb)
@@ -78,10 +82,26 @@ class Steps:
                 loss = self.loss.of(iterates, batch, self.network) / self.scale
                 self._step(loss, iterates, batch)
                 total += loss.detach() * (len(batch) / n_segments)
-        self.optimizer.zero_grad()
+            n_seen += len(batch)
+            if budget is not None:
+                budget.step_taken()
+                if budget.is_over:
+                    break
+        return float(total / n_seen)
+
+    @contextmanager
+    def _only_moving(self) -> Iterator[None]:
+        """Build no graph below the first layer that moves, and leave no gradients behind."""
         for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+        for parameter in self.moving:
             parameter.requires_grad_(True)
-        return float(total / len(samples))
+        try:
+            yield
+        finally:
+            self.optimizer.zero_grad()
+            for parameter in self.network.parameters():
+                parameter.requires_grad_(True)
 
     @property
     def perturb(self) -> Perturb | None:

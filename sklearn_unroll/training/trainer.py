@@ -22,14 +22,11 @@ from sklearn_unroll.training.objectives import OBJECTIVES, Objective
 from sklearn_unroll.training.optimizers import OPTIMIZERS, Optimizer
 from sklearn_unroll.training.parts import constraints_of, objective_of, part_of
 from sklearn_unroll.training.perturbations import Perturbation
-from sklearn_unroll.training.samples import Loss, Samples
+from sklearn_unroll.training.samples import Samples
 from sklearn_unroll.training.schedules import SCHEDULES, Schedule, Stage
-from sklearn_unroll.training.steps import Steps
+from sklearn_unroll.training.stream import take_pass
 
 __all__ = ["Trainer"]
-
-# From this many samples on, "auto" holds some of them out to stop early.
-EARLY_STOPPING_FROM = 1000
 
 
 class Trainer(Renamed, BaseEstimator):
@@ -51,6 +48,13 @@ class Trainer(Renamed, BaseEstimator):
         How the rate goes down: along a cosine to zero, not at all, or by 0.3 at each stall.
     max_epochs : int, default=100
         Passes over the data in each stage; with 0 the network stays untrained.
+    max_steps : int, default=None
+        Minibatches in each stage at most, however many samples there are; a tenth of them is
+        then the longest epoch. None does not limit them.
+    max_seconds : float, default=None
+        Time that a fit may take, in seconds, shared out among the stages that are left. A
+        stage whose time is up ends in its best state, and its rate goes down to be small by
+        then. Results then depend on the machine.
     batch_size : int or None, default=256
         Samples in a minibatch; None takes all of them.
     max_grad_norm : float, default=1.0
@@ -86,11 +90,16 @@ class Trainer(Renamed, BaseEstimator):
         when it stalls. ``"auto"`` does so from 1000 samples on. Otherwise the best epoch is
         chosen on the training data and all ``max_epochs`` are run.
     validation_fraction : float, default=0.1
-        Share of the samples to hold out.
+        Share of the samples to hold out, of many 10,000.
     n_iter_no_change : int, default=20
         Epochs without progress after which to stop.
     tol : float, default=1e-4
         Decrease of the monitored loss, relative to the size of the best, that counts as progress.
+    keep_on_interrupt : bool, default=False
+        Whether an interrupt from the keyboard ends training with the best weights so far and a
+        warning. Otherwise it leaves the estimator as it was before the fit.
+    verbose : bool, default=False
+        Whether each stage prints, after its first steps, how long it will take at most.
 
     Notes
     -----
@@ -113,6 +122,8 @@ class Trainer(Renamed, BaseEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "decay": [StrOptions({"cosine", "constant", "plateau"})],
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "loss": [StrOptions({"relative", "mean", "log"})],
@@ -126,6 +137,8 @@ class Trainer(Renamed, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, 1, closed="left")],
+        "keep_on_interrupt": ["boolean"],
+        "verbose": ["boolean"],
     }
 
     def __init__(
@@ -136,6 +149,8 @@ class Trainer(Renamed, BaseEstimator):
         learning_rate: float = 1e-3,
         decay: str = "cosine",
         max_epochs: int = 100,
+        max_steps: int | None = None,
+        max_seconds: float | None = None,
         batch_size: int | None = 256,
         max_grad_norm: float | None = 1.0,
         loss: str = "relative",
@@ -149,12 +164,16 @@ class Trainer(Renamed, BaseEstimator):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
         tol: float = 1e-4,
+        keep_on_interrupt: bool = False,
+        verbose: bool = False,
     ) -> None:
         self.objective = objective
         self.schedule = schedule
         self.learning_rate = learning_rate
         self.decay = decay
         self.max_epochs = max_epochs
+        self.max_steps = max_steps
+        self.max_seconds = max_seconds
         self.batch_size = batch_size
         self.max_grad_norm = max_grad_norm
         self.loss = loss
@@ -168,6 +187,8 @@ class Trainer(Renamed, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.keep_on_interrupt = keep_on_interrupt
+        self.verbose = verbose
 
     def resolve_objective(self, has_y: bool, alpha: float) -> Objective:
         """Return the objective as an object, and check that it can be evaluated.
@@ -278,16 +299,8 @@ class Trainer(Renamed, BaseEstimator):
             What happened.
         """
         trainer = self._resolve(y is not None, alpha)
-        training = monitor = samples = Samples.of(obs, y, sample_weight)
-        hold_out = self.early_stopping
-        if hold_out == "auto":
-            hold_out = len(samples.counted()) >= EARLY_STOPPING_FROM
-        if hold_out:
-            training, monitor = samples.split(self.validation_fraction, generator)
-        if trainer.augmentation is not None:
-            monitor = trainer.augmentation(monitor, generator)
-        report = report or Report()
-        return train(network, training, monitor, trainer, generator, report, bool(hold_out))
+        samples = Samples.of(obs, y, sample_weight)
+        return train(network, samples, trainer, generator, report or Report())
 
     def update(
         self,
@@ -305,7 +318,7 @@ class Trainer(Renamed, BaseEstimator):
         Parameters
         ----------
         network, obs, y, alpha, sample_weight, generator : object
-            As for ``run``; ``obs`` is the batch.
+            As for ``run``; ``obs`` is the batch, and budgets and ``verbose`` are those of fits.
         optimizer_state : dict, default=None
             What the previous call returned; left as it is, on whatever device. Settings are
             today's, and after a change of optimiser or groups it starts anew.
@@ -321,20 +334,8 @@ class Trainer(Renamed, BaseEstimator):
             If a loss or a parameter is not finite.
         """
         trainer = self._resolve(y is not None, alpha)
-        if trainer.constraint:
-            raise ValueError(
-                "A stream of batches has no multipliers: use fit, or a trainer without constraint."
-            )
         samples = Samples.of(obs, y, sample_weight)
-        stage = trainer.schedule.all_at_once(network)
-        scale = Loss(trainer.objective, trainer.penalty).unit(samples)
-        steps = Steps(network, stage, trainer, scale, generator)
-        if optimizer_state is not None:
-            steps.take_up(optimizer_state)
-        loss = steps.epoch(samples)
-        steps.check(loss + steps.largest_parameter(), 1)
-        steps.check_sign(loss)
-        return steps.optimizer.state_dict()
+        return take_pass(network, samples, trainer, generator, optimizer_state)
 
     def _resolve(self, has_y: bool, alpha: float) -> Trainer:
         """Return a trainer whose parts are objects, checked and complete."""

@@ -16,7 +16,8 @@ def data():
 
 @pytest.fixture
 def model(data):
-    """An unfitted estimator with the right dictionary that trains in a moment."""
+    """An unfitted estimator with the right dictionary that trains in a moment, from ISTA."""
+    trainer = Trainer(max_epochs=4, batch_size=80)
     return LISTARegressor(
-        data.dictionary, n_layers=5, trainer=Trainer(max_epochs=4, batch_size=80), random_state=0
+        data.dictionary, n_layers=5, init="ista", trainer=trainer, random_state=0
     )

@@ -14,6 +14,9 @@ from sklearn_unroll import GlowProxInpainter, Trainer
 from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.training import Descent, LayerNoise
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 QUICK = Trainer(max_epochs=2, batch_size=20, learning_rate=3e-3)
 SMALL = {"n_layers": 2, "n_hidden": 4, "trainer": QUICK, "random_state": 0}
 

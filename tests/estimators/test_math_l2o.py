@@ -14,6 +14,9 @@ from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Box, Dense, GroupL1, Smooth
 from sklearn_unroll.training import ProblemObjective
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 
 def family(n_samples=32, n_features=12, n_components=20, seed=0, dtype=np.float64):
     data = make_sparse_recovery(

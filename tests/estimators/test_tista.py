@@ -137,3 +137,23 @@ def test_training_is_worth_it(noisy, model, assert_below):
 def test_invalid_numbers(noisy, model, parameters):
     with pytest.raises(ValueError, match=next(iter(parameters))):
         model.set_params(**parameters).fit(noisy.X, noisy.y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
+@pytest.mark.parametrize("kind", ["identity", "permutation", "orthonormal", "large"])
+def test_errors_of_nearly_no_variance_have_gradients(kind, scale, dtype):
+    rng = np.random.default_rng(0)
+    D = {
+        "identity": np.eye(16),
+        "permutation": np.eye(16)[rng.permutation(16)],
+        "orthonormal": np.linalg.qr(rng.standard_normal((16, 16)))[0],
+        "large": 3 * np.eye(16),
+    }[kind].astype(dtype)
+    y = rng.standard_normal((60, 16)) * (rng.random((60, 16)) < 0.1)
+    y[:5] = 0
+    y[5] *= 1e-9  # an observation far below the others
+    y = (scale * y).astype(dtype)
+    model = TISTARegressor(D, n_layers=3, trainer=QUICK, random_state=0).fit(y @ D, y)
+    assert nmse_db(y, model.predict(y @ D)) < -100  # dB
+    assert not model.predict(0 * y[:2] @ D).any()

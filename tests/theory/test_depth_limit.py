@@ -181,7 +181,7 @@ def test_depth_limit_from_coarse_to_fine(model, data, assert_below):
 
 def test_depth_limit_of_another_network(data):
     trainer = Trainer(max_epochs=2)
-    model = LISTARegressor(data.dictionary, trainer=trainer, random_state=0)
+    model = LISTARegressor(data.dictionary, init="ista", trainer=trainer, random_state=0)
     found = depth_limit(model, data.X, data.y, (2, 4), names=("W", "theta"), n_steps=None)
     assert set(found.distances) == {"W", "theta"}
 

@@ -160,7 +160,7 @@ def test_what_is_said_where_the_numbers_are_good(data, path):
 
 
 def test_networks_without_a_closed_form_are_reported_on_too(data, assert_below):
-    model = LISTARegressor(data.dictionary, n_layers=2, alpha=0.3, random_state=0)
+    model = LISTARegressor(data.dictionary, n_layers=2, alpha=0.3, init="ista", random_state=0)
     path = gradient_descent_path(model, data.X, data.y, n_steps=10, n_states=2, random_state=0)
     twice = np.tile(data.X, (4, 1)), np.tile(data.y, (4, 1))
     with pytest.warns(UserWarning, match="P = 162 parameters for m T = 320"):

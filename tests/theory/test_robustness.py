@@ -17,7 +17,8 @@ def data():
 @pytest.fixture(scope="module")
 def model(data):
     trainer = Trainer(max_epochs=2)
-    return LISTARegressor(data.dictionary, n_layers=4, trainer=trainer).fit(data.X, data.y)
+    model = LISTARegressor(data.dictionary, n_layers=4, guard=None, trainer=trainer)
+    return model.fit(data.X, data.y)
 
 
 def distance(codes, y):

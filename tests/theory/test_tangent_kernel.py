@@ -151,7 +151,7 @@ def test_a_kernel_that_does_not_fit_is_told_with_the_way_out():
 def test_estimators_are_examined_in_the_units_of_their_network():
     obs, y = make_problem(n_samples=30)
     X, y, D = obs.b.numpy(), y.numpy(), 3 * obs.A.D.numpy()
-    model = LISTARegressor(D, n_layers=2, normalize=False, random_state=0)
+    model = LISTARegressor(D, n_layers=2, init="ista", normalize=False, random_state=0)
     start = untrained(model, X, y / 3)
     K = tangent_kernel(start, X[:4])
     given = Observation(obs.b[:4], Dense(torch.from_numpy(D)))
