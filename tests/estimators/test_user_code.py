@@ -117,6 +117,14 @@ def test_operators(name):
     outcomes.check()
 
 
+def test_what_is_no_matrix_is_to_be_written_out():
+    for operator in (Linear(), Own()):
+        with pytest.raises((TypeError, ValueError), match="dictionary"):
+            fit("LISTA", dictionary=operator)
+    with pytest.raises(TypeError, match=r"dictionary must be a matrix.*\(A @ np\.eye"):
+        fit("LISTA", dictionary=Linear())
+
+
 class Absolute(Penalty):
     """The l1 norm, with a fault."""
 
