@@ -9,7 +9,17 @@ __all__ = [
 ]
 
 
-class UnfamiliarDataWarning(UserWarning):
+class _Explained(UserWarning):
+    """A warning whose text says where more is said of it."""
+
+    def __str__(self) -> str:
+        return (
+            f'{super().__str__()} See {type(self).__name__} in the user guide, "When a fit or a '
+            f'prediction warns".'
+        )
+
+
+class UnfamiliarDataWarning(_Explained):
     """Data differ in size or in kind from those a network was trained on."""
 
 
@@ -17,11 +27,11 @@ class GuardWarning(UnfamiliarDataWarning):
     """A guard has refused many of a network's steps: data differ from those of training."""
 
 
-class PairsWarning(UserWarning):
+class PairsWarning(_Explained):
     """The codes of pairs do not explain their observations through the operator."""
 
 
-class TrainingWarning(UserWarning):
+class TrainingWarning(_Explained):
     """A fit went on well by its own measure, but something in it is not to be trusted."""
 
 

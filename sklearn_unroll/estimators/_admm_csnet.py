@@ -14,6 +14,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._pictures import check_image_shape
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import Dense, Operator, Penalty, Zero
@@ -245,6 +246,10 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
         """Return the l1 norm with alpha, none for pictures: their penalty is learned."""
         pictures = alpha is None and self.image_shape is not None
         return Zero() if pictures else super().penalty_of(seen, alpha)
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        check_image_shape(self.image_shape, channels=False)
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         if self.parametrization == "dense" or self.image_shape is None:

@@ -60,7 +60,13 @@ def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) ->
 
 def from_tensor(tensor: Tensor, like: Any) -> Any:
     """Return a tensor as an array with namespace, device and float dtype of ``like``."""
-    return as_kind(tensor.to(getattr(torch, str(like.dtype).split(".")[-1])), like)
+    result = tensor.to(getattr(torch, str(like.dtype).split(".")[-1]))
+    if result.dtype.itemsize < tensor.dtype.itemsize and not bool(torch.isfinite(result).all()):
+        raise ValueError(
+            f"Results are too large for {result.dtype}, the dtype of X. Rescale X, or give it in "
+            f"float64."
+        )
+    return as_kind(result, like)
 
 
 def as_kind(tensor: Tensor, like: Any) -> Any:
@@ -74,17 +80,6 @@ def as_kind(tensor: Tensor, like: Any) -> Any:
     return move_to(array, xp=xp, device=device)
 
 
-def to_computed(array: Any, D: Tensor) -> Tensor:
-    """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
-    tensor = to_tensor(array, dtype=D.dtype, device=D.device)
-    if D.dtype == torch.float32 and not bool(torch.isfinite(tensor).all()):
-        raise ValueError(
-            "Input contains values too large for float32, the dtype of the fit. Rescale it, or "
-            "fit in float64."
-        )
-    return tensor
-
-
 def refuse_kind(array: Any, name: str) -> None:
     """Raise for what holds no real numbers, or says that some of its numbers are none.
 
@@ -94,7 +89,8 @@ def refuse_kind(array: Any, name: str) -> None:
     if "complex" in dtype:
         raise ValueError(
             f"Complex data not supported: {name} is complex. Give real numbers, such as rows "
-            f"[Re | Im] made by sklearn_unroll.functional.pack_complex."
+            f"[Re | Im] made by sklearn_unroll.functional.pack_complex; pictures with "
+            f"MaskedFourier(mask, complex_images=True)."
         )
     if dtype.startswith(("datetime", "timedelta", "<M8", "<m8")):
         raise ValueError(f"{name} must hold real numbers, got dates or times of dtype {dtype}.")

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_unroll.estimators._arrays import as_kind, from_tensor
+from sklearn_unroll.estimators._checked import check_dtype
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._guard import GUARDS, Run
 from sklearn_unroll.estimators._learned import Learned
@@ -205,8 +205,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         seen = self.task.see(self, X, "score", None, operators)
         codes = self.task.solve(self, seen)
         if y is not None:
-            predicted = self._ravel(from_tensor(codes, seen.X))
-            return r2_score(y, predicted, sample_weight=sample_weight)
+            return self._r2(seen, from_tensor(codes, seen.X), y, sample_weight)
         value = self.task.problem(self, seen).value(codes)
         return -weighted_mean(value, check_weight(sample_weight, seen.X, value))
 
@@ -300,6 +299,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         %(network_operator)s
         """
         check_is_fitted(self)
+        check_dtype(dtype)
         if self.dictionary_ is None and self.task.operator == "dictionary":
             return super().network_operator(dtype)
         b = any_tensor(self.network_).new_zeros(1, self.n_features_in_, dtype=dtype)

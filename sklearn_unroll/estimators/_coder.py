@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import torch
 from sklearn.base import _fit_context
-from sklearn.metrics import r2_score
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import resolve_device, to_tensor
@@ -25,7 +24,7 @@ class BaseCoder(Transforms, Shell):
     A subclass has a constructor that only assigns, with at least the parameters below.
     """
 
-    task = Codes()
+    task = Codes(any_size=True)
     takes_operators = False
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,
@@ -108,7 +107,7 @@ class BaseCoder(Transforms, Shell):
     def _score(self, seen: Seen, codes: Any, y: Any, sample_weight: Any, problem: Any) -> float:
         """Return R^2 of codes, or minus the mean objective of a problem where there is no y."""
         if y is not None:
-            return r2_score(y, self._ravel(codes), sample_weight=sample_weight)
+            return self._r2(seen, codes, y, sample_weight)
         value = problem.value(to_tensor(codes, dtype=problem.b.dtype, device=problem.b.device))
         return -weighted_mean(value, check_weight(sample_weight, seen.X, value))
 

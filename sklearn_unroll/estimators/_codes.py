@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 from sklearn.utils._array_api import check_same_namespace
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import (
-    float_dtypes,
     from_tensor,
     own_arithmetic,
     refuse_kind,
     resolve_device,
-    to_computed,
     to_tensor,
 )
+from sklearn_unroll.estimators._checked import check_magnitude, check_observations, to_computed
 from sklearn_unroll.estimators._familiar import familiar, warn_if_unfamiliar
 from sklearn_unroll.estimators._guard import Run, settle_guard
 from sklearn_unroll.estimators._judge import judge_codes
@@ -29,10 +28,9 @@ from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
+    check_dictionary,
     check_features,
     check_finite_codes,
-    check_magnitude,
-    check_numeric,
     check_operator,
     check_operators,
     check_weight,
@@ -67,11 +65,14 @@ class Codes(Task):
         Whether the network sees atoms of norm one; codes are rescaled on the way out.
     needs_pairs : bool, default=False
         Whether y is what makes the network, whatever the objective of its training.
+    any_size : bool, default=False
+        Whether codes are found for observations whose squares leave the range, too.
     """
 
     operator: str = "dictionary"
     unit_atoms: bool = False
     needs_pairs: bool = False
+    any_size: bool = False
 
     def take_in(
         self,
@@ -87,30 +88,23 @@ class Codes(Task):
         keep: bool = False,
     ) -> Given:
         """Validate what fit was given; ``keep`` goes on with the operator of the last fit."""
-        refuse_kind(X, "X")
-        check_codes(y)
-        dtypes = float_dtypes(X)
-        if y is None:
-            X = validate_data(est, X, y, reset=reset, dtype=dtypes)
-        else:
-            X, y = validate_data(
-                est, X, y, reset=reset, dtype=dtypes, multi_output=True, y_numeric=True
-            )
-            check_numeric(y, est)
+        X = check_observations(est, X, reset=reset, y=None if y is None else "no_validation")
+        y = None if y is None else check_codes(y, X, est)
         est._y_was_1d = y is not None and y.ndim == 1
         b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
+        b = self._in_range(b, least=torch.finfo(b.dtype).tiny ** 0.5)
         weight = check_weight(sample_weight, X, b)
         codes = None if y is None else as_codes(y, b)
         own, A = self._resolve(est, b, codes, weight, operators, keep)
         obs = Observation(b, A)
         if codes is not None:
-            check_codes_match(codes, A)
+            check_codes_match(codes, A, est)
         norm, scale = sizes_of_fit(self, est, obs, codes, weight, keep)
         units = units_of(self, est, obs, norm, scale)
         if codes is not None:
             if self.knows_operator(est, operators):
                 warn_if_unexplained(obs, codes, weight, self.operator)
-            codes = units.enter(codes)
+            codes = check_magnitude(units.enter(codes), "y, in units of X,")
         fitted = {
             "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
             "n_components_": A.n_components,
@@ -172,25 +166,16 @@ class Codes(Task):
     def see(self, est: Any, X: Any, method: str, dtype: Any = None, operators: Any = None) -> Seen:
         """Validate X for a fitted estimator, which computes in the dtype of its fit."""
         self.check_ready(est, X, method, operators)
-        X = validate_data(est, X, reset=False, dtype=float_dtypes(X))
+        X = check_observations(est, X, reset=False)
         like = est.compute_like(X)
-        b = (
-            to_computed(X, like)
-            if dtype is None
-            else to_tensor(X, dtype=dtype, device=like.device)
-        )
+        b = self._in_range(to_computed(X, like if dtype is None else like.to(dtype)))
         obs = Observation(b, self.fitted_operator(est, b, operators))
         return Seen(X, obs, units_of(self, est, obs, est.norm_, est.scale_))
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
         """Return codes that belong to what was seen, in the units of the network."""
-        codes = as_codes(y, seen.obs.b)
-        check_codes_match(codes, seen.obs.A)
-        if len(codes) != len(seen.obs.b) or not bool(torch.isfinite(codes).all()):
-            raise ValueError(
-                f"y must hold one finite code for each of the {len(seen.obs.b)} observations, got "
-                f"shape {tuple(codes.shape)}."
-            )
+        codes = as_codes(check_codes(y, seen.X, est), seen.obs.b)
+        check_codes_match(codes, seen.obs.A, est)
         return seen.units.enter(codes)
 
     def check_ready(self, est: Any, X: Any, method: str, operators: Any) -> None:
@@ -296,6 +281,9 @@ class Codes(Task):
         """
         return debias_codes(check_finite_codes(codes, est), obs, est.debias_)
 
+    def _in_range(self, b: Tensor, least: float = 0.0) -> Tensor:
+        return b if self.any_size else check_magnitude(b, "X", least=least)
+
     def _resolve(
         self,
         est: Any,
@@ -308,7 +296,11 @@ class Codes(Task):
         """Return the estimator's own operator, if there is one, and the one to train on."""
         own = est.own_operator()
         if own is not None:
-            own = check_operator(own, b, self.operator)
+            least = 0.0 if self.any_size else torch.finfo(b.dtype).tiny ** 0.5
+            if self.operator == "dictionary":
+                own = Dense(check_dictionary(own, b, least=least))
+            else:
+                own = check_operator(own, b, self.operator, least)
         elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):
             own = check_features(self.fitted_operator(est, b), b.shape[1], self.operator)
         elif operators is None:
@@ -318,7 +310,9 @@ class Codes(Task):
                     f"to estimate one, but the target y is None. Pass {self.operator}=..., or "
                     f"pairs."
                 )
-            own = Dense(check_magnitude(estimate_dictionary(b, codes, weight)))
+            own = Dense(
+                check_magnitude(estimate_dictionary(b, codes, weight), "The dictionary", room=1.0)
+            )
         if operators is None:
             return own, own
         self._check_operators_allowed(est)
@@ -335,5 +329,5 @@ class Codes(Task):
 
 def as_codes(y: Any, b: Tensor) -> Tensor:
     """Return codes as a matrix, of the dtype and on the device of the observations."""
-    codes = to_tensor(y, dtype=b.dtype, device=b.device)
+    codes = check_magnitude(to_computed(y, b, "y"), "y")
     return codes[:, None] if codes.ndim == 1 else codes

@@ -11,12 +11,15 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_unroll.estimators._arrays import to_tensor
+from sklearn_unroll.estimators._checked import check_numbers
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._start import label_free_trainer, passes
 from sklearn_unroll.estimators._state import Given, fitted_state
+from sklearn_unroll.estimators._tried import check_penalty, check_start
 from sklearn_unroll.functional import (
     L1,
     Box,
@@ -198,6 +201,12 @@ default="l1"
         return new
 
     def build_network(self, given: Given) -> Unrolled:
+        obs, x0 = given.obs, self.x0
+        check_penalty(self._penalty(), obs.b, obs.A.n_components)
+        if callable(x0):
+            check_start(x0, obs)
+        elif x0 is not None and not isinstance(x0, str):
+            x0 = to_tensor(check_numbers(x0, "x0"), dtype=None, device=obs.b.device)
         return fbs(
             given.obs.A,
             n_layers=self.n_layers,
@@ -206,7 +215,7 @@ default="l1"
             tau=self.tau,
             horizon=self.horizon,
             init=self.init,
-            x0=self.x0,
+            x0=x0,
         )
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn_unroll.estimators._arrays import from_tensor, to_tensor
 from sklearn_unroll.estimators._inpainting import Pictures, padded_shape
 from sklearn_unroll.estimators._learned import Learned
-from sklearn_unroll.estimators._pictures import MASKS
+from sklearn_unroll.estimators._pictures import MASKS, check_image_shape
 from sklearn_unroll.estimators._start import FEW, MANY, budget
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.nn import Unrolled, calibrate_flows, glow_prox
@@ -262,6 +262,10 @@ class GlowProxInpainter(OneToOneFeatureMixin, TransformerMixin, Learned):
         )
         calibrate_flows(network, given.obs.take(slice(0, N_CALIBRATION)))
         return network
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        check_image_shape(self.image_shape)
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         """Return the recipe: about 1000 minibatches of 16,384 entries."""

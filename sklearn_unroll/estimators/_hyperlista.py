@@ -55,8 +55,8 @@ class HyperLISTARegressor(CodeMethods, Networked):
         Entries that may pass unshrunk, per unit of log progress. ``"auto"`` is infinite: hard
         thresholds after the first layer.
     n_nonzero : float or None, default=None
-        Expected number of nonzeros of a code. None counts them in y; without y it is a fifth
-        of n_features, about the most that recovery at this noise can do.
+        Expected number of nonzeros of a code, at least one; no share. None counts them in y;
+        without y it is a fifth of n_features, about the most that recovery at this noise can do.
     %(n_layers)s
     %(guard)s
     %(debias)s
@@ -115,7 +115,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
             StrOptions({"auto"}),
             Options(Real, {float("inf")}),
         ],
-        "n_nonzero": [Interval(Real, 0, None, closed="neither"), None],
+        "n_nonzero": [Interval(Real, 1, None, closed="left"), None],
         "weights": [StrOptions(set(WEIGHTS))],
         "memory": [str, HasMethods(["cache"]), None],
     }
@@ -178,7 +178,8 @@ class HyperLISTARegressor(CodeMethods, Networked):
         with own_arithmetic(), all_or_nothing(self):
             if y is not None and self.dictionary is not None:
                 # Labels of a later step of a Pipeline: nothing here needs them.
-                y = None if are_labels(y, len(self.dictionary)) else y
+                n_components = len(self.dictionary) if hasattr(self.dictionary, "__len__") else 0
+                y = None if are_labels(y, n_components) else y
             given = self.task.take_in(self, X, y, None)
             ingredients = check_memory(self.memory).cache(prepare_rule)
             W, pinv, mu = ingredients(self.weights, given.obs.A.D)

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import (
-    float_dtypes,
-    refuse_kind,
-    resolve_device,
-    to_tensor,
+from sklearn_unroll.estimators._arrays import resolve_device, to_tensor
+from sklearn_unroll.estimators._checked import (
+    check_magnitude,
+    check_numbers,
+    check_observations,
+    to_computed,
 )
 from sklearn_unroll.estimators._judge import (
     advice_on_training,
@@ -129,6 +130,7 @@ class Pictures(Task):
         missing = torch.from_numpy(missing).to(pixels.device)[complete]
         check_seen(missing)
         limits = est.data_range_ if keep else (float(pixels.min()), float(pixels.max()))
+        check_magnitude(pixels.new_tensor(limits), "X")
         check_range(pixels, limits)
         frame = make_frame(shape, limits, est.n_levels, pixels.device)
         obs = frame.inside(_observed(pixels, missing))
@@ -172,10 +174,20 @@ class Pictures(Task):
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
         """Return the complete pictures that belong to those with holes."""
-        return seen.units.enter(to_tensor(y, dtype=seen.obs.b.dtype, device=seen.obs.b.device))
+        pixels = to_computed(check_numbers(y, "y"), seen.obs.b, "y")
+        if pixels.shape != seen.obs.b.shape:
+            raise ValueError(
+                f"y must hold the complete pictures of X, of shape {tuple(seen.obs.b.shape)}; got "
+                f"{tuple(pixels.shape)}."
+            )
+        return seen.units.enter(pixels)
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
         """Return the fit to the visible pixels, within the range of pixels."""
+        if alpha is not None:
+            raise ValueError(
+                f"{type(est).__name__} takes no alpha, got {alpha!r}: its penalty is learned."
+            )
         return stated(seen.obs, LeastSquares(), Box(*est.data_range_))
 
 
@@ -211,8 +223,7 @@ def check_range(pixels: Tensor, limits: tuple[float, float]) -> None:
 
 def _validated(est: Any, X: Any, reset: bool) -> tuple[Any, Tensor]:
     """Return pictures as they came, and as a tensor on the device."""
-    refuse_kind(X, "X")
-    X = validate_data(est, X, reset=reset, dtype=float_dtypes(X), ensure_all_finite="allow-nan")
+    X = check_observations(est, X, reset=reset, missing=True)
     return X, to_tensor(X, dtype=None, device=resolve_device(est.device, X))
 
 

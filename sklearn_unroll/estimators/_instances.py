@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.utils import check_array
 from sklearn.utils._array_api import check_same_namespace
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import (
-    float_dtypes,
-    from_tensor,
-    refuse_kind,
-    resolve_device,
-    to_tensor,
+from sklearn_unroll.estimators._arrays import from_tensor, resolve_device, to_tensor
+from sklearn_unroll.estimators._checked import (
+    check_magnitude,
+    check_numbers,
+    check_observations,
+    to_computed,
 )
 from sklearn_unroll.estimators._judge import (
     advice_on_training,
@@ -28,6 +27,7 @@ from sklearn_unroll.estimators._judge import (
 )
 from sklearn_unroll.estimators._shell import Seen, Task
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._tried import check_penalty, check_smooth
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import (
     check_alpha,
@@ -45,6 +45,7 @@ from sklearn_unroll.functional import (
     Logistic,
     NoData,
     NonnegativeL1,
+    Observation,
     Operator,
     Penalty,
     Quadratic,
@@ -97,13 +98,11 @@ class Instances(Task):
         keep: bool = False,
     ) -> Given:
         """Validate instances, and find their optimal values where the objective wants them."""
-        refuse_kind(X, "X")
         # Where each instance brings its operator, a stream may be of several sizes.
-        if reset or operators is None:
-            X = validate_data(est, X, reset=reset, dtype=float_dtypes(X))
-        else:
-            X = check_array(X, dtype=float_dtypes(X), input_name="X")
+        own_sizes = not reset and operators is not None
+        X = check_rows(X) if own_sizes else check_observations(est, X, reset=reset)
         b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
+        check_magnitude(b, "X", least=torch.finfo(b.dtype).tiny ** 0.5)
         weight = check_weight(sample_weight, X, b)
         own = None
         if est.operator is not None:
@@ -114,7 +113,10 @@ class Instances(Task):
         known = est.classes_ if keep else None
         if known is not None:
             known = to_tensor(known, dtype=b.dtype, device=b.device)
+        if not isinstance(est.loss, str):
+            check_smooth(est.loss, Observation(b, A))
         problem, classes = make_problem(est, b, A, alpha, known)
+        check_penalty(problem.R, b, A.n_components)
         if isinstance(trainer.objective, ProblemObjective):
             problem = problem._replace(least=optimal_values(problem.exact()).to(b.dtype))
         fitted = {
@@ -156,9 +158,8 @@ class Instances(Task):
     ) -> Seen:
         """Validate instances for a fitted solver: of any size where they bring operators."""
         check_is_fitted(est)
-        refuse_kind(X, "X")
         if operators is not None:
-            checked = check_array(X, dtype=float_dtypes(X), input_name="X")
+            checked = check_rows(X)
         elif est.operator_ is None:
             raise ValueError(
                 f"{type(est).__name__} was fitted with operators of the instances and has "
@@ -167,8 +168,9 @@ class Instances(Task):
         else:
             if not isinstance(est.operator_, Operator):
                 check_same_namespace(X, est, attribute="operator_", method=method)
-            checked = validate_data(est, X, reset=False, dtype=float_dtypes(X))
+            checked = check_observations(est, X, reset=False)
         b = to_tensor(checked, dtype=dtype, device=est.compute_like(checked).device)
+        check_magnitude(b, "X")
         if operators is None:
             A = check_operator(est.operator_, b, "operator")
         else:
@@ -229,22 +231,26 @@ def check_labels(b: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _weights(alpha: Any, b: Tensor) -> Any:
     weights = check_alpha(alpha, len(b), b.device).to(b.dtype)
+    check_magnitude(weights, "alpha", room=1.0)
     return float(alpha) if np.ndim(alpha) == 0 else weights[:, None].contiguous()
+
+
+def check_rows(X: Any) -> Any:
+    """Return instances of any number of features."""
+    return check_numbers(X, "X", ensure_2d=True, allow_nd=False)
 
 
 def check_x0(x0: Any, b: Tensor, A: Operator, name: str = "x0") -> Tensor | None:
     """Return codes of all samples as a tensor, or None."""
     if x0 is None:
         return None
-    if not isinstance(x0, Tensor):
-        x0 = check_array(x0, dtype=float_dtypes(x0), input_name=name)
-    x0 = to_tensor(x0, dtype=b.dtype, device=b.device)
-    if x0.shape != (len(b), A.n_components) or not bool(torch.isfinite(x0).all()):
+    x0 = to_computed(check_numbers(x0, name), b, name)
+    if x0.shape != (len(b), A.n_components):
         raise ValueError(
             f"{name} must be finite codes of shape ({len(b)}, {A.n_components}), got shape "
             f"{tuple(x0.shape)}."
         )
-    return x0
+    return check_magnitude(x0, name)
 
 
 def check_n_iter(n_iter: Any) -> int:

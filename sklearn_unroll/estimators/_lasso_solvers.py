@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import float_dtypes, to_tensor
+from sklearn_unroll.estimators._arrays import to_tensor
+from sklearn_unroll.estimators._checked import check_magnitude, check_numbers, describe, named
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers import (
@@ -33,6 +33,7 @@ SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "coordinate_descent", 
 _PASSES = 200  # of coordinate descent, before the active set takes over
 _COMPILED_FROM = 2**18  # numbers in the codes, for which "auto" loads numba (0.4 s)
 _LEAST_ALPHA = 1e-13  # relative to the smallest alpha whose code is zero
+_FAR = 1e8  # objective of a start relative to that of zeros, from which on it is of no use
 _ROWS = 8192  # samples solved at a time on the CPU: what is in float64 stays small
 
 
@@ -167,7 +168,7 @@ def solve_chunks(
         part, own = obs.take(here), weight[here]
         out = size[here] / atoms
         x0 = start(rows)
-        x0 = None if x0 is None else x0[here].double() / out
+        x0 = None if x0 is None else near(x0[here].double() / out, part, own)
         found = solve_live(solver, part, own, x0, positive, inner, max_iter)
         x[live], n_iter[live] = (found.x * out).to(x), found.n_iter.to(n_iter)
         gap[live] = found.gap.to(gap)
@@ -178,6 +179,12 @@ def solve_chunks(
             at_zero = 0.5 * part.b.square().sum(1)
             gap[live] = (found.gap + moved / at_zero).clamp_min(0).to(gap)
     return Solution(x, gap, n_iter, gap <= tol)
+
+
+def near(x0: Tensor, obs: Observation, alpha: Tensor) -> Tensor:
+    """Return starts, zero in place of those so far away that their digits hide the data."""
+    far = ~(lasso_value(x0, obs, alpha) <= _FAR * obs.b.square().sum(1))
+    return torch.where(far[:, None], 0.0, x0)
 
 
 def powers_of_two(values: Tensor) -> Tensor:
@@ -191,6 +198,11 @@ def dictionary_of(dictionary: Any, warm_start_from: Any) -> Any:
     """Return a dictionary, that of a fitted estimator where there is no other."""
     if warm_start_from is None:
         return dictionary
+    if not hasattr(warm_start_from, "__sklearn_tags__"):
+        raise TypeError(
+            f"warm_start_from must be a fitted scikit-learn estimator, got "
+            f"{describe(warm_start_from)}. Derive it from sklearn.base.BaseEstimator."
+        )
     check_is_fitted(
         warm_start_from,
         msg="warm_start_from=%(name)s is not fitted. Fit it first, and wrap it in "
@@ -211,13 +223,25 @@ def dictionary_of(dictionary: Any, warm_start_from: Any) -> Any:
     return dictionary
 
 
+def start_codes(warm_start_from: Any, X: Any, n_components: int, device: torch.device) -> Tensor:
+    """Return the codes of another estimator, and raise unless they are codes of X."""
+    name = f"warm_start_from.predict(X), of {type(warm_start_from).__name__},"
+    codes = warm_start_from.predict(X)
+    with named(name, codes):
+        z = to_tensor(check_numbers(codes, name), dtype=torch.float64, device=device)
+    shape = tuple(z.shape)
+    z = z[:, None] if z.ndim == 1 else z
+    if z.shape != (len(X), n_components):
+        raise ValueError(
+            f"{name} must give codes of shape {(len(X), n_components)} for {len(X)} samples, got "
+            f"{shape}."
+        )
+    return check_magnitude(z, name)
+
+
 def check_atom_weights(atom_weights: Any, n_components: int, D: Tensor) -> Tensor:
     """Return the weights of atoms as a tensor; raise unless they are positive."""
-    weights = atom_weights
-    if not isinstance(weights, Tensor):
-        weights = check_array(
-            weights, dtype=float_dtypes(weights), ensure_2d=False, input_name="atom_weights"
-        )
+    weights = check_numbers(atom_weights, "atom_weights")
     weights = to_tensor(weights, dtype=D.dtype, device=D.device)
     if weights.shape != (n_components,):
         raise ValueError(

@@ -13,6 +13,7 @@ from sklearn.utils.validation import _num_samples
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device
+from sklearn_unroll.estimators._checked import check_dtype, check_parameters
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._shell import Shell
@@ -41,6 +42,7 @@ class Networked(Shell):
 
         %(network_operator)s
         """
+        check_dtype(dtype)
         raise ValueError(
             f"{type(self).__name__} has no operator of its own that would be the same for all "
             f"samples. Take one of those that observe(X, ...) returns."
@@ -248,6 +250,7 @@ class Learned(CallbackSupportMixin, Networked):
         trainer = self.trainer
         if trainer is None:
             trainer = self.default_trainer(_num_samples(X), has_y=y is not None)
+        check_parameters(trainer)
         trainer._validate_params()
         trainer, uses_y = self.task.prepare(self, trainer, y, metadata)
         seed = int(check_random_state(self.random_state).randint(2**31))

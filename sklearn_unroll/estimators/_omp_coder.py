@@ -14,7 +14,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import as_kind, own_arithmetic
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._shell import Seen
-from sklearn_unroll.estimators._validation import check_per_sample
+from sklearn_unroll.estimators._validation import check_finite_codes, check_per_sample
 from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
 
 __all__ = ["OMPCoder", "OMPCodes"]
@@ -59,7 +59,7 @@ class OMPCoder(BaseCoder):
         pairs of ``fit``.
     n_nonzero_coefs : int, default=None
         Most atoms of a sample. None is a tenth of the number of features (at least one) where
-        tol is None too, else as many as there are features.
+        tol is None too, else as many as there are features; never more than there are atoms.
     tol : float, default=None
         Largest squared norm of a residual, as in
         :class:`~sklearn.linear_model.OrthogonalMatchingPursuit`: the energy of the noise of a
@@ -199,8 +199,15 @@ class OMPCoder(BaseCoder):
         most = self.n_nonzero_coefs
         if most is None:
             most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
+            most = min(most, seen.obs.A.n_components)
         with own_arithmetic():
             found = orthogonal_matching_pursuit(seen.obs, most, limit)
+        check_finite_codes(found.x, self)
+        if method == "solve" and not bool(torch.isfinite(found.residual).all()):
+            raise ValueError(
+                f"The squared residuals of X overflow in {b.dtype}. Rescale X, or take transform, "
+                f"whose codes do not depend on them."
+            )
         warn_if_not_reached(found, limit, most)
         return seen, OMPCodes(
             *(as_kind(part, seen.X)

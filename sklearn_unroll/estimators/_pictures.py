@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.random import RandomState
 from torch import Tensor
+
+from sklearn_unroll.estimators._arrays import to_tensor
+from sklearn_unroll.estimators._checked import check_numbers, describe
 
 MASKS = ("random", "square")
 
@@ -18,13 +23,29 @@ def resolve_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
     if image_shape is None:
         side = math.isqrt(n_features)
         return (side, side) if side * side == n_features else (1, n_features)
-    shape = tuple(image_shape)
-    fits = len(shape) in (2, 3) and all(isinstance(n, int | np.integer) and n > 0 for n in shape)
-    if not fits or math.prod(shape) != n_features:
+    shape = check_image_shape(image_shape)
+    if math.prod(shape) != n_features:
         raise ValueError(
             f"image_shape={shape} does not fit X with {n_features} features: it must be "
             f"(height, width) or (height, width, n_channels), with that product. Rows are "
             f"pictures.reshape(n_pictures, -1)."
+        )
+    return shape
+
+
+def check_image_shape(image_shape: Any, channels: bool = True) -> tuple[int, ...] | None:
+    """Return the shape of pictures as a tuple of integers, or None; raise for anything else."""
+    if image_shape is None:
+        return None
+    shape = tuple(image_shape)
+    fits = len(shape) in ((2, 3) if channels else (2,)) and all(
+        isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in shape
+    )
+    if not fits:
+        or_more = " or (height, width, n_channels)" if channels else ""
+        raise ValueError(
+            f"image_shape must be (height, width){or_more}, positive integers; got "
+            f"{image_shape!r:.100}."
         )
     return tuple(int(n) for n in shape)
 
@@ -65,7 +86,7 @@ def draw_missing(
 
 def given_missing(mask: Any, n_pictures: int, image_shape: tuple[int, ...]) -> np.ndarray:
     """Return a user's masks as rows, of shape (n_pictures, n_features)."""
-    mask = np.asarray(mask)
+    mask = to_tensor(check_numbers(mask, "mask"), dtype=None, device=torch.device("cpu")).numpy()
     shapes = [
         (n_pictures, math.prod(image_shape)),
         (n_pictures, *image_shape[:2]),
@@ -82,7 +103,13 @@ def given_missing(mask: Any, n_pictures: int, image_shape: tuple[int, ...]) -> n
 
 
 def _drawn(how: Callable, image_shape: tuple[int, ...], rng: RandomState) -> np.ndarray:
-    mask = np.asarray(how(image_shape, rng))
+    try:
+        given = how(image_shape, rng)
+    except TypeError as error:
+        raise TypeError(
+            f"A callable mask must take (image_shape, rng); {describe(how)} says: {error}"
+        ) from error
+    mask = to_tensor(check_numbers(given, "mask"), dtype=None, device=torch.device("cpu")).numpy()
     if mask.shape not in (image_shape, image_shape[:2]) or not np.isin(mask, (0, 1)).all():
         raise ValueError(
             f"A callable mask must return a boolean array of shape {image_shape[:2]} or "

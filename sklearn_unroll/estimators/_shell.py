@@ -8,15 +8,26 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array
+from sklearn.metrics import r2_score
 from torch import Tensor
 
 from sklearn_unroll._renamed import Renamed
-from sklearn_unroll.estimators._arrays import float_dtypes, from_tensor, to_computed
+from sklearn_unroll.estimators._arrays import from_tensor
+from sklearn_unroll.estimators._checked import (
+    check_dtype,
+    check_magnitude,
+    check_numbers,
+    check_parameters,
+    to_computed,
+)
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._state import Given, to_host
 from sklearn_unroll.estimators._units import Units
-from sklearn_unroll.estimators._validation import check_alpha, check_codes_match
+from sklearn_unroll.estimators._validation import (
+    check_alpha,
+    check_codes_match,
+    check_weight,
+)
 from sklearn_unroll.functional import L1, Composite, Observation, Penalty, Smooth, Zero
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import History, Trainer
@@ -117,7 +128,8 @@ class Shell(Renamed, BaseEstimator, ABC):
         tuple of (Observation, Tensor or None)
             For ``network_``.
         """
-        seen = self.task.see(self, X, "observe", dtype, **metadata)
+        check_dtype(dtype)
+        seen = self._see(X, "observe", dtype, metadata)
         codes = None if y is None else self.task.see_codes(self, y, seen)
         return seen.units.inside(seen.obs), codes
 
@@ -141,7 +153,8 @@ class Shell(Renamed, BaseEstimator, ABC):
             Data, operator, smooth part f and penalty R, which is zero where the estimator has
             none.
         """
-        problem = self.task.problem(self, self.task.see(self, X, "problem", **metadata), alpha)
+        problem = self.task.problem(self, self._see(X, "problem", None, metadata), alpha)
+        check_magnitude(problem.b, "X")
         return Composite.of(problem.b, problem.A, problem.f, problem.R, problem.x0)
 
     @abstractmethod
@@ -157,6 +170,20 @@ class Shell(Renamed, BaseEstimator, ABC):
         Tensor
             Any; a fitted network is moved to where it is.
         """
+
+    def _see(self, X: Any, method: str, dtype: torch.dtype | None, metadata: dict) -> Seen:
+        known = inspect.signature(self.task.see).parameters
+        for name in metadata:
+            if name not in known or name in ("est", "X", "method", "dtype"):
+                raise TypeError(
+                    f"{type(self).__name__}.{method} got an unexpected {name!r}: it takes what "
+                    f"predict or transform takes for each sample."
+                )
+        return self.task.see(self, X, method, dtype, **metadata)
+
+    def _validate_params(self) -> None:
+        check_parameters(self)
+        super()._validate_params()
 
     def __getstate__(self) -> dict:
         # What a fit on a GPU leaves must load where there is none.
@@ -219,21 +246,30 @@ class Transforms(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Penalty
             R, zero for estimators without alpha.
         """
+        b = seen.obs.b
         if alpha is not None:
-            b = seen.obs.b
-            return L1(check_alpha(alpha, len(b), b.device)[:, None].to(b))
-        alpha = self.task.alpha(self)
-        return L1(seen.units.weight(alpha)) if alpha else Zero()
+            weight = check_alpha(alpha, len(b), b.device)[:, None].to(b)
+        else:
+            weight = seen.units.weight(self.task.alpha(self))
+        check_magnitude(torch.as_tensor(weight, dtype=b.dtype), "alpha, in units of X,", room=1.0)
+        known = alpha is not None or self.task.alpha(self)
+        return L1(weight) if known else Zero()
 
     def _signals(self, X: Any, operators: Any = None) -> Any:
         """Return the signals of codes."""
         self.task.check_ready(self, X, "inverse_transform", operators)
-        codes = check_array(X, dtype=float_dtypes(X), ensure_2d=not self._y_was_1d)
-        z = to_computed(codes, self.compute_like(codes))
+        codes = check_numbers(X, "X", ensure_2d=not self._y_was_1d, allow_nd=False)
+        z = check_magnitude(to_computed(codes, self.compute_like(codes)), "X")
         z = z[:, None] if z.ndim == 1 else z
         A = self.task.fitted_operator(self, z, operators)
-        check_codes_match(z, A)
+        check_codes_match(z, A, self, "X")
         return from_tensor(A(z), codes)
+
+    def _r2(self, seen: Seen, codes: Any, y: Any, sample_weight: Any) -> float:
+        """Return R^2 of codes."""
+        self.task.see_codes(self, y, seen)
+        check_weight(sample_weight, seen.X, seen.obs.b)
+        return r2_score(y, self._ravel(codes), sample_weight=sample_weight)
 
     def _ravel(self, codes: Any) -> Any:
         return codes[:, 0] if self._y_was_1d else codes

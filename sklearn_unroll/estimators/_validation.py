@@ -4,71 +4,85 @@ from __future__ import annotations
 
 import math
 import warnings
+from fractions import Fraction
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
-from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import float_dtypes, refuse_kind, to_tensor
+from sklearn_unroll.estimators._arrays import refuse_kind, to_tensor
+from sklearn_unroll.estimators._checked import (
+    check_magnitude,
+    check_numbers,
+    check_y,
+    describe,
+    named,
+    to_computed,
+)
+from sklearn_unroll.estimators._tried import check_action
 from sklearn_unroll.exceptions import PairsWarning
 from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Observation, Operator
+from sklearn_unroll.training import Lasso
 
 # Share of the observations' energy from which on a residual is no noise.
 UNEXPLAINED = 0.5
 
 
-def check_codes(y: Any) -> None:
-    """Raise for codes that scikit-learn lets through and torch cannot take."""
-    refuse_kind(y, "y")
-    if issparse(y):
-        raise TypeError("Sparse data was passed for y, but dense codes are required: y.toarray().")
+def check_codes(y: Any, X: Any, est: Any) -> Any:
+    """Return codes of observations; raise for what is none, with advice that can be followed."""
+    y = check_y(y, X)
+    if isinstance(y, np.ndarray) and y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y must hold numbers, the codes of X; got dtype {y.dtype}. {advice_on_labels(est)}"
+        )
+    return y
 
 
-def check_numeric(y: Any, est: Any) -> None:
-    """Raise for codes that are no numbers, with advice that the estimator can follow."""
-    if not isinstance(y, np.ndarray) or y.dtype.kind in "biuf":
-        return
-    name = type(est).__name__
-    if est.task.needs_pairs:
-        advice = (
+def advice_on_labels(est: Any) -> str:
+    """Return what to do with y that are the labels of a later step of a Pipeline."""
+    name, parameters = type(est).__name__, est.get_params(deep=False)
+    given = "" if est.own_operator() is not None else f"give the {est.task.operator} and "
+    before = "If y are labels for a later step of a Pipeline, "
+    if "trainer" not in parameters:
+        return f"{before}give the {est.task.operator}: fit then ignores them."
+    try:
+        if est.task.needs_pairs:
+            raise ValueError
+        est.check_objective(Lasso())
+    except ValueError:
+        return (
             f"{name} learns from pairs, and cannot stand before a classifier: use "
             f"LISTARegressor(dictionary, trainer=Trainer('lasso')), or a coder, there."
         )
-    elif "trainer" in est.get_params(deep=False):
-        advice = (
-            "If y are labels for a later step of a Pipeline, give the dictionary and use "
-            "trainer=Trainer(objective='lasso'), which ignores them."
-        )
-    else:
-        advice = "If y are labels for a later step of a Pipeline, give the dictionary."
-    raise ValueError(f"y must hold numbers, the codes of X; got dtype {y.dtype}. {advice}")
+    return f"{before}{given}use trainer=Trainer(objective='lasso'), which ignores them."
 
 
 def are_labels(y: Any, n_components: int) -> bool:
     """Return whether y is one label for each sample, and no code of so many components."""
-    if isinstance(y, Tensor):
-        return y.ndim == 1 and n_components > 1
-    labels = np.asarray(y)
-    return labels.dtype.kind not in "biufc" or (labels.ndim == 1 and n_components > 1)
+    try:
+        labels = y if isinstance(y, Tensor) else np.asarray(y)
+    except ValueError:  # ragged
+        return False
+    words = not isinstance(y, Tensor) and labels.dtype.kind not in "biufc"
+    return labels.ndim == 1 and (words or n_components > 1)
 
 
-def check_codes_match(y: Tensor, A: Operator) -> None:
+def check_codes_match(codes: Tensor, A: Operator, est: Any, name: str = "y") -> None:
     """Raise unless codes and operator have the same number of components."""
-    if y.shape[1] != A.n_components:
+    if codes.shape[1] != A.n_components:
         known = (
             f"the dictionary has {A.n_components} atoms (shape {tuple(A.D.shape[-2:])})"
             if isinstance(A, Dense)
             else f"the operator {type(A).__name__} has {A.n_components}"
         )
         raise ValueError(
-            f"y has {y.shape[1]} components per sample, but {known}. y holds the codes, of shape "
-            f"(n_samples, n_components), with X ~ y @ dictionary. If y are labels for a later "
-            f"step of a Pipeline, use trainer=Trainer(objective='lasso'), which ignores them."
+            f"{name} has {codes.shape[1]} components per sample, but {known}. {name} holds codes, "
+            f"of shape (n_samples, n_components). {advice_on_labels(est) if name == 'y' else ''}"
         )
 
 
@@ -76,10 +90,14 @@ def check_weight(sample_weight: Any, X: Any, like: Tensor) -> Tensor | None:
     """Return the weights of samples, or None, with the dtype and device of a tensor."""
     if sample_weight is None:
         return None
-    if isinstance(sample_weight, (list, tuple)):
-        sample_weight = np.asarray(sample_weight)
-    refuse_kind(sample_weight, "sample_weight")
-    checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
+    with named("sample_weight", sample_weight):
+        if isinstance(sample_weight, Number):
+            number = float(check_per_sample("sample_weight", sample_weight, 1))
+            sample_weight = np.full(X.shape[0], number)
+        elif isinstance(sample_weight, (list, tuple)):
+            sample_weight = np.asarray(sample_weight)
+        refuse_kind(sample_weight, "sample_weight")
+        checked = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
     weight = to_tensor(checked, dtype=None, device=like.device)
     # Only ratios matter; sums of very large or small numbers would leave the range.
     largest = weight.max()
@@ -89,6 +107,11 @@ def check_weight(sample_weight: Any, X: Any, like: Tensor) -> Tensor | None:
 def weighted_mean(value: Tensor, weight: Tensor | None = None) -> float:
     """Return the mean over the samples, in float64."""
     value = value.double()
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(
+            "The objective of the codes of X is infinite or NaN: its squares overflow, or a code "
+            "is outside of the penalty's domain. Rescale X, or look at problem(X)."
+        )
     if weight is None:
         return float(value.mean())
     weight = weight.double()
@@ -102,40 +125,28 @@ def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
         raise ValueError(
             f"The codes that {type(estimator).__name__} gives for {failed} of {len(codes)} "
             f"observations are infinite or NaN. Their scale may be far from that of the fit: "
-            f"rescale them, or fit on such data."
+            f"rescale X, or fit on such data."
         )
     return codes
 
 
-def check_magnitude(D: Tensor) -> Tensor:
-    """Return D, and raise if the squares of its entries overflow."""
-    if not bool(torch.isfinite(D.square().sum())):
-        raise ValueError(
-            f"The dictionary has entries too large for {D.dtype} (largest "
-            f"{float(D.abs().max()):.3g}): their squares overflow. Rescale it."
-        )
-    return D
-
-
 def check_dictionary(
-    dictionary: Any, n_features: int, dtype: torch.dtype, device: Any, name: str = "dictionary"
+    dictionary: Any, b: Tensor, name: str = "dictionary", least: float = 0.0
 ) -> Tensor:
-    """Return a user's dictionary as a tensor of shape (n_components, n_features)."""
-    refuse_kind(dictionary, name)
-    if isinstance(dictionary, Tensor):
-        D = dictionary.detach()
-        if D.ndim != 2:
-            raise ValueError(
-                f"{name} must have 2 dimensions (n_components, n_features), got {D.ndim}."
-            )
-        if not bool(torch.isfinite(D).all()):
-            raise ValueError(f"Input {name} contains NaN or infinity.")
-    else:
-        try:
-            D = check_array(dictionary, dtype=float_dtypes(dictionary), input_name=name)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"Invalid {name}: {error}") from error
-    D = to_tensor(D, dtype=dtype, device=device)
+    """Return a user's dictionary of observations, of shape (n_components, n_features)."""
+    if isinstance(dictionary, (Operator, LinearOperator)):
+        raise TypeError(
+            f"{name} must be a matrix of shape (n_components, n_features), got the operator "
+            f"{type(dictionary).__name__}. Write it out, (A @ np.eye(n_components)).T, or use "
+            f"ADMMCSNetRegressor or MathL2OSolver, which take operators."
+        )
+    D = check_numbers(dictionary, name)
+    if D.ndim != 2:
+        raise ValueError(
+            f"{name} must have 2 dimensions (n_components, n_features), got {D.ndim}, "
+            f"{describe(dictionary)}."
+        )
+    D, n_features = to_computed(D, b, name), b.shape[1]
     if D.shape[1] != n_features:
         hint = (
             f" It looks transposed: rows must be atoms, so pass {name}.T."
@@ -148,7 +159,7 @@ def check_dictionary(
         )
     if not len(D):
         raise ValueError(f"{name} has no atoms, its shape is {tuple(D.shape)}.")
-    check_magnitude(D)
+    check_magnitude(D, name, room=1.0, least=least)
     zero = torch.nonzero((D == 0).all(1)).flatten().tolist()
     if zero:
         raise ValueError(
@@ -158,20 +169,21 @@ def check_dictionary(
     return D
 
 
-def check_operator(operator: Any, b: Tensor, name: str) -> Operator:
+def check_operator(operator: Any, b: Tensor, name: str, least: float = 0.0) -> Operator:
     """Return a user's operator for all samples, with dtype and device of the observations."""
     if isinstance(operator, Operator):
         A = operator.to(b)
     elif isinstance(operator, LinearOperator) or issparse(operator):
-        A = MatrixFree(operator).to(b)
+        with named(name, operator):
+            A = MatrixFree(operator).to(b)
     else:
-        return Dense(check_dictionary(operator, b.shape[1], b.dtype, b.device, name))
+        return Dense(check_dictionary(operator, b, name, least))
     if A.per_sample:
         raise ValueError(
             f"{name} must be one for all samples. Pass one for each as operators=... to the "
             f"methods."
         )
-    return check_features(A, b.shape[1], name)
+    return check_action(check_features(A, b.shape[1], name), b, name)
 
 
 def check_operators(
@@ -194,32 +206,31 @@ def check_operators(
         raise ValueError(
             f"operators have {A.n_components} components, but {n_components} were seen in fit."
         )
-    return check_features(A, b.shape[1] if n_features is None else n_features, "operators")
+    A = check_features(A, b.shape[1] if n_features is None else n_features, "operators")
+    return check_action(A, b, "operators") if isinstance(operators, Operator) else A
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:
-    refuse_kind(operators, "operators")
     if isinstance(operators, (list, tuple)):
+        if any(issparse(D) or isinstance(D, (Operator, LinearOperator)) for D in operators):
+            raise TypeError(
+                "operators must be dense matrices, one array of shape (n_samples, n_components, "
+                "n_features); got a list of sparse matrices or operators. Write them out, "
+                "np.stack([D.toarray() for D in operators])."
+            )
         shapes = {np.shape(D) for D in operators}
         if len(shapes) > 1:
             raise ValueError(
                 f"operators must all have one shape, got {sorted(shapes, key=str)[:5]}. Take the "
                 f"samples of each shape on their own."
             )
-    if not isinstance(operators, Tensor):
-        operators = check_array(
-            operators, dtype=float_dtypes(operators), allow_nd=True, ensure_2d=False,
-            input_name="operators",
-        )  # fmt: skip
-    D = to_tensor(operators, dtype=b.dtype, device=b.device)
+    D = to_computed(check_numbers(operators, "operators"), b, "operators")
     if D.ndim not in (2, 3) or 0 in D.shape:
         raise ValueError(
             f"operators must have shape (n_samples, n_components, n_features), one for each "
             f"sample, or (n_components, n_features), one for all; got {tuple(D.shape)}."
         )
-    if not bool(torch.isfinite(D).all()):
-        raise ValueError("Input operators contains NaN or infinity.")
-    return check_magnitude(D)
+    return check_magnitude(D, "operators", room=1.0)
 
 
 def check_features(A: Operator, n_features: int, name: str) -> Operator:
@@ -237,11 +248,13 @@ def check_features(A: Operator, n_features: int, name: str) -> Operator:
 
 def check_per_sample(name: str, given: Any, n_samples: int) -> Tensor:
     """Return one number, or one for each sample, as a tensor in float64 that broadcasts."""
-    if hasattr(given, "__len__") and not isinstance(given, Tensor):
-        given = check_array(
-            given, dtype=np.float64, ensure_2d=False, allow_nd=True, input_name=name
-        )
-    tensor = torch.as_tensor(given, dtype=torch.float64)
+    if isinstance(given, Fraction):
+        given = float(given)
+    # One number that is none has a message of its own.
+    array = hasattr(given, "__len__")
+    checked = check_numbers(given, name, ensure_min_samples=0, ensure_all_finite=array)
+    device = given.device if isinstance(given, Tensor) else torch.device("cpu")
+    tensor = to_tensor(checked, dtype=torch.float64, device=device)
     if tensor.ndim == 2 and tensor.shape == (n_samples, 1):
         tensor = tensor[:, 0]
     if tensor.shape not in ((), (1,), (n_samples,)):
@@ -252,15 +265,26 @@ def check_per_sample(name: str, given: Any, n_samples: int) -> Tensor:
     return tensor
 
 
-def check_alpha(alpha: Any, n_samples: int, device: torch.device) -> Tensor:
+def check_alpha(alpha: Any, n_samples: int, device: torch.device, name: str = "alpha") -> Tensor:
     """Return the weights of samples, of shape (n_samples,); raise for anything else."""
-    tensor = check_per_sample("alpha", alpha, n_samples)
+    tensor = check_per_sample(name, alpha, n_samples)
     if not bool(((tensor > 0) & torch.isfinite(tensor)).all()):
         raise ValueError(
-            f"alpha must be positive and finite; got values from {float(tensor.min())} to "
+            f"{name} must be positive and finite; got values from {float(tensor.min())} to "
             f"{float(tensor.max())}. Use least squares where nothing is to be penalised."
         )
     return tensor.to(device).expand(n_samples)
+
+
+def check_alphas(alphas: Any, device: torch.device) -> Tensor:
+    """Return a path of weights, of shape (n_alphas,); raise for anything else."""
+    numbers = check_numbers(alphas, "alphas", ensure_min_samples=0)
+    if len(numbers.shape) > 1 or 0 in numbers.shape:
+        raise ValueError(
+            f"alphas must be weights of shape (n_alphas,), at least one; got shape "
+            f"{tuple(numbers.shape)}."
+        )
+    return check_alpha(alphas, numbers.shape[0] if numbers.shape else 1, device, "alphas")
 
 
 def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None, name: str) -> None:

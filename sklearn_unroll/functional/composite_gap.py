@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.special import entr
 
+from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional.composite import Composite, LeastSquares, Logistic
 from sklearn_unroll.functional.penalties import L1, Box, ElasticNet, NonnegativeL1, Zero
 from sklearn_unroll.functional.problems import (
@@ -86,14 +87,13 @@ def _gap(x: Tensor, problem: Composite) -> Tensor:
 def _penalty_dual(w: Tensor, R: object) -> tuple[Tensor, Tensor] | None:
     """Return the largest feasible factor on w, and ``R*`` of the scaled w."""
     if isinstance(R, Box):
-        kind = {"dtype": w.dtype, "device": w.device}
-        lower, upper = (torch.as_tensor(end, **kind) for end in (R.lower, R.upper))
+        lower, upper = (tensor_of(end, "end", w) for end in (R.lower, R.upper))
         ends = torch.where(w > 0, upper * w.clamp_min(0), lower * w.clamp_max(0))
         return torch.ones_like(w[:, :1]), ends.sum(1)
     if not isinstance(R, (L1, NonnegativeL1, ElasticNet)):
         return None
     if isinstance(R, ElasticNet) and R.l1_ratio < 1:
-        weight = torch.as_tensor(R.weight, dtype=w.dtype, device=w.device)
+        weight = tensor_of(R.weight, "weight", w)
         over = (w.abs() - R.l1_ratio * weight).relu().square()
         ridge = (1 - R.l1_ratio) * weight
         return torch.ones_like(w[:, :1]), (0.5 * over / ridge).sum(1)
@@ -102,6 +102,6 @@ def _penalty_dual(w: Tensor, R: object) -> tuple[Tensor, Tensor] | None:
 
 def _peak(w: Tensor, R: L1 | NonnegativeL1 | ElasticNet) -> Tensor:
     """Return the largest entry over its weight, of shape (n_samples, 1)."""
-    weight = torch.as_tensor(R.weight, dtype=w.dtype, device=w.device)
+    weight = tensor_of(R.weight, "weight", w)
     size = w.relu() if isinstance(R, NonnegativeL1) else w.abs()
-    return (size / weight).amax(1, keepdim=True)
+    return (size / weight.clamp_min(torch.finfo(w.dtype).tiny)).amax(1, keepdim=True)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional._krylov import descend
 from sklearn_unroll.functional.operators import Operator, check_rho
 
@@ -40,7 +41,7 @@ class Mask(Operator):
     """
 
     def __init__(self, visible: Any) -> None:
-        visible = torch.as_tensor(visible)
+        visible = tensor_of(visible, "visible")
         if visible.ndim not in (1, 2):
             raise ValueError(
                 f"visible must have shape (n_components,) or (n_samples, n_components), got "

@@ -183,6 +183,11 @@ class Dense(Operator):
     D : Tensor of shape (n_components, n_features) or (n_samples, n_components, n_features)
         The dictionary, rows are atoms: ``D = A.T``.
 
+    Raises
+    ------
+    TypeError
+        If D is no such tensor.
+
     Examples
     --------
     >>> import torch
@@ -195,6 +200,12 @@ class Dense(Operator):
     """
 
     def __init__(self, D: Tensor) -> None:
+        if not isinstance(D, Tensor) or D.ndim not in (2, 3):
+            raise TypeError(
+                f"D must be a tensor of 2 or 3 dimensions, rows are atoms; got "
+                f"{type(D).__name__} of shape {tuple(getattr(D, 'shape', ()))}. Convert with "
+                f"torch.as_tensor."
+            )
         self.D = D
         self.per_sample = D.ndim == 3
         self.n_components, self.n_features = D.shape[-2:]

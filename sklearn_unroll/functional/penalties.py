@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional.penalty import Penalty, like, nonnegative
 from sklearn_unroll.functional.prox import soft
 
@@ -95,7 +97,7 @@ class GroupL1(Penalty):
     """
 
     def __init__(self, groups: Any, weight: Any = 1.0) -> None:
-        labels = torch.as_tensor(groups)
+        labels = tensor_of(groups, "groups")
         if (
             labels.is_floating_point()
             or labels.ndim > 1
@@ -120,7 +122,7 @@ class GroupL1(Penalty):
 
     def _norms(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the norm of every group, of shape (n_samples, n_groups), and entries' groups."""
-        labels = torch.as_tensor(self.groups, device=x.device)
+        labels = tensor_of(self.groups, "groups").to(x.device)
         if labels.ndim == 0:
             labels = torch.arange(x.shape[1], device=x.device) // self.groups
         if len(labels) != x.shape[1]:
@@ -147,7 +149,7 @@ class ElasticNet(Penalty):
     """
 
     def __init__(self, weight: Any = 1.0, l1_ratio: float = 0.5) -> None:
-        if not 0 <= l1_ratio <= 1:
+        if not isinstance(l1_ratio, Real) or not 0 <= l1_ratio <= 1:
             raise ValueError(f"l1_ratio must lie in [0, 1], got {l1_ratio!r}.")
         self.weight = nonnegative("weight", weight)
         self.l1_ratio = l1_ratio
@@ -175,7 +177,7 @@ class Box(Penalty):
     """
 
     def __init__(self, lower: Any = 0.0, upper: Any = 1.0) -> None:
-        if not bool((torch.as_tensor(lower) <= torch.as_tensor(upper)).all()):
+        if not bool((tensor_of(lower, "lower") <= tensor_of(upper, "upper")).all()):
             raise ValueError(f"lower must not exceed upper, got {lower!r} and {upper!r}.")
         self.lower, self.upper = lower, upper
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._given import tensor_of
+
 __all__ = ["Penalty", "Scaled"]
 
 
@@ -69,7 +71,7 @@ class Penalty(ABC):
         """
         params = self.get_params()
         sliced = {
-            name: torch.as_tensor(value)[rows]
+            name: tensor_of(value, name)[rows]
             for name, value in params.items()
             if getattr(value, "ndim", 0) == 2
         }
@@ -167,7 +169,7 @@ class Scaled(Penalty):
 
 def nonnegative(name: str, value: Any) -> Any:
     """Return a weight as it is, and raise if it is negative or not finite."""
-    as_tensor = torch.as_tensor(value)
+    as_tensor = tensor_of(value, name)
     if not bool((torch.isfinite(as_tensor) & (as_tensor >= 0)).all()):
         raise ValueError(f"{name} must be nonnegative and finite, got {value!r}.")
     return value
@@ -177,4 +179,4 @@ def like(x: Tensor, value: Any) -> Any:
     """Return a parameter that combines with x: numbers stay, arrays get its dtype and device."""
     if isinstance(value, (int, float)):
         return value
-    return torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    return tensor_of(value, "weight", x)

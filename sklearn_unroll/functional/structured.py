@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._given import check_pictures, tensor_of
 from sklearn_unroll.functional.operators import Operator, check_rho
 
 __all__ = ["MaskedFourier", "pack_complex", "unpack_complex"]
 
 
-def pack_complex(c: Tensor) -> Tensor:
+def pack_complex(c: Any) -> Any:
     """Return complex rows as real ones, ``[Re c | Im c]``: how complex data enter the package.
 
     Parameters
     ----------
-    c : complex Tensor of shape (n_samples, n)
+    c : complex Tensor or ndarray of shape (n_samples, n)
         Complex rows.
 
     Returns
     -------
-    Tensor of shape (n_samples, 2 * n)
+    Tensor or ndarray of shape (n_samples, 2 * n)
         Real rows, with the same inner product up to its imaginary part.
+
+    Raises
+    ------
+    TypeError
+        If the rows are no complex tensor or array.
 
     Examples
     --------
@@ -32,20 +39,25 @@ def pack_complex(c: Tensor) -> Tensor:
     >>> pack_complex(torch.tensor([[1 + 2j, 3 + 4j]]))
     tensor([[1., 3., 2., 4.]])
     """
+    if isinstance(c, np.ndarray) and np.iscomplexobj(c):
+        return np.concatenate([c.real, c.imag], axis=-1)
+    if not isinstance(c, Tensor) or not c.is_complex():
+        given = getattr(c, "dtype", type(c).__name__)
+        raise TypeError(f"Expected complex rows, a tensor or an array; got {given}.")
     return torch.cat([c.real, c.imag], dim=-1)
 
 
-def unpack_complex(r: Tensor) -> Tensor:
+def unpack_complex(r: Any) -> Any:
     """Return the complex rows of real ones, the inverse of :func:`pack_complex`.
 
     Parameters
     ----------
-    r : Tensor of shape (n_samples, 2 * n)
+    r : Tensor or ndarray of shape (n_samples, 2 * n)
         Real rows ``[Re c | Im c]``.
 
     Returns
     -------
-    complex Tensor of shape (n_samples, n)
+    complex Tensor or ndarray of shape (n_samples, n)
         Complex rows.
 
     Raises
@@ -60,11 +72,16 @@ def unpack_complex(r: Tensor) -> Tensor:
     >>> unpack_complex(torch.tensor([[1.0, 3.0, 2.0, 4.0]]))
     tensor([[1.+2.j, 3.+4.j]])
     """
-    if r.is_complex() or r.shape[-1] % 2:
+    known = isinstance(r, (Tensor, np.ndarray))
+    if not known or "complex" in str(r.dtype) or not r.ndim or r.shape[-1] % 2:
+        given = f"{r.dtype} of shape {tuple(r.shape)}" if known else type(r).__name__
         raise ValueError(
-            f"Expected real rows [Re | Im] of even length, got {r.dtype} of shape "
-            f"{tuple(r.shape)}. Pack complex rows with pack_complex."
+            f"Expected real rows [Re | Im] of even length, got {given}. Pack complex rows with "
+            f"pack_complex."
         )
+    if isinstance(r, np.ndarray):
+        real, imaginary = np.split(r, 2, axis=-1)
+        return real + 1j * imaginary
     return torch.complex(*r.chunk(2, dim=-1))
 
 
@@ -101,7 +118,7 @@ class MaskedFourier(Operator):
     """
 
     def __init__(self, mask: Any, *, complex_images: bool = False) -> None:
-        mask = torch.as_tensor(mask)
+        mask = tensor_of(mask, "mask")
         if mask.ndim != 2:
             raise ValueError(f"mask must have shape (height, width), got {tuple(mask.shape)}.")
         if mask.is_complex() or not bool(((mask == 0) | (mask == 1)).all()):
@@ -120,6 +137,8 @@ class MaskedFourier(Operator):
         self.spectrum = sampled if complex_images else (sampled + _mirrored(sampled)) / 2
 
     def _transform(self, x: Tensor) -> Tensor:
+        switch = "MaskedFourier(mask, complex_images=True) takes [Re | Im] of complex pictures. "
+        check_pictures(x, self.n_components, "MaskedFourier", switch)
         x = unpack_complex(x) if self.complex_images else x
         return torch.fft.fft2(x.reshape(-1, *self.image_shape), norm="ortho").flatten(1)
 
@@ -131,7 +150,7 @@ class MaskedFourier(Operator):
         return pack_complex(self._transform(x)[:, self.entries])
 
     def adjoint(self, r: Tensor) -> Tensor:
-        c = unpack_complex(r)
+        c = unpack_complex(check_pictures(r, self.n_features, "The adjoint of MaskedFourier"))
         full = c.new_zeros(len(r), self.mask.numel())
         return self._pictures(full.index_copy(1, self.entries, c))
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._given import check_pictures, tensor_of
 from sklearn_unroll.functional.operators import Operator, check_rho
 
 __all__ = ["PartialDCT", "PartialHadamard", "dct", "hadamard", "idct"]
@@ -120,7 +121,7 @@ class _Partial(Operator):
     """Some rows T_P of an orthogonal matrix T: ``A A^T = I``, ``A^T A = T^T diag(P) T``."""
 
     def __init__(self, size: int, rows: Any) -> None:
-        rows = torch.arange(size) if rows is None else torch.as_tensor(rows)
+        rows = torch.arange(size) if rows is None else tensor_of(rows, "rows")
         if rows.dtype == torch.bool and rows.numel() == size:
             rows = rows.flatten().nonzero()[:, 0]
         valid = rows.ndim == 1 and len(rows) and not rows.is_floating_point()
@@ -145,9 +146,11 @@ class _Partial(Operator):
         """Return ``T^T c``."""
 
     def __call__(self, x: Tensor) -> Tensor:
+        check_pictures(x, self.n_components, type(self).__name__)
         return self._transform(x)[:, self.rows]
 
     def adjoint(self, r: Tensor) -> Tensor:
+        check_pictures(r, self.n_features, f"The adjoint of {type(self).__name__}")
         full = r.new_zeros(len(r), self.n_components)
         return self._inverse(full.index_copy(1, self.rows, r))
 

@@ -41,6 +41,20 @@ def check_observation(obs: Observation) -> None:
         raise ValueError("b or the dictionary contains NaN or infinity.")
 
 
+def check_codes(x: Tensor, obs: Observation, name: str = "x0", finite: bool = True) -> Tensor:
+    """Return codes of observations; raise unless they are (finite) numbers of their shape."""
+    shape = (len(obs.b), obs.A.n_components)
+    if not isinstance(x, Tensor) or x.is_complex() or tuple(x.shape) != shape:
+        given = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(
+            f"{name} must be a real tensor of codes, of shape {shape}, one row for each sample; "
+            f"got {given}."
+        )
+    if finite and not bool(torch.isfinite(x).all()):
+        raise ValueError(f"{name} contains NaN or infinity.")
+    return x if x.is_floating_point() else x.to(obs.b)
+
+
 def check_dense(solver: str, A: Operator) -> None:
     """Raise unless there are atoms to solve on."""
     if not isinstance(A, Dense):
@@ -53,14 +67,16 @@ def check_positive(name: str, value: Tensor | float, obs: Observation) -> Tensor
     """Return a positive number, or a tensor of shape (n_samples,); raise for anything else."""
     n = len(obs.b)
     if isinstance(value, Real):
+        value = float(value)  # fractions, too
         valid = math.isfinite(value) and value > 0
     elif isinstance(value, Tensor):
         if value.numel() == 1:
             value = value.reshape(())
         elif value.shape == (n, 1):
             value = value[:, 0]
-        valid = value.shape in ((), (n,)) and bool(((value > 0) & torch.isfinite(value)).all())
-        value = value.to(obs.b)
+        valid = not value.is_complex() and value.shape in ((), (n,))
+        valid = valid and bool(((value > 0) & torch.isfinite(value)).all())
+        value = value.to(obs.b) if valid else value
     else:
         valid = False
     if not valid:

@@ -12,7 +12,7 @@ from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.operators import Dense
 from sklearn_unroll.functional.problems import gap_from_residual
 from sklearn_unroll.functional.prox import mark_largest
-from sklearn_unroll.solvers._checks import check_dense
+from sklearn_unroll.solvers._checks import check_codes, check_dense, check_positive
 from sklearn_unroll.solvers._supports import GRAM, Atoms, System, buckets, chunks, find_places
 from sklearn_unroll.solvers.solver import Solution
 
@@ -222,6 +222,7 @@ def active_set(
     tensor([[ 2.5000,  0.0000, -0.5000]], dtype=torch.float64)
     """
     check_dense("active_set", obs.A)
+    x, alpha = check_codes(x, obs, "x"), check_positive("alpha", alpha, obs)
     return finish(x, obs, alpha, prepare(obs.A, len(x)), tol, max_rounds, positive)
 
 

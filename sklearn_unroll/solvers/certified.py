@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, alpha_max
-from sklearn_unroll.solvers._checks import check_observation, check_positive
+from sklearn_unroll.solvers._checks import check_codes, check_observation, check_positive
 from sklearn_unroll.solvers.active_set import finish, prepare
 from sklearn_unroll.solvers.first_order import FISTA, Momentum
 from sklearn_unroll.solvers.solver import Method, Solution
@@ -92,6 +92,7 @@ def certified_lasso(
             f"got {type(obs.A).__name__}. Use fista."
         )
     alpha = check_positive("alpha", alpha, obs)
+    x0 = None if x0 is None else check_codes(x0, obs)
     alphas = torch.as_tensor(alpha, dtype=torch.float64, device=obs.b.device).expand(len(obs.b))
     size = len(obs.b)
     chunk = _CHUNK if obs.b.device.type == "cpu" else 16 * _CHUNK

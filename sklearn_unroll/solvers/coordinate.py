@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation, duality_gap
 from sklearn_unroll.functional._compiled import compiled, compiled_available
-from sklearn_unroll.solvers._checks import check_observation, check_positive
+from sklearn_unroll.solvers._checks import check_codes, check_observation, check_positive
 from sklearn_unroll.solvers._loops import descend
 from sklearn_unroll.solvers.solver import Solution
 
@@ -94,6 +94,7 @@ def coordinate_descent(
     A = Dense(D)
     x = b.new_zeros(len(b), len(D), dtype=torch.float64)
     if x0 is not None:
+        x0 = check_codes(x0, obs)
         x.copy_(x0.relu() if positive else x0)
     gap, passes = x.new_empty(len(b)), torch.zeros(len(b), dtype=torch.long)
     gram, loop, codes = (D @ D.T).numpy(), compiled(descend), x.numpy()

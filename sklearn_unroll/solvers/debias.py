@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sklearn_unroll.functional.observation import Observation
-from sklearn_unroll.solvers._checks import check_dense
+from sklearn_unroll.solvers._checks import check_codes, check_dense
 from sklearn_unroll.solvers._supports import (
     GRAM,
     Atoms,
@@ -257,6 +257,7 @@ def debias(
     tensor([[3., 0., 1.]])
     """
     check_dense("debias", obs.A)
+    x = check_codes(x, obs, "x", finite=False)  # a bad row spoils no other
     if isinstance(noise_std, str) and noise_std != "estimate":
         raise ValueError(
             f"noise_std must be a number, one for each sample, 'estimate' or None; "

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softshrink
 
 from sklearn_unroll.functional import Dense, Observation, adjoint_step, duality_gap
-from sklearn_unroll.solvers._checks import check_observation, check_positive
+from sklearn_unroll.solvers._checks import check_codes, check_observation, check_positive
 from sklearn_unroll.solvers.solver import Method, Solution, minimize
 
 __all__ = ["FISTA", "ISTA", "fista", "ista"]
@@ -38,6 +38,7 @@ def first_codes(obs: Observation, x0: Tensor | None, positive: bool) -> Tensor:
     """Return where to start: zero unless given."""
     if x0 is None:
         return obs.b.new_zeros(len(obs.b), obs.A.n_components)
+    x0 = check_codes(x0, obs).to(obs.b)
     return x0.relu() if positive else x0
 
 

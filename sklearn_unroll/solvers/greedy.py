@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
 from sklearn_unroll.functional._compiled import compiled, compiled_available
+from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.operators import Dense
 from sklearn_unroll.solvers._checks import check_dense
@@ -198,7 +199,11 @@ def _exponents(b: Tensor) -> Tensor:
 
 
 def _per_sample(name: str, value: Tensor | float, obs: Observation, dtype: torch.dtype) -> Tensor:
-    given = torch.as_tensor(value, dtype=dtype, device=obs.b.device)
+    given = tensor_of(value, name)
+    whole = not given.is_floating_point() or bool((given == given.round()).all())
+    if given.is_complex() or (dtype == torch.long and not whole):
+        raise ValueError(f"{name} must be a number of atoms, an integer; got {value!r:.80}.")
+    given = given.to(obs.b.device, dtype)
     if given.shape not in ((), (len(obs.b),)):
         raise ValueError(
             f"{name} must be one number, or one per sample of shape ({len(obs.b)},); got shape "

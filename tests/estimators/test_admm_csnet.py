@@ -174,7 +174,7 @@ def test_no_lasso_is_claimed_for_pictures(patches):
         ({"alpha": 0.0}, "alpha"),
         ({"image_shape": (15, 16)}, r"\(15, 16\) does not tile rows of 256 entries"),
         ({"image_shape": (8, 32)}, r"mask, \(16, 16\)"),
-        ({"image_shape": (16,)}, "does not tile"),
+        ({"image_shape": (16,)}, r"image_shape must be \(height, width\)"),
         ({"stage": "deep"}, "stage"),
         ({"filter_size": 4}, "odd and at least 3, got 4"),
         ({"parametrization": "sparse"}, "parametrization"),

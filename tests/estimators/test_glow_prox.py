@@ -235,7 +235,7 @@ def test_bad_pictures(tiles, model, change, message):
     "options, message",
     [
         ({"image_shape": (8, 12, 2)}, "does not fit X with 96 features"),
-        ({"image_shape": (96,)}, "does not fit X with 96 features"),
+        ({"image_shape": (96,)}, r"image_shape must be \(height, width\)"),
         ({"fraction": 1.0}, "fraction"),
         ({"mask": "circle"}, "mask"),
         ({"mask": lambda shape, rng: np.ones((2, 2))}, r"boolean array of shape \(12, 8\)"),

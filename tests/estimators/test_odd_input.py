@@ -1,18 +1,27 @@
 """Odd arrays, contexts of torch and labels, over the table: an answer or a clear error."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from sklearn_unroll import (
+    ADMMCSNetRegressor,
     FBSNet,
     HyperLISTARegressor,
-    LAMPRegressor,
     LassoCoder,
     LISTARegressor,
-    TISTARegressor,
+    OMPCoder,
+    Trainer,
+    exceptions,
 )
+from sklearn_unroll.datasets import make_phantoms
+from sklearn_unroll.functional import MaskedFourier
 from tests.estimator_table import MAKERS, case, fitted
 
 # Trainings here are short, and some are worth nothing.
@@ -79,16 +88,6 @@ def test_odd_dictionaries_codes_and_weights_are_refused_by_name(kind):
         clone(entry.estimator).fit(entry.X, entry.y, sample_weight=weight)
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_other_byte_orders_and_widths_are_numbers(name):
-    entry, model = case(name), fitted(name)
-    X = entry.holes().astype(np.float64)
-    expected = np.asarray(entry.run(model, X))
-    np.testing.assert_allclose(np.asarray(entry.run(model, X.astype(">f8"))), expected)
-    entry.fit(X=X.astype(">f8"))
-    np.testing.assert_allclose(np.asarray(entry.run(model, X.astype(np.longdouble))), expected)
-
-
 @pytest.mark.parametrize("weight", [1e308, 5e-324, 1e-200])
 def test_only_ratios_of_weights_matter_whatever_their_size(weight):
     entry = case("LISTA")
@@ -97,19 +96,94 @@ def test_only_ratios_of_weights_matter_whatever_their_size(weight):
     np.testing.assert_allclose(odd.predict(entry.X), plain.predict(entry.X), rtol=1e-9, atol=1e-12)
 
 
-def test_labels_of_a_pipeline_are_ignored_or_the_advice_works():
+@pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize("name", [n for n in PLAIN if not case(n).metadata])
+def test_labels_of_a_pipeline_are_ignored_or_the_advice_works(name, words):
+    entry = case(name)
+    labels = np.array(["a", "b"] * (len(entry.X) // 2))
+    labels = labels if words else (labels == "a").astype(int)
+    after = LogisticRegression()
+    try:
+        make_pipeline(clone(entry.estimator), after).fit(entry.X, labels)
+    except ValueError as error:
+        advice = str(error)
+        quick = {"objective": "lasso", "max_epochs": 1}
+        if "trainer=Trainer(objective='lasso')" in advice:
+            own = clone(entry.estimator).set_params(trainer=Trainer(**quick))
+        else:
+            assert re.search(
+                r"use LISTARegressor\(dictionary, trainer=Trainer\('lasso'\)\)", advice
+            )
+            own = LISTARegressor(case("LISTA").estimator.dictionary, trainer=Trainer(**quick))
+        make_pipeline(own, after).fit(entry.X, labels)
+
+
+def test_what_has_no_dictionary_says_so_to_labels():
+    X = case("LISTA").X
+    for make in (LISTARegressor, LassoCoder, HyperLISTARegressor):
+        with pytest.raises(ValueError, match=r"y must hold numbers.*give the dictionary"):
+            make().fit(X, np.array(["a", "b"] * (len(X) // 2)))
+
+
+@pytest.mark.parametrize("name", [n for n in MAKERS if "operators" in case(n).metadata])
+def test_the_way_to_missing_entries_that_errors_name(name):
+    entry = case(name)
+    seen = np.random.default_rng(0).random(entry.X.shape) < 0.8
+    with pytest.raises(ValueError, match=r"X contains NaN.*SimpleImputer.*operators=") as caught:
+        entry.fit(X=np.where(seen, entry.X, np.nan))
+    assert "HistGradient" not in str(caught.value)
+    X, D = np.where(seen, entry.X, 0), entry.metadata["operators"] * seen[:, None, :]
+    model = clone(entry.estimator).fit(X, entry.y, operators=D)
+    assert np.isfinite(model.predict(X, operators=D)).all()
+
+
+def test_warnings_name_their_paragraph_of_the_guide():
+    guide = (Path(__file__).parents[2] / "docs" / "user_guide.rst").read_text(encoding="utf-8")
+    title = "When a fit or a prediction warns"
+    section = guide.split(f"{title}\n---")[1].split("\n----")[0]
+    for name in exceptions.__all__:
+        assert f"``{name}``:" in section
+        assert f'See {name} in the user guide, "{title}".' in str(getattr(exceptions, name)("x"))
+
+
+def test_pictures_in_other_shapes_are_told_how_to_be_flattened():
+    y = make_phantoms(20, (8, 8), random_state=0)
+    A = MaskedFourier(np.broadcast_to(np.arange(8) % 2 == 0, (8, 8)))
+    X = A(torch.from_numpy(y)).numpy()
+    model = ADMMCSNetRegressor(A, image_shape=(8, 8), n_layers=1, trainer=Trainer(max_epochs=1))
+    with pytest.raises(ValueError, match=r"y.*\(20, 8, 8\).*y\.reshape\(len\(y\), -1\)"):
+        model.fit(X, y.reshape(20, 8, 8))
+    with pytest.raises(ValueError, match=r"y is complex.*complex_images=True"):
+        model.fit(X, y + 1j)
+    for shape in ((8.0, 8.0), (8, 8, 1), ("8", 8), (-8, -8), (True, 64)):
+        with pytest.raises(ValueError, match="image_shape must be"):
+            clone(model).set_params(image_shape=shape).fit(X, y)
+    model.fit(X, y)
+
+
+def test_as_many_atoms_as_there_are_by_default():
+    D = np.eye(3, 50)
+    X = np.random.default_rng(0).standard_normal((30, 50))
+    found = OMPCoder(D).fit(X).solve(X)  # a warning would be an error
+    assert found.converged.all() and (found.n_nonzero == 3).all()
+    np.testing.assert_allclose(found.codes, X[:, :3], atol=1e-12)
+    with pytest.raises(ValueError, match="n_nonzero.*Got 0.05"):
+        HyperLISTARegressor(case("LISTA").estimator.dictionary, n_nonzero=0.05).fit(
+            case("LISTA").X
+        )
+
+
+def test_exact_coders_answer_whatever_the_size():
     entry = case("LISTA")
-    D, labels = entry.estimator.dictionary, np.array(["a", "b"] * (len(entry.X) // 2))
-    expected = HyperLISTARegressor(D).fit(entry.X).predict(entry.X)
-    for y in (labels, (labels == "a").astype(int)):
-        found = HyperLISTARegressor(D).fit(entry.X, y).predict(entry.X)
-        np.testing.assert_array_equal(found, expected)
-    for make in (TISTARegressor, LAMPRegressor):
-        with pytest.raises(ValueError, match=r"learns from pairs.*LISTARegressor\(dictionary"):
-            make(D).fit(entry.X, labels)
-    with pytest.raises(ValueError, match=r"trainer=Trainer\(objective='lasso'\)"):
-        LISTARegressor(D).fit(entry.X, labels)
-    LassoCoder(D).fit(entry.X, labels)
+    X, D = entry.X, entry.estimator.dictionary
+    for coder in (LassoCoder(D, alpha_relative=True), OMPCoder(D)):
+        codes = coder.fit(X).transform(X)
+        for size in (2.0**530, 2.0**-530):
+            np.testing.assert_array_equal(coder.transform(size * X), size * codes)
+        with pytest.raises(ValueError, match="Rescale .*X"):
+            coder.score(2.0**530 * X)
+    with pytest.raises(ValueError, match="squared residuals of X overflow"):
+        OMPCoder(D).fit(X).solve(2.0**530 * X)
 
 
 def test_devices_and_depths_that_are_not_there():

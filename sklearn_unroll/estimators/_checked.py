@@ -1,0 +1,217 @@
+"""scikit-learn's validators for what a user gives, with errors that name the argument."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from numbers import Complex, Real
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import validate_data
+from torch import Tensor
+
+from sklearn_unroll.estimators._arrays import float_dtypes, refuse_kind, to_tensor
+
+# Factor on observations and codes that what is computed of them may have.
+_ROOM = 2.0**10
+_SHAPES = {"X": "(n_samples, n_features)", "y": "(n_samples, n_components)"}
+_MISSING = (
+    "Leave such rows out, or fill the entries, with sklearn.impute.SimpleImputer, say. "
+    "AdaLISTARegressor, LISTARegressor(weights='adjoint') and MathL2OSolver do without them: "
+    "give zeros there, in X and in the columns of each sample's own dictionary, operators=...; "
+    "GlowProxInpainter fills in pictures."
+)
+
+
+def check_parameters(owner: Any) -> None:
+    """Raise for parameters that scikit-learn's constraints fail on or let pass, of parts too.
+
+    These are fractions, classes in place of instances, and words among numbers.
+    """
+    defaults = inspect.signature(type(owner)).parameters
+    for name, value in owner.get_params(deep=False).items():
+        if name not in owner._parameter_constraints:
+            continue
+        expected = None
+        if isinstance(value, Fraction):
+            expected = f"a float, float({value})"
+        elif isinstance(value, type):
+            expected = f"an instance, {value.__name__}(...)"
+        elif isinstance(value, (list, tuple)) and isinstance(defaults[name].default, tuple):
+            numbers = all(isinstance(v, Real) and math.isfinite(v) for v in value)
+            expected = None if numbers else f"finite numbers, such as {defaults[name].default}"
+        if expected is not None:
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(owner).__name__} must be {expected}. Got "
+                f"{value!r} instead."
+            )
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if hasattr(part, "_parameter_constraints") and not hasattr(part, "fit"):
+                check_parameters(part)
+                part._validate_params()
+
+
+def check_observations(
+    est: Any, X: Any, *, reset: bool, y: Any = "no_validation", missing: bool = False
+) -> Any:
+    """Return observations of float dtype, of as many features as were fitted.
+
+    Parameters
+    ----------
+    est : estimator
+        Whose they are.
+    X : array-like
+        What was given.
+    reset : bool
+        Whether a fit begins.
+    y : None, default="no_validation"
+        None asks whether the estimator can do without.
+    missing : bool, default=False
+        Whether NaN stands for what is missing.
+    """
+    with named("X", X):
+        _refuse_others(X, "X")
+        finite = "allow-nan" if missing else True
+        return _floating(
+            validate_data(est, X, y, reset=reset, dtype=float_dtypes(X), ensure_all_finite=finite)
+        )
+
+
+def check_numbers(array: Any, name: str, **options: Any) -> Any:
+    """Return finite numbers of float dtype, of any shape; tensors stay tensors."""
+    with named(name, array):
+        _refuse_others(array, name)
+        if isinstance(array, Tensor):
+            if not bool(torch.isfinite(array).all()):
+                raise ValueError(f"Input {name} contains NaN or infinity.")
+            return array.detach()
+        options = {"ensure_2d": False, "allow_nd": True, **options}
+        array = np.asarray(array) if isinstance(array, Complex) else array
+        dtypes = float_dtypes(array)
+        return _floating(check_array(array, dtype=dtypes, input_name=name, **options))
+
+
+def check_y(y: Any, X: Any) -> Any:
+    """Return what belongs to observations, one row for each, of any dtype but finite."""
+    with named("y", y):
+        refuse_kind(y, "y")
+        if issparse(y):
+            raise TypeError(
+                "Sparse data was passed for y, but dense codes are required: y.toarray()."
+            )
+        y = check_array(y, dtype=None, ensure_2d=False, input_name="y")
+        if getattr(y.dtype, "kind", "") == "O":
+            # Objects that are numbers; words stay, for whoever knows what they may be.
+            try:
+                y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+            except (TypeError, ValueError) as error:
+                if "convert" not in str(error):
+                    raise
+    if y.shape[0] != X.shape[0]:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {X.shape[0]} "
+            f"rows and y {y.shape[0]}. Give one row of y for each row of X."
+        )
+    return y
+
+
+def check_magnitude(
+    numbers: Tensor, name: str, *, room: float = _ROOM, least: float = 0.0
+) -> Tensor:
+    """Return numbers, and raise if their squares, and sums of these, leave the range."""
+    if not numbers.numel():
+        return numbers
+    low, high = torch.aminmax(numbers)
+    largest = max(float(high), -float(low))
+    limit = (torch.finfo(numbers.dtype).max / numbers.numel()) ** 0.5 / room
+    if largest <= limit and not 0 < largest < least:
+        return numbers
+    how = ("small", "digits are lost") if largest < least else ("large", "squares overflow")
+    what = f"{name.split(',')[0]} or X" if "," in name else name
+    raise ValueError(
+        f"{name} has entries too {how[0]} for {numbers.dtype} (largest {largest:.3g}): their "
+        f"{how[1]}. Rescale {what}."
+    )
+
+
+def to_computed(array: Any, like: Tensor, name: str = "X") -> Tensor:
+    """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
+    tensor = to_tensor(array, dtype=like.dtype, device=like.device)
+    if like.dtype == torch.float32 and not bool(torch.isfinite(tensor).all()):
+        raise ValueError(
+            f"Input {name} contains values too large for float32, the dtype of the computation. "
+            f"Rescale {name}, or fit on X in float64."
+        )
+    return tensor
+
+
+def check_dtype(dtype: Any) -> None:
+    """Raise unless a dtype is None or one that is computed in."""
+    if dtype is not None and not any(dtype is kind for kind in (torch.float32, torch.float64)):
+        raise ValueError(f"dtype must be torch.float32, torch.float64 or None, got {dtype!r}.")
+
+
+def _floating(array: Any) -> Any:
+    # What only pretends to be an array, such as an operator, passes scikit-learn as an object.
+    if getattr(array.dtype, "kind", "") == "O":
+        raise TypeError("it holds no numbers.")
+    return array
+
+
+def _refuse_others(array: Any, name: str) -> None:
+    """Raise for what holds no numbers, words too, of which scikit-learn reads some."""
+    refuse_kind(array, name)
+    if isinstance(array, (str, bytes)) or getattr(getattr(array, "dtype", None), "kind", "") in (
+        "U", "S",
+    ):  # fmt: skip
+        raise ValueError(
+            f"{name} must hold numbers, got words, {describe(array)}. Encode labels first, "
+            f"np.where({name} == word, 1.0, -1.0), say."
+        )
+
+
+@contextmanager
+def named(name: str, given: Any) -> Iterator[None]:
+    """Let errors about an argument name it, and say what was given and what was expected."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        said = _explained(name, given, str(error))
+        if said == str(error):
+            raise
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(said) from error
+
+
+def _explained(name: str, given: Any, text: str) -> str:
+    if "contains NaN" in text and "infinity" not in text:
+        return f"Input {name} contains NaN. {_MISSING if name == 'X' else ''}".strip()
+    if re.search(rf"\b{name}\b", text):
+        return text
+    hint, sizes = "", () if isinstance(given, type) else getattr(given, "shape", ())
+    if "inhomogeneous" in text:
+        hint = " Its rows differ in length."
+    elif len(sizes) > 2:
+        hint = f" Flatten what a sample holds: {name}.reshape(len({name}), -1)."
+    shape = f" of shape {_SHAPES[name]}" if name in _SHAPES else ""
+    return f"Invalid {name}, {describe(given)}: {text}{hint} Expected numbers{shape}."
+
+
+def describe(given: Any) -> str:
+    """Return in few words what was given."""
+    if given is None or isinstance(given, (str, bytes, Complex)):
+        return repr(given)[:60]
+    if isinstance(given, type):
+        return f"the class {given.__name__}"
+    if hasattr(given, "shape"):
+        return f"{type(given).__name__} of shape {tuple(given.shape)}"
+    size = f" of length {len(given)}" if hasattr(given, "__len__") else ""
+    return f"{type(given).__name__}{size}"
