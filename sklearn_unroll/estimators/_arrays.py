@@ -120,9 +120,16 @@ def refuse_kind(array: Any, name: str) -> None:
 
 @contextmanager
 def own_arithmetic() -> Iterator[None]:
-    """Compute as told, whatever context of torch the caller is in."""
+    """Compute as told and where told, whatever context of torch the caller is in.
+
+    Only what belongs to the caller's thread is changed. The default dtype does not, so that no
+    line may depend on it: every tensor that is made says its dtype.
+    """
+    usual = torch.get_default_device()
     with torch.inference_mode(False), ExitStack() as stack:
-        for kind in ("cpu", torch.get_default_device().type, "cuda"):
+        if usual.type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for kind in ("cpu", usual.type, "cuda"):
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield

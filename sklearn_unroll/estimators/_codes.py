@@ -13,7 +13,6 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import (
     float_dtypes,
     from_tensor,
-    own_arithmetic,
     refuse_kind,
     resolve_device,
     to_computed,
@@ -251,7 +250,6 @@ class Codes(Task):
         own = objective.alpha if isinstance(objective, Lasso) else None
         return float((option(est, "alpha") if own is None else own) or 0.0)
 
-    @torch.no_grad()
     def solve(self, est: Any, seen: Seen) -> Tensor:
         """Return the codes of what was seen, in the user's units.
 
@@ -268,8 +266,7 @@ class Codes(Task):
             Codes.
         """
         run = Run.of(est, seen)
-        with own_arithmetic():
-            codes, refused = run.codes()
+        codes, refused = run.codes()
         run.warn(est, refused)
         return self.finish(est, seen.units.leave(codes), seen.obs)
 

@@ -244,5 +244,5 @@ def warn_if_not_converged(found: Solution, solver: str, tol: float, max_iter: in
         f"with solver={solver!r} and max_iter={max_iter}; the largest is "
         f"{float(found.gap.max()):.2g}. Their codes are the best found. Loosen tol, {advice}.",
         ConvergenceWarning,
-        stacklevel=4,
+        stacklevel=6,
     )

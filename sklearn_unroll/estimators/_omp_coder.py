@@ -11,9 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind, own_arithmetic
+from sklearn_unroll.estimators._arrays import as_kind
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_per_sample
 from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
 
@@ -116,6 +117,7 @@ class OMPCoder(BaseCoder):
         self.tol = tol
         self.device = device
 
+    @as_fitted
     def solve(self, X: Any, *, tol: Any = None) -> OMPCodes:
         """Return codes with their residuals, per sample.
 
@@ -141,6 +143,7 @@ class OMPCoder(BaseCoder):
         """
         return self._pursue(X, tol, "solve")[1]
 
+    @as_fitted
     def transform(self, X: Any, tol: Any = None) -> Any:
         """Return the codes of observations.
 
@@ -156,6 +159,7 @@ class OMPCoder(BaseCoder):
         """
         return self._pursue(X, tol, "transform")[1].codes
 
+    @as_fitted
     def predict(self, X: Any, tol: Any = None) -> Any:
         """Return the codes of observations, as ``transform`` does.
 
@@ -171,6 +175,7 @@ class OMPCoder(BaseCoder):
         """
         return self._ravel(self._pursue(X, tol, "predict")[1].codes)
 
+    @as_fitted
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, tol: Any = None) -> float:
         """Return R^2 of the codes, or minus the mean squared residual where there is no y.
 
@@ -199,8 +204,7 @@ class OMPCoder(BaseCoder):
         most = self.n_nonzero_coefs
         if most is None:
             most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
-        with own_arithmetic():
-            found = orthogonal_matching_pursuit(seen.obs, most, limit)
+        found = orthogonal_matching_pursuit(seen.obs, most, limit)
         warn_if_not_reached(found, limit, most)
         return seen, OMPCodes(
             *(as_kind(part, seen.X)
@@ -238,5 +242,5 @@ def warn_if_not_reached(found: Pursuit, tol: Any, n_nonzero_coefs: int) -> None:
         f"independent atom was left that the residual correlates with. Their codes are the best "
         f"found. Raise tol, or check the dictionary.",
         ConvergenceWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

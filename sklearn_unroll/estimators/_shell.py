@@ -14,7 +14,7 @@ from torch import Tensor
 from sklearn_unroll._renamed import Renamed
 from sklearn_unroll.estimators._arrays import float_dtypes, from_tensor, to_computed
 from sklearn_unroll.estimators._document import fill
-from sklearn_unroll.estimators._state import Given, to_host
+from sklearn_unroll.estimators._state import Given, as_fitted, kept_if_refused, to_host
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import check_alpha, check_codes_match
 from sklearn_unroll.functional import L1, Composite, Observation, Penalty, Smooth, Zero
@@ -96,6 +96,23 @@ class Shell(Renamed, BaseEstimator, ABC):
         super().__init_subclass__(**kwargs)
         fill(cls)
 
+    def set_params(self, **params: Any) -> Shell:
+        """Set parameters of this estimator and of nested objects: all of them, or none.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters, such as ``alpha``.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        with kept_if_refused(self):
+            return super().set_params(**params)
+
+    @as_fitted
     def observe(
         self, X: Any, y: Any = None, *, dtype: torch.dtype | None = None, **metadata: Any
     ) -> tuple[Observation, Tensor | None]:
@@ -119,6 +136,7 @@ class Shell(Renamed, BaseEstimator, ABC):
         codes = None if y is None else self.task.see_codes(self, y, seen)
         return seen.units.inside(seen.obs), codes
 
+    @as_fitted
     def problem(self, X: Any, *, alpha: Any = None, **metadata: Any) -> Composite:
         """Return the problem ``min_z f(z) + R(z)`` that is solved for observations.
 
