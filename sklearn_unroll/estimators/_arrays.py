@@ -15,6 +15,8 @@ from sklearn.utils._array_api import (
 )
 from torch import Tensor
 
+from sklearn_unroll.functional.rows import Rows, blocks, whole
+
 
 def float_dtypes(array: Any) -> list:
     """Return the float dtypes to keep, in the array's own namespace; others become the first."""
@@ -58,6 +60,26 @@ def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) ->
     return array.clone() if array.is_inference() else array  # others may be trained on
 
 
+def to_rows(array: Any, *, dtype: torch.dtype | None, device: torch.device) -> Tensor | Rows:
+    """Return a validated matrix as a tensor, or, where that would be a copy, as rows of it.
+
+    Read-only memory maps are so read a few rows at a time.
+    """
+    if not isinstance(array, np.ndarray) or device.type != "cpu" or array.ndim != 2:
+        return to_tensor(array, dtype=dtype, device=device)
+    usual = array.dtype.newbyteorder("=")
+    kind = torch.from_numpy(np.empty(0, usual)).dtype if dtype is None else dtype
+    shared = array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative
+    if shared and torch.from_numpy(array[:0]).dtype == kind:
+        return to_tensor(array, dtype=dtype, device=device)
+
+    def pick(rows: Any) -> Tensor:
+        rows = rows.numpy() if isinstance(rows, Tensor) else rows
+        return torch.from_numpy(np.array(array[rows], dtype=usual, order="C")).to(kind)
+
+    return Rows(pick, array.shape, torch.empty(0, dtype=kind))
+
+
 def from_tensor(tensor: Tensor, like: Any) -> Any:
     """Return a tensor as an array with namespace, device and float dtype of ``like``."""
     return as_kind(tensor.to(getattr(torch, str(like.dtype).split(".")[-1])), like)
@@ -76,13 +98,19 @@ def as_kind(tensor: Tensor, like: Any) -> Any:
 
 def to_computed(array: Any, D: Tensor) -> Tensor:
     """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
-    tensor = to_tensor(array, dtype=D.dtype, device=D.device)
-    if D.dtype == torch.float32 and not bool(torch.isfinite(tensor).all()):
+    return whole(rows_to_compute(array, D))
+
+
+def rows_to_compute(array: Any, D: Tensor) -> Tensor | Rows:
+    """Return a validated matrix in the dtype of the fit, and raise if it does not fit in there."""
+    rows = to_rows(array, dtype=D.dtype, device=D.device)
+    narrow = D.dtype == torch.float32 and array.dtype != np.float32
+    if narrow and not all(bool(torch.isfinite(rows[some]).all()) for some in blocks(rows)):
         raise ValueError(
             "Input contains values too large for float32, the dtype of the fit. Rescale it, or "
             "fit in float64."
         )
-    return tensor
+    return rows
 
 
 def refuse_kind(array: Any, name: str) -> None:

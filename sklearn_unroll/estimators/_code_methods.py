@@ -314,7 +314,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         return Units(atoms, None).inside(obs).A
 
     def _codes(self, X: Any, method: str, operators: Any) -> Any:
-        seen = self.task.see(self, X, method, None, operators)
+        seen = self.task.see_rows(self, X, method, None, operators)
         return from_tensor(self.task.solve(self, seen), seen.X)
 
     def __sklearn_tags__(self):

@@ -15,7 +15,8 @@ from sklearn_unroll.estimators._arrays import (
     from_tensor,
     refuse_kind,
     resolve_device,
-    to_computed,
+    rows_to_compute,
+    to_rows,
     to_tensor,
 )
 from sklearn_unroll.estimators._guard import Run, settle_guard
@@ -24,6 +25,7 @@ from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._sizes import option, sizes_of_fit, units_of
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._units import safe_norms
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
@@ -44,6 +46,7 @@ from sklearn_unroll.functional import (
     Observation,
     Operator,
 )
+from sklearn_unroll.functional.rows import Rows, blocks, stand_in, whole
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import History, Lasso, Trainer
 
@@ -96,8 +99,8 @@ class Codes(Task):
             )
             check_numeric(y, est)
         est._y_was_1d = y is not None and y.ndim == 1
-        b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
-        weight = check_weight(sample_weight, X, b)
+        b = to_rows(X, dtype=None, device=resolve_device(est.device, X))
+        weight = check_weight(sample_weight, X, stand_in(b))
         codes = None if y is None else as_codes(y, b)
         own, A = self._resolve(est, b, codes, weight, operators, keep)
         obs = Observation(b, A)
@@ -108,7 +111,7 @@ class Codes(Task):
         if codes is not None:
             if self.knows_operator(est, operators):
                 warn_if_unexplained(obs, codes, weight)
-            codes = units.enter(codes)
+            codes = units.rows_enter(codes)
         fitted = {
             "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
             "n_components_": A.n_components,
@@ -117,7 +120,7 @@ class Codes(Task):
         }
         if self.operator != "dictionary":
             fitted["operator_"] = own
-        inside = units.inside(obs)
+        inside = units.rows_inside(obs)
         return Given(X, y, inside, codes, weight, generator, keep, fitted)
 
     def state(self, est: Any, network: Unrolled, given: Given) -> dict:
@@ -167,20 +170,37 @@ class Codes(Task):
 
     def see(self, est: Any, X: Any, method: str, dtype: Any = None, operators: Any = None) -> Seen:
         """Validate X for a fitted estimator, which computes in the dtype of its fit."""
+        return self.see_rows(est, X, method, dtype, operators).whole()
+
+    def see_rows(
+        self, est: Any, X: Any, method: str, dtype: Any = None, operators: Any = None
+    ) -> Seen:
+        """Validate X, of which a copy is not kept: it is seen a few rows at a time.
+
+        Parameters
+        ----------
+        est, X, method, dtype, operators : object
+            As for ``see``.
+
+        Returns
+        -------
+        Seen
+            Data may be rows.
+        """
         self.check_ready(est, X, method, operators)
         X = validate_data(est, X, reset=False, dtype=float_dtypes(X))
         like = est.compute_like(X)
         b = (
-            to_computed(X, like)
+            rows_to_compute(X, like)
             if dtype is None
-            else to_tensor(X, dtype=dtype, device=like.device)
+            else to_rows(X, dtype=dtype, device=like.device)
         )
-        obs = Observation(b, self.fitted_operator(est, b, operators))
+        obs = Observation(b, self.fitted_operator(est, stand_in(b), operators))
         return Seen(X, obs, units_of(self, est, obs, est.norm_, est.scale_))
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
         """Return codes that belong to what was seen, in the units of the network."""
-        codes = as_codes(y, seen.obs.b)
+        codes = whole(as_codes(y, seen.obs.b))
         check_codes_match(codes, seen.obs.A)
         if len(codes) != len(seen.obs.b) or not bool(torch.isfinite(codes).all()):
             raise ValueError(
@@ -265,10 +285,22 @@ class Codes(Task):
         Tensor of shape (n_samples, n_components)
             Codes.
         """
-        run = Run.of(est, seen)
-        codes, refused = run.codes()
-        run.warn(est, refused)
-        return self.finish(est, seen.units.leave(codes), seen.obs)
+        obs, units = seen.obs, seen.units
+        inside = units.rows_inside(obs)
+        codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
+        refused = obs.b.new_empty(len(obs.b), dtype=torch.long)
+        norms = []
+        for rows in blocks(codes):
+            run = Run(est, est.network_, inside.take(rows), vars(est).get("guard_"))
+            found, refused[rows] = run.codes()
+            codes[rows] = units.take(rows).leave(found)
+            norms.append(safe_norms(run.obs.b[refused[rows] > 0]))
+        run.warn(est, refused, torch.cat(norms))
+        check_finite_codes(codes, est)
+        if est.debias_ is not None:
+            for rows in blocks(codes):
+                codes[rows] = debias_codes(codes[rows], obs.take(rows), est.debias_)
+        return codes
 
     def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
         """Return codes as they go out.
@@ -292,18 +324,21 @@ class Codes(Task):
     def _resolve(
         self,
         est: Any,
-        b: Tensor,
-        codes: Tensor | None,
+        b: Tensor | Rows,
+        codes: Tensor | Rows | None,
         weight: Tensor | None,
         operators: Any,
         keep: bool,
     ) -> tuple[Operator | None, Operator]:
         """Return the estimator's own operator, if there is one, and the one to train on."""
-        own = est.own_operator()
+        own, like = est.own_operator(), stand_in(b)
         if own is not None:
-            own = check_operator(own, b, self.operator)
+            given = own
+            own = check_operator(given, like, self.operator)
+            if isinstance(own, Dense) and not isinstance(given, Operator):
+                own = Dense(own.D.clone())  # no memory of the user's
         elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):
-            own = check_features(self.fitted_operator(est, b), b.shape[1], self.operator)
+            own = check_features(self.fitted_operator(est, like), b.shape[1], self.operator)
         elif operators is None:
             if codes is None:
                 raise ValueError(
@@ -315,7 +350,7 @@ class Codes(Task):
         if operators is None:
             return own, own
         self._check_operators_allowed(est)
-        return own, check_operators(operators, b)
+        return own, check_operators(operators, like)
 
     def _check_operators_allowed(self, est: Any) -> None:
         if not est.takes_operators:
@@ -326,7 +361,7 @@ class Codes(Task):
             )
 
 
-def as_codes(y: Any, b: Tensor) -> Tensor:
+def as_codes(y: Any, b: Tensor | Rows) -> Tensor | Rows:
     """Return codes as a matrix, of the dtype and on the device of the observations."""
-    codes = to_tensor(y, dtype=b.dtype, device=b.device)
+    codes = to_rows(y, dtype=b.dtype, device=b.device)
     return codes[:, None] if codes.ndim == 1 else codes

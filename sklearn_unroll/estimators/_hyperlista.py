@@ -24,6 +24,7 @@ from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._state import Fitting, Given
 from sklearn_unroll.estimators._validation import are_labels
 from sklearn_unroll.functional import Observation, mutual_coherence, pseudo_inverse
+from sklearn_unroll.functional.rows import blocks
 from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
 
 __all__ = ["HyperLISTARegressor"]
@@ -243,13 +244,14 @@ class HyperLISTARegressor(CodeMethods, Networked):
         if given.target is None:
             return [usual]
         y = given.target
-        count = (y != 0).sum(1).double()
+        count = torch.cat([(y[rows] != 0).sum(1).double() for rows in blocks(y)])
         if bool((count < y.shape[1]).any()):
             return [max(float(count.mean()), 1.0)]
         # Of compressible codes, which are nowhere zero, those count that carry the energy: for
         # normal numbers it is pi / 2 times ||y||_1^2 / ||y||_2^2.
-        size, energy = y.double().abs().sum(1).square(), y.double().square().sum(1)
-        return [max(float((math.pi / 2 * size / energy).mean()), 1.0), usual]
+        parts = (y[rows].double() for rows in blocks(y))
+        ratio = torch.cat([z.abs().sum(1).square() / z.square().sum(1) for z in parts])
+        return [max(float((math.pi / 2 * ratio).mean()), 1.0), usual]
 
 
 class Start(NamedTuple):

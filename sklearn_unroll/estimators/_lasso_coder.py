@@ -273,7 +273,7 @@ class LassoCoder(BaseCoder):
             Greater is better.
         """
         seen, found = self._certified(X, alpha, "score")
-        problem = self.task.problem(self, seen, alpha).exact()
+        problem = self.task.problem(self, seen.whole(), alpha).exact()
         return self._score(seen, found.codes, y, sample_weight, problem)
 
     def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
@@ -321,7 +321,7 @@ class LassoCoder(BaseCoder):
         return check_alpha(self.alpha if alpha is None else alpha, len(b), b.device)
 
     def _certified(self, X: Any, alpha: Any, method: str) -> tuple[Seen, LassoCodes]:
-        seen = self.task.see(self, X, method)
+        seen = self.task.see_rows(self, X, method)
         b, A = seen.obs.b, self._weighted(seen)
         found = self._run(b, A, self._alphas(alpha, b), lambda rows: self._start(X, rows, A))
         found = found._replace(x=self._unweighted(found.x))

@@ -16,6 +16,8 @@ from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_per_sample
+from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional.rows import Rows, blocks
 from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
 
 __all__ = ["OMPCoder", "OMPCodes"]
@@ -194,22 +196,40 @@ class OMPCoder(BaseCoder):
         seen, found = self._pursue(X, tol, "score")
         # Its objective is the squared norm of the residual, twice that of the problem.
         twice = 1.0 if y is not None else 2.0
-        problem = self.task.problem(self, seen)
+        problem = self.task.problem(self, seen.whole())
         return twice * self._score(seen, found.codes, y, sample_weight, problem)
 
     def _pursue(self, X: Any, tol: Any, method: str) -> tuple[Seen, OMPCodes]:
-        seen = self.task.see(self, X, method)
+        seen = self.task.see_rows(self, X, method)
         b = seen.obs.b
         limit = self.tol if tol is None else check_tol(tol, len(b))
         most = self.n_nonzero_coefs
         if most is None:
             most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
-        found = orthogonal_matching_pursuit(seen.obs, most, limit)
+        run = _in_parts if isinstance(b, Rows) else orthogonal_matching_pursuit
+        found = run(seen.obs, most, limit)
         warn_if_not_reached(found, limit, most)
         return seen, OMPCodes(
             *(as_kind(part, seen.X)
               for part in (found.x, found.residual, found.n_nonzero, found.converged))
         )  # fmt: skip
+
+
+def _in_parts(obs: Observation, n_nonzero: int, tol: Any) -> Pursuit:
+    """Return the pursuit of data that are seen a few rows at a time."""
+    n = len(obs.b)
+    result = Pursuit(
+        obs.b.new_empty(n, obs.A.n_components),
+        obs.b.new_empty(n, dtype=torch.long),
+        obs.b.new_empty(n),
+        obs.b.new_empty(n, dtype=torch.bool),
+    )
+    for rows in blocks(obs.b):
+        own = tol[rows] if isinstance(tol, Tensor) else tol
+        found = orthogonal_matching_pursuit(obs.take(rows), n_nonzero, own)
+        for one, part in zip(result, found, strict=True):
+            one[rows] = part
+    return result
 
 
 def check_tol(tol: Any, n_samples: int) -> Tensor:

@@ -18,6 +18,7 @@ from sklearn_unroll.estimators._state import Given, as_fitted, kept_if_refused, 
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import check_alpha, check_codes_match
 from sklearn_unroll.functional import L1, Composite, Observation, Penalty, Smooth, Zero
+from sklearn_unroll.functional.rows import whole
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import History, Trainer
 
@@ -28,6 +29,10 @@ class Seen(NamedTuple):
     X: Any
     obs: Observation
     units: Units
+
+    def whole(self) -> Seen:
+        """Return what was seen with data as a tensor, where they are seen a few rows at a time."""
+        return self._replace(obs=self.obs._replace(b=whole(self.obs.b)))
 
 
 def stated(obs: Observation, f: Smooth, R: Penalty) -> Composite:

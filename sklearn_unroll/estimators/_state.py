@@ -31,9 +31,10 @@ class Given(NamedTuple):
     y : array or None
         What came with them; None where nothing uses it.
     obs : Observation
-        Data and operator in the units of the network.
-    target : Tensor of shape (n_samples, n_components) or None
-        What the network is to find, in its units.
+        Data and operator in the units of the network. Data may be rows that are made when they
+        are asked for: ``obs.take(slice(2000))`` and ``obs.chunks()`` hold tensors.
+    target : Tensor or Rows of shape (n_samples, n_components) or None
+        What the network is to find, in its units; ``target[rows]`` is a tensor.
     weight : Tensor of shape (n_samples,) or None
         Weights of the samples.
     generator : torch.Generator

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import float_dtypes, refuse_kind, to_tensor
 from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Observation, Operator
+from sklearn_unroll.functional.rows import Rows, blocks
 
 # Share of the observations' energy from which on a residual is no noise.
 UNEXPLAINED = 0.5
@@ -96,7 +97,7 @@ def weighted_mean(value: Tensor, weight: Tensor | None = None) -> float:
 
 def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
     """Return codes, and raise if a network has made infinity or NaN of finite observations."""
-    failed = int((~torch.isfinite(codes)).any(1).sum())
+    failed = sum(int((~torch.isfinite(codes[rows])).any(1).sum()) for rows in blocks(codes))
     if failed:
         raise ValueError(
             f"The codes that {type(estimator).__name__} gives for {failed} of {len(codes)} "
@@ -264,29 +265,34 @@ def check_alpha(alpha: Any, n_samples: int, device: torch.device) -> Tensor:
 
 def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None) -> None:
     """Warn where the codes of pairs do not explain their observations through the dictionary."""
-    weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
-    residual = weight @ obs.A.residual(obs.b, codes).square().sum(1)
-    energy = weight @ obs.b.square().sum(1)
+    residual = energy = 0.0
+    for rows in blocks(obs.b, codes):
+        part = obs.take(rows)
+        w = torch.ones_like(part.b[:, 0]) if weight is None else weight[rows]
+        residual += float(w @ part.A.residual(part.b, codes[rows]).square().sum(1))
+        energy += float(w @ part.b.square().sum(1))
     if residual > UNEXPLAINED * energy > 0:
         warnings.warn(
             f"X and y do not fit the dictionary: X - y @ dictionary has "
-            f"{float(residual / energy):.3g} times the energy of X "
-            f"({10 * math.log10(float(residual / energy)):.1f} dB). Check that y holds codes in "
+            f"{residual / energy:.3g} times the energy of X "
+            f"({10 * math.log10(residual / energy):.1f} dB). Check that y holds codes in "
             f"the order of the dictionary's rows, and that both are scaled alike.",
             stacklevel=4,
         )
 
 
-def estimate_dictionary(X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+def estimate_dictionary(X: Tensor | Rows, y: Tensor | Rows, weight: Tensor | None) -> Tensor:
     """Return the ridge estimate of D in ``X ~ y D``, on the data's device, in float64.
 
     The ridge is 1e-6 of the mean squared activity: it only matters for atoms whose activity
     the pairs cannot tell apart. Atoms that are never active come out as zero.
     """
     # Own line of algebra instead of sklearn's Ridge: it keeps data on their device.
-    codes, signals = y.double(), X.double()
-    weighted = codes if weight is None else codes * weight.double()[:, None]
-    gram = weighted.T @ codes
+    gram = right = 0.0
+    for rows in blocks(X, y):
+        codes = y[rows].double()
+        weighted = codes if weight is None else codes * weight[rows].double()[:, None]
+        gram, right = gram + weighted.T @ codes, right + weighted.T @ X[rows].double()
     ridge = 1e-6 * gram.diagonal().mean()
     if not ridge > 0:
         raise ValueError(
@@ -294,4 +300,4 @@ def estimate_dictionary(X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
             "pairs with active codes."
         )
     gram.diagonal().add_(ridge)
-    return torch.linalg.solve(gram, weighted.T @ signals).to(X.dtype)
+    return torch.linalg.solve(gram, right).to(X.dtype)

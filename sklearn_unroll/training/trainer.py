@@ -285,7 +285,7 @@ class Trainer(Renamed, BaseEstimator):
         if hold_out:
             training, monitor = samples.split(self.validation_fraction, generator)
         if trainer.augmentation is not None:
-            monitor = trainer.augmentation(monitor, generator)
+            monitor = trainer.augmentation.show(monitor, generator)
         report = report or Report()
         return train(network, training, monitor, trainer, generator, report, bool(hold_out))
 

@@ -1,4 +1,4 @@
-"""What lies in caches on disk: found again by other processes, and made anew where it is broken."""
+"""Caches on disk: found by other processes, and made anew where they are broken."""
 
 import pickle
 import subprocess

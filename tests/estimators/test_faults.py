@@ -217,27 +217,28 @@ def settings_of_a_user(kind):
         yield
 
 
-def all_results(name, model):
+def all_results(entry, model, X=None):
     """Yield what the methods of a fitted estimator give."""
-    entry = case(name)
+    X = entry.holes() if X is None else X
     for method in ("predict", "transform", "score", "certify", "solve", "count_refused"):
         if method in dir(model):
             more = {"alpha": 0.1} if method == "certify" else {}
-            found = getattr(model, method)(entry.holes(), **entry.metadata, **more)
+            found = getattr(model, method)(X, **entry.metadata, **more)
             yield from found if isinstance(found, tuple) else (found,)
     staged = "staged_" + entry.method
     if staged in dir(model):
-        yield from entry.run(model, method=staged)
+        yield from entry.run(model, X, staged)
 
 
 @every
 @pytest.mark.parametrize("kind", ["dtype", "others"])
 def test_settings_of_the_user_change_no_bit_and_are_not_touched(name, kind):
-    entry, expected = case(name), list(all_results(name, fitted(name)))
+    entry = case(name)
+    expected = list(all_results(entry, fitted(name)))
     with settings_of_a_user(kind):
         before = settings()
         model = fit(name, clone(entry.estimator))
-        found = list(all_results(name, model))
+        found = list(all_results(entry, model))
         with pytest.raises(ValueError, match="features"):
             entry.run(model, entry.X[:, :-1])
         with pytest.raises(ValueError, match="NaN|infinity"):
