@@ -10,7 +10,6 @@ before that.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -43,17 +42,14 @@ MODELS = {
 CODERS = ("OMPCoder", "LassoCoder")
 
 
-def held() -> int:
-    """Return the bytes of memory that this process holds."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def memory(field: str) -> int:
+    """Return the bytes of memory that this process holds, VmRSS, or has held at most, VmHWM.
 
-
-def peak() -> int:
-    """Return the most bytes of memory that this process has ever held."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    Not ``ru_maxrss``, which begins with the peak of the process that started this one.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith(field))
+    return 1024 * int(line.split()[1])
 
 
 def make_model(name: str, dictionary: Any, pairs: bool, seed: int) -> Any:
@@ -80,10 +76,10 @@ def job(told: str) -> None:
     mode = "r" if task["source"] == "map" else None
     with limit_threads(task["threads"]):
         model.fit(*few).predict(few[0])  # imports, compiled loops
-        before = held()
+        before = memory("VmRSS")
         data = [np.load(folder / f"{file}.npy", mmap_mode=mode) for file in files]
         model.fit(*data) if task["method"] == "fit" else model.predict(data[0])
-    print(peak() - before, sum(array.nbytes for array in data))
+    print(memory("VmHWM") - before, sum(array.nbytes for array in data))
 
 
 def measure(**task: Any) -> tuple[int, int]:
