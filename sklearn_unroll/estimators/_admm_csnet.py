@@ -232,7 +232,7 @@ class ADMMCSNetRegressor(CodeMethods, Learned):
                 limit=self.limit,
                 tied=self.tied,
                 consistent=self.consistent,
-                like=given.obs.b,
+                like=given.obs.b.new_empty(0),
             )
         common = {"n_layers": self.n_layers, "tied": self.tied, "sharpness": self.sharpness}
         A = _written_out(given.obs.A, given.obs.b)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
@@ -30,7 +33,7 @@ from sklearn_unroll.functional import (
 from sklearn_unroll.nn import Unrolled, alista, na_alista
 from sklearn_unroll.training import Trainer
 
-__all__ = ["ALISTARegressor", "compute_weight"]
+__all__ = ["ALISTARegressor", "compute_weight", "from_cache"]
 
 
 def _symmetric(D: Tensor) -> Tensor:
@@ -42,7 +45,30 @@ WEIGHTS = {"analytic": analytic_weight, "symmetric": _symmetric, "minimax": mini
 
 def compute_weight(name: str, D: Tensor, memory: Any) -> Tensor:
     """Return an analytic weight, from the cache where there is one."""
-    return check_memory(memory).cache(WEIGHTS[name])(D)
+    return from_cache(memory, _weight, name, D)[0]
+
+
+def _weight(name: str, D: Tensor) -> tuple[Tensor]:
+    return (WEIGHTS[name](D),)
+
+
+def from_cache(memory: Any, prepare: Callable, name: str, D: Tensor) -> Sequence:
+    """Return ``prepare(name, D)``, tensors and numbers, from the cache where there is one.
+
+    The cache is shown numpy: joblib tells tensors apart by where they lie.
+    """
+    if memory is None:
+        return prepare(name, D)
+    array = np.ascontiguousarray(D.cpu().numpy())
+    release = version("sklearn-unroll")  # of another one nothing is taken
+    found = check_memory(memory).cache(_on_arrays)(prepare, name, array, release)
+    # Copies, as what lies in a cache may be a read-only map of its file.
+    return [torch.tensor(p, device=D.device) if isinstance(p, np.ndarray) else p for p in found]
+
+
+def _on_arrays(prepare: Callable, name: str, D: np.ndarray, release: str) -> list:
+    found = prepare(name, torch.from_numpy(D))
+    return [part.numpy() if isinstance(part, Tensor) else part for part in found]
 
 
 class ALISTARegressor(CodeMethods, Learned):

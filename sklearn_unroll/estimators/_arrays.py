@@ -15,6 +15,8 @@ from sklearn.utils._array_api import (
 )
 from torch import Tensor
 
+from sklearn_unroll.functional.rows import Rows
+
 
 def float_dtypes(array: Any) -> list:
     """Return the float dtypes to keep, in the array's own namespace; others become the first."""
@@ -56,6 +58,26 @@ def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) ->
         array = torch.from_numpy(array)
     array = array.detach().to(device=device, dtype=dtype)
     return array.clone() if array.is_inference() else array  # others may be trained on
+
+
+def to_rows(array: Any, *, dtype: torch.dtype | None, device: torch.device) -> Tensor | Rows:
+    """Return a validated matrix as a tensor, or, where that would be a copy, as rows of it.
+
+    Read-only memory maps are so read a few rows at a time.
+    """
+    if not isinstance(array, np.ndarray) or device.type != "cpu" or array.ndim != 2:
+        return to_tensor(array, dtype=dtype, device=device)
+    usual = array.dtype.newbyteorder("=")
+    kind = torch.from_numpy(np.empty(0, usual)).dtype if dtype is None else dtype
+    shared = array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative
+    if shared and torch.from_numpy(array[:0]).dtype == kind:
+        return to_tensor(array, dtype=dtype, device=device)
+
+    def pick(rows: Any) -> Tensor:
+        rows = rows.numpy() if isinstance(rows, Tensor) else rows
+        return torch.from_numpy(np.array(array[rows], dtype=usual, order="C")).to(kind)
+
+    return Rows(pick, array.shape, torch.empty(0, dtype=kind))
 
 
 def from_tensor(tensor: Tensor, like: Any) -> Any:
@@ -116,9 +138,16 @@ def refuse_kind(array: Any, name: str) -> None:
 
 @contextmanager
 def own_arithmetic() -> Iterator[None]:
-    """Compute as told, whatever context of torch the caller is in."""
+    """Compute as told and where told, whatever context of torch the caller is in.
+
+    Only what belongs to the caller's thread is changed. The default dtype does not, so that no
+    line may depend on it: every tensor that is made says its dtype.
+    """
+    usual = torch.get_default_device()
     with torch.inference_mode(False), ExitStack() as stack:
-        for kind in ("cpu", torch.get_default_device().type, "cuda"):
+        if usual.type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for kind in ("cpu", usual.type, "cuda"):
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield

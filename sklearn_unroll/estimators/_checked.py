@@ -19,7 +19,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import float_dtypes, refuse_kind, to_tensor
+from sklearn_unroll.estimators._arrays import float_dtypes, refuse_kind, to_rows, to_tensor
+from sklearn_unroll.functional.rows import Rows, blocks
 
 # Factor on observations and codes that what is computed of them may have.
 _ROOM = 2.0**10
@@ -125,14 +126,15 @@ def check_y(y: Any, X: Any) -> Any:
 
 
 def check_magnitude(
-    numbers: Tensor, name: str, *, room: float = _ROOM, least: float = 0.0
-) -> Tensor:
+    numbers: Tensor | Rows, name: str, *, room: float = _ROOM, least: float = 0.0
+) -> Tensor | Rows:
     """Return numbers, and raise if their squares, and sums of these, leave the range."""
-    if not numbers.numel():
+    count = math.prod(numbers.shape)
+    if not count:
         return numbers
-    low, high = torch.aminmax(numbers)
-    largest = max(float(high), -float(low))
-    limit = (torch.finfo(numbers.dtype).max / numbers.numel()) ** 0.5 / room
+    parts = [numbers] if numbers.ndim != 2 else (numbers[rows] for rows in blocks(numbers))
+    largest = max(float(high.maximum(-low)) for low, high in map(torch.aminmax, parts))
+    limit = (torch.finfo(numbers.dtype).max / count) ** 0.5 / room
     if largest <= limit and not 0 < largest < least:
         return numbers
     how = ("small", "digits are lost") if largest < least else ("large", "squares overflow")
@@ -147,11 +149,26 @@ def to_computed(array: Any, like: Tensor, name: str = "X") -> Tensor:
     """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
     tensor = to_tensor(array, dtype=like.dtype, device=like.device)
     if like.dtype == torch.float32 and not bool(torch.isfinite(tensor).all()):
-        raise ValueError(
-            f"Input {name} contains values too large for float32, the dtype of the computation. "
-            f"Rescale {name}, or fit on X in float64."
-        )
+        raise _too_large(name)
     return tensor
+
+
+def rows_to_compute(array: Any, like: Tensor | Rows, name: str = "X") -> Tensor | Rows:
+    """Return a validated matrix as ``to_computed`` does, of maps and other kinds only rows."""
+    rows = to_rows(array, dtype=like.dtype, device=like.device)
+    if isinstance(rows, Tensor):
+        return to_computed(array, like, name)
+    narrow = like.dtype == torch.float32 and array.dtype != np.float32
+    if narrow and not all(bool(torch.isfinite(rows[some]).all()) for some in blocks(rows)):
+        raise _too_large(name)
+    return rows
+
+
+def _too_large(name: str) -> ValueError:
+    return ValueError(
+        f"Input {name} contains values too large for float32, the dtype of the computation. "
+        f"Rescale {name}, or fit on X in float64."
+    )
 
 
 def check_dtype(dtype: Any) -> None:

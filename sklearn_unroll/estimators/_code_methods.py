@@ -19,7 +19,7 @@ from sklearn_unroll.estimators._guard import GUARDS, Run
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Transforms
 from sklearn_unroll.estimators._sizes import units_of
-from sklearn_unroll.estimators._state import any_tensor
+from sklearn_unroll.estimators._state import any_tensor, as_fitted
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Observation, Operator, Zero, composite_gap
@@ -100,6 +100,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         """
         return self.learn_more(X, y, sample_weight, operators=operators)
 
+    @as_fitted
     def predict(self, X: Any, operators: Any = None) -> Any:
         """Return the codes of observations, the last iterate of the network.
 
@@ -114,6 +115,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         """
         return self._ravel(self._codes(X, "predict", operators))
 
+    @as_fitted
     def transform(self, X: Any, operators: Any = None) -> Any:
         """Return the codes of observations, as ``predict`` does, always two-dimensional.
 
@@ -129,6 +131,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         """
         return self._codes(X, "transform", operators)
 
+    @as_fitted
     def inverse_transform(self, X: Any, operators: Any = None) -> Any:
         """Return the signals of codes, ``X @ dictionary_``.
 
@@ -145,7 +148,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         """
         return self._signals(X, operators)
 
-    @torch.no_grad()
+    @as_fitted
     def staged_predict(self, X: Any, operators: Any = None) -> Iterator[Any]:
         """Yield the codes after every layer; the last ones are those of ``predict``.
 
@@ -178,6 +181,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
                 codes = self.task.finish(self, codes, seen.obs)
             yield self._ravel(from_tensor(codes, seen.X))
 
+    @as_fitted
     def score(
         self, X: Any, y: Any = None, sample_weight: Any = None, operators: Any = None
     ) -> float:
@@ -209,7 +213,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         value = self.task.problem(self, seen).value(codes)
         return -weighted_mean(value, check_weight(sample_weight, seen.X, value))
 
-    @torch.no_grad()
+    @as_fitted
     def certify(self, X: Any, alpha: Any = None, operators: Any = None) -> Any:
         """Return how far the codes of ``predict`` are from the optimum of ``problem``, at most.
 
@@ -277,6 +281,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         """
         return self.normalizes(has_y)
 
+    @as_fitted
     def count_refused(self, X: Any, operators: Any = None) -> Any:
         """Return how many layers' steps the guard refuses in ``predict``.
 
@@ -293,6 +298,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         seen = self.task.see(self, X, "count_refused", None, operators)
         return as_kind(Run.of(self, seen).codes()[1], seen.X)
 
+    @as_fitted
     def network_operator(self, dtype: torch.dtype | None = None) -> Operator:
         """Return what maps codes to observations, as the network sees it.
 
@@ -308,7 +314,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         return Units(atoms, None).inside(obs).A
 
     def _codes(self, X: Any, method: str, operators: Any) -> Any:
-        seen = self.task.see(self, X, method, None, operators)
+        seen = self.task.see_rows(self, X, method, None, operators)
         return from_tensor(self.task.solve(self, seen), seen.X)
 
     def __sklearn_tags__(self):

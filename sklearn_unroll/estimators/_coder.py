@@ -9,11 +9,11 @@ import torch
 from sklearn.base import _fit_context
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import resolve_device, to_tensor
+from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device, to_tensor
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._shell import Seen, Shell, Transforms
-from sklearn_unroll.estimators._state import all_or_nothing
+from sklearn_unroll.estimators._state import Fitting, as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 
 
@@ -54,11 +54,12 @@ class BaseCoder(Transforms, Shell):
         NotFittedError
             If a parameter is an estimator that has to be fitted before and is not.
         """
-        with all_or_nothing(self):
+        with own_arithmetic(), Fitting(self) as fitting:
+            work = fitting.work
             known = self.own_operator() is not None
-            given = self.task.take_in(self, X, None if known else y, None)
-            self.check_fit(given.obs.A.D)
-            vars(self).update(given.fitted)
+            given = self.task.take_in(work, X, None if known else y, None)
+            work.check_fit(given.obs.A.D)
+            vars(work).update(given.fitted)
         return self
 
     @abstractmethod
@@ -75,6 +76,7 @@ class BaseCoder(Transforms, Shell):
             Codes; one-dimensional where the dictionary was estimated from such y.
         """
 
+    @as_fitted
     def inverse_transform(self, X: Any) -> Any:
         """Return the signals of codes, ``X @ dictionary_``.
 

@@ -12,12 +12,16 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import (
     from_tensor,
-    own_arithmetic,
     refuse_kind,
     resolve_device,
+    to_rows,
     to_tensor,
 )
-from sklearn_unroll.estimators._checked import check_magnitude, check_observations, to_computed
+from sklearn_unroll.estimators._checked import (
+    check_magnitude,
+    check_observations,
+    rows_to_compute,
+)
 from sklearn_unroll.estimators._familiar import familiar, warn_if_unfamiliar
 from sklearn_unroll.estimators._guard import Run, settle_guard
 from sklearn_unroll.estimators._judge import judge_codes
@@ -25,6 +29,7 @@ from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._sizes import option, sizes_of_fit, units_of
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._units import safe_norms
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
@@ -44,6 +49,7 @@ from sklearn_unroll.functional import (
     Observation,
     Operator,
 )
+from sklearn_unroll.functional.rows import Rows, blocks, stand_in, whole
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import History, Lasso, Trainer
 
@@ -91,9 +97,9 @@ class Codes(Task):
         X = check_observations(est, X, reset=reset, y=None if y is None else "no_validation")
         y = None if y is None else check_codes(y, X, est)
         est._y_was_1d = y is not None and y.ndim == 1
-        b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
+        b = to_rows(X, dtype=None, device=resolve_device(est.device, X))
         b = self._in_range(b, least=torch.finfo(b.dtype).tiny ** 0.5)
-        weight = check_weight(sample_weight, X, b)
+        weight = check_weight(sample_weight, X, stand_in(b))
         codes = None if y is None else as_codes(y, b)
         own, A = self._resolve(est, b, codes, weight, operators, keep)
         obs = Observation(b, A)
@@ -104,7 +110,7 @@ class Codes(Task):
         if codes is not None:
             if self.knows_operator(est, operators):
                 warn_if_unexplained(obs, codes, weight, self.operator)
-            codes = check_magnitude(units.enter(codes), "y, in units of X,")
+            codes = check_magnitude(units.rows_enter(codes), "y, in units of X,")
         fitted = {
             "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
             "n_components_": A.n_components,
@@ -113,7 +119,7 @@ class Codes(Task):
         }
         if self.operator != "dictionary":
             fitted["operator_"] = own
-        inside = units.inside(obs)
+        inside = units.rows_inside(obs)
         return Given(X, y, inside, codes, weight, generator, keep, fitted)
 
     def state(self, est: Any, network: Unrolled, given: Given) -> dict:
@@ -165,16 +171,34 @@ class Codes(Task):
 
     def see(self, est: Any, X: Any, method: str, dtype: Any = None, operators: Any = None) -> Seen:
         """Validate X for a fitted estimator, which computes in the dtype of its fit."""
+        return self.see_rows(est, X, method, dtype, operators).whole()
+
+    def see_rows(
+        self, est: Any, X: Any, method: str, dtype: Any = None, operators: Any = None
+    ) -> Seen:
+        """Validate X, of which a copy is not kept: it is seen a few rows at a time.
+
+        Parameters
+        ----------
+        est, X, method, dtype, operators : object
+            As for ``see``.
+
+        Returns
+        -------
+        Seen
+            Data may be rows.
+        """
         self.check_ready(est, X, method, operators)
         X = check_observations(est, X, reset=False)
         like = est.compute_like(X)
-        b = self._in_range(to_computed(X, like if dtype is None else like.to(dtype)))
-        obs = Observation(b, self.fitted_operator(est, b, operators))
+        like = like if dtype is None else like.to(dtype)
+        b = self._in_range(rows_to_compute(X, like))
+        obs = Observation(b, self.fitted_operator(est, stand_in(b), operators))
         return Seen(X, obs, units_of(self, est, obs, est.norm_, est.scale_))
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:
         """Return codes that belong to what was seen, in the units of the network."""
-        codes = as_codes(check_codes(y, seen.X, est), seen.obs.b)
+        codes = whole(as_codes(check_codes(y, seen.X, est), seen.obs.b))
         check_codes_match(codes, seen.obs.A, est)
         return seen.units.enter(codes)
 
@@ -239,7 +263,6 @@ class Codes(Task):
         own = objective.alpha if isinstance(objective, Lasso) else None
         return float((option(est, "alpha") if own is None else own) or 0.0)
 
-    @torch.no_grad()
     def solve(self, est: Any, seen: Seen) -> Tensor:
         """Return the codes of what was seen, in the user's units.
 
@@ -255,12 +278,24 @@ class Codes(Task):
         Tensor of shape (n_samples, n_components)
             Codes.
         """
-        run = Run.of(est, seen)
-        warn_if_unfamiliar(est, run)
-        with own_arithmetic():
-            codes, refused = run.codes()
-        run.warn(est, refused)
-        return self.finish(est, seen.units.leave(codes), seen.obs)
+        obs, units = seen.obs, seen.units
+        inside = units.rows_inside(obs)
+        guard = vars(est).get("guard_")
+        warn_if_unfamiliar(est, inside, guard)
+        codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
+        refused = obs.b.new_empty(len(obs.b), dtype=torch.long)
+        norms = []
+        for rows in blocks(codes):
+            run = Run(est, est.network_, inside.take(rows), guard)
+            found, refused[rows] = run.codes()
+            codes[rows] = units.take(rows).leave(found)
+            norms.append(safe_norms(run.obs.b[refused[rows] > 0]))
+        run.warn(est, refused, torch.cat(norms))
+        check_finite_codes(codes, est)
+        if est.debias_ is not None:
+            for rows in blocks(codes):
+                codes[rows] = debias_codes(codes[rows], obs.take(rows), est.debias_)
+        return codes
 
     def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
         """Return codes as they go out.
@@ -287,22 +322,25 @@ class Codes(Task):
     def _resolve(
         self,
         est: Any,
-        b: Tensor,
-        codes: Tensor | None,
+        b: Tensor | Rows,
+        codes: Tensor | Rows | None,
         weight: Tensor | None,
         operators: Any,
         keep: bool,
     ) -> tuple[Operator | None, Operator]:
         """Return the estimator's own operator, if there is one, and the one to train on."""
-        own = est.own_operator()
+        own, like = est.own_operator(), stand_in(b)
         if own is not None:
+            given = own
             least = 0.0 if self.any_size else torch.finfo(b.dtype).tiny ** 0.5
             if self.operator == "dictionary":
-                own = Dense(check_dictionary(own, b, least=least))
+                own = Dense(check_dictionary(own, like, least=least))
             else:
-                own = check_operator(own, b, self.operator, least)
+                own = check_operator(own, like, self.operator, least)
+            if isinstance(own, Dense) and not isinstance(given, Operator):
+                own = Dense(own.D.clone())  # no memory of the user's
         elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):
-            own = check_features(self.fitted_operator(est, b), b.shape[1], self.operator)
+            own = check_features(self.fitted_operator(est, like), b.shape[1], self.operator)
         elif operators is None:
             if codes is None:
                 raise ValueError(
@@ -316,7 +354,7 @@ class Codes(Task):
         if operators is None:
             return own, own
         self._check_operators_allowed(est)
-        return own, check_operators(operators, b)
+        return own, check_operators(operators, like)
 
     def _check_operators_allowed(self, est: Any) -> None:
         if not est.takes_operators:
@@ -327,7 +365,7 @@ class Codes(Task):
             )
 
 
-def as_codes(y: Any, b: Tensor) -> Tensor:
+def as_codes(y: Any, b: Tensor | Rows) -> Tensor | Rows:
     """Return codes as a matrix, of the dtype and on the device of the observations."""
-    codes = check_magnitude(to_computed(y, b, "y"), "y")
+    codes = check_magnitude(rows_to_compute(y, b, "y"), "y")
     return codes[:, None] if codes.ndim == 1 else codes

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.estimators._guard import Run
+from sklearn_unroll.estimators._guard import Guard
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._units import safe_norms
 from sklearn_unroll.exceptions import UnfamiliarDataWarning
@@ -66,7 +66,7 @@ def familiar(network: Unrolled, given: Given) -> Familiar | None:
 
 
 @torch.no_grad()
-def warn_if_unfamiliar(est: Any, run: Run) -> None:
+def warn_if_unfamiliar(est: Any, obs: Observation, guard: Guard | None) -> None:
     """Warn where observations differ by far in size or in kind from those of the fit.
 
     Where the guard knows the problem itself, it says so, and only if it matters.
@@ -75,13 +75,15 @@ def warn_if_unfamiliar(est: Any, run: Run) -> None:
     ----------
     est : estimator
         Fitted, for codes.
-    run : Run
-        Its network and the observations.
+    obs : Observation
+        The data, in the units of the network.
+    guard : Guard or None
+        Its guard.
     """
     seen = est.familiar_
-    if seen is None or (run.guard is not None and run.guard.region == "objective"):
+    if seen is None or (guard is not None and guard.region == "objective"):
         return
-    unit, norms = _directions(run.obs.b)
+    unit, norms = _directions(obs.b)
     if not len(norms):
         return
     norm = float(norms.median())

@@ -18,7 +18,7 @@ from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._start import label_free_trainer, passes
-from sklearn_unroll.estimators._state import Given, fitted_state
+from sklearn_unroll.estimators._state import Given, as_fitted, fitted_state
 from sklearn_unroll.estimators._tried import check_penalty, check_start
 from sklearn_unroll.functional import (
     L1,
@@ -166,6 +166,7 @@ default="l1"
         self.device = device
         self.random_state = random_state
 
+    @as_fitted
     def refine(self, n_layers: int, *, keep_time: bool = True) -> FBSNet:
         """Return this fitted estimator with another number of layers, to be trained further.
 

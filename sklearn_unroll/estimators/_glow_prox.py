@@ -16,7 +16,7 @@ from sklearn_unroll.estimators._inpainting import Pictures, padded_shape
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._pictures import MASKS, check_image_shape
 from sklearn_unroll.estimators._start import FEW, MANY, budget
-from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.estimators._state import Given, as_fitted
 from sklearn_unroll.nn import Unrolled, calibrate_flows, glow_prox
 from sklearn_unroll.nn.glow_prox import X0S
 from sklearn_unroll.training import Trainer
@@ -216,6 +216,7 @@ class GlowProxInpainter(OneToOneFeatureMixin, TransformerMixin, Learned):
         """
         return self.learn_more(X, mask=mask)
 
+    @as_fitted
     def transform(self, X: Any) -> Any:
         """Fill in the missing pixels.
 
@@ -232,6 +233,7 @@ class GlowProxInpainter(OneToOneFeatureMixin, TransformerMixin, Learned):
         *_, filled = self._stages(X, "transform")
         return filled
 
+    @as_fitted
     def staged_transform(self, X: Any) -> Iterator[Any]:
         """Yield the pictures completed by every layer; the last ones are those of ``transform``.
 
@@ -275,7 +277,6 @@ class GlowProxInpainter(OneToOneFeatureMixin, TransformerMixin, Learned):
         most = 2 if n_samples < FEW else 10 if n_samples < MANY else 100
         return Trainer(learning_rate=3e-3, **budget(n_samples, UPDATES, batch=batch, most=most))
 
-    @torch.no_grad()
     def _stages(self, X: Any, method: str) -> Iterator[Any]:
         seen, network = self.task.see(self, X, method), self.network_
         pixels = to_tensor(seen.X, dtype=None, device=seen.obs.b.device)

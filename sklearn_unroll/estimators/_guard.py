@@ -67,7 +67,7 @@ def settle_guard(est: Any, network: Unrolled, given: Given) -> Guard | None:
         return last if region else None
     step = None
     if region == "objective" and not given.obs.A.per_sample:
-        problem = stated(given.obs, LeastSquares(), Zero())
+        problem = stated(given.obs.take(slice(1)), LeastSquares(), Zero())
         step = Composite.of(*problem[:4]).step
     rows = slice(_LOOK_AT)
     obs = given.obs.take(rows)
@@ -86,7 +86,7 @@ def settle_guard(est: Any, network: Unrolled, given: Given) -> Guard | None:
 
 def _region(est: Any, given: Given) -> str | None:
     """Return what is guarded."""
-    known = not isinstance(penalty_inside(est, given.obs), Zero)
+    known = not isinstance(penalty_inside(est, given.obs.take(slice(1))), Zero)
     if est.guard == "objective" and not known:
         raise ValueError(
             f"guard='objective' needs a problem whose objective is known, and "
@@ -190,20 +190,21 @@ class Run:
         depth = 1 if self.whole else self.plain.depth
         return float(refused.double().mean()) / depth if len(refused) else 0.0
 
-    def warn(self, est: Any, refused: Tensor) -> None:
+    def warn(self, est: Any, refused: Tensor, norms: Tensor) -> None:
         """Warn if more steps were refused than on the data of the fit, and many.
-
         Parameters
         ----------
         est : estimator
             For its name.
         refused : Tensor of shape (n_samples,)
             How many of every sample.
+        norms : Tensor
+            Norms of the refused samples, as the network sees them.
         """
         share = self.share(refused)
         if self.guard is None or share <= max(_MANY, 2 * self.guard.share):
             return
-        ratio = float(safe_norms(self.obs.b[refused > 0]).median()) / self.guard.norm
+        ratio = float(norms.median()) / self.guard.norm
         if 1 / 1.5 < ratio < 1.5:
             how = (
                 "Their norms are like those of the training data, so that they differ in kind: "

@@ -12,19 +12,19 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from sklearn_unroll.estimators._alista import WEIGHTS
+from sklearn_unroll.estimators._alista import WEIGHTS, from_cache
 from sklearn_unroll.estimators._arrays import own_arithmetic
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._learned import Networked
 from sklearn_unroll.estimators._recovery import DEBIAS
-from sklearn_unroll.estimators._state import Given, all_or_nothing
+from sklearn_unroll.estimators._state import Fitting, Given
 from sklearn_unroll.estimators._validation import are_labels
 from sklearn_unroll.exceptions import WorthlessFitWarning
 from sklearn_unroll.functional import Observation, mutual_coherence, pseudo_inverse
+from sklearn_unroll.functional.rows import blocks
 from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
 
 __all__ = ["HyperLISTARegressor"]
@@ -175,24 +175,24 @@ class HyperLISTARegressor(CodeMethods, Networked):
             If c1 is so large that some observations stay at the zero code for ever, or if the
             codes explain the observations worse than zeros would.
         """
-        with own_arithmetic(), all_or_nothing(self):
+        with own_arithmetic(), Fitting(self) as fitting:
+            work = fitting.work
             if y is not None and self.dictionary is not None:
                 # Labels of a later step of a Pipeline: nothing here needs them.
                 n_components = len(self.dictionary) if hasattr(self.dictionary, "__len__") else 0
                 y = None if are_labels(y, n_components) else y
-            given = self.task.take_in(self, X, y, None)
-            ingredients = check_memory(self.memory).cache(prepare_rule)
-            W, pinv, mu = ingredients(self.weights, given.obs.A.D)
+            given = self.task.take_in(work, X, y, None)
+            W, pinv, mu = from_cache(self.memory, prepare_rule, self.weights, given.obs.A.D)
             waking = largest_waking_c1(given.obs, W, pinv, mu)
             start = Start(W, pinv, mu, float(waking.min()))
             tuned = [self._tune(start, given, n) for n in self._expected_nonzeros(given)]
             # Pairs are to make nothing worse: also of codes that are nowhere zero.
             c1, c2, c3, n_nonzero, network = min(tuned, key=lambda t: pair_error(t[-1], given))
-            self.network_ = network.eval()
-            vars(self).update(given.fitted | self.task.state(self, self.network_, given))
-            self.c1_, self.c2_, self.c3_ = c1, c2, c3
-            self.mu_, self.n_nonzero_ = mu, n_nonzero
-            self._warn_if_useless(given, waking)
+            work.network_ = network.eval()
+            vars(work).update(given.fitted | self.task.state(work, work.network_, given))
+            work.c1_, work.c2_, work.c3_ = c1, c2, c3
+            work.mu_, work.n_nonzero_ = mu, n_nonzero
+            work._warn_if_useless(given, waking)
         return self
 
     @torch.no_grad()
@@ -240,13 +240,14 @@ class HyperLISTARegressor(CodeMethods, Networked):
         if given.target is None:
             return [usual]
         y = given.target
-        count = (y != 0).sum(1).double()
+        count = torch.cat([(y[rows] != 0).sum(1).double() for rows in blocks(y)])
         if bool((count < y.shape[1]).any()):
             return [max(float(count.mean()), 1.0)]
         # Of compressible codes, which are nowhere zero, those count that carry the energy: for
         # normal numbers it is pi / 2 times ||y||_1^2 / ||y||_2^2.
-        size, energy = y.double().abs().sum(1).square(), y.double().square().sum(1)
-        return [max(float((math.pi / 2 * size / energy).mean()), 1.0), usual]
+        parts = (y[rows].double() for rows in blocks(y))
+        ratio = torch.cat([z.abs().sum(1).square() / z.square().sum(1) for z in parts])
+        return [max(float((math.pi / 2 * ratio).mean()), 1.0), usual]
 
 
 class Start(NamedTuple):

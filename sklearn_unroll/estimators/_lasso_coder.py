@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind, own_arithmetic, to_tensor
+from sklearn_unroll.estimators._arrays import as_kind, to_tensor
 from sklearn_unroll.estimators._checked import check_magnitude
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._lasso_solvers import (
@@ -24,6 +24,7 @@ from sklearn_unroll.estimators._lasso_solvers import (
     warn_if_not_converged,
 )
 from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_alpha, check_alphas
 from sklearn_unroll.functional import L1, Dense, NonnegativeL1, Observation, Penalty, alpha_max
 from sklearn_unroll.solvers import Solution
@@ -147,6 +148,7 @@ class LassoCoder(BaseCoder):
         self.warm_start_from = warm_start_from
         self.device = device
 
+    @as_fitted
     def solve(self, X: Any, *, alpha: Any = None) -> LassoCodes:
         """Return codes with their certificate, per sample.
 
@@ -172,6 +174,7 @@ class LassoCoder(BaseCoder):
         """
         return self._certified(X, alpha, "solve")[1]
 
+    @as_fitted
     def transform(self, X: Any, alpha: Any = None) -> Any:
         """Return the codes of observations.
 
@@ -187,6 +190,7 @@ class LassoCoder(BaseCoder):
         """
         return self._certified(X, alpha, "transform")[1].codes
 
+    @as_fitted
     def predict(self, X: Any, alpha: Any = None) -> Any:
         """Return the codes of observations, as ``transform`` does.
 
@@ -202,6 +206,7 @@ class LassoCoder(BaseCoder):
         """
         return self._ravel(self._certified(X, alpha, "predict")[1].codes)
 
+    @as_fitted
     def certify(self, X: Any, alpha: Any = None) -> Any:
         """Return how far the codes of ``predict`` are from the optimum of ``problem``, at most.
 
@@ -217,6 +222,7 @@ class LassoCoder(BaseCoder):
         """
         return self._certified(X, alpha, "certify")[1].gap
 
+    @as_fitted
     def path(self, X: Any, alphas: Any) -> LassoPath:
         """Return codes for several alpha, each started from those of the next larger one.
 
@@ -254,6 +260,7 @@ class LassoCoder(BaseCoder):
         whole = (torch.stack(part) for part in zip(*parts, strict=True))
         return LassoPath(as_kind(ordered, seen.X), *(as_kind(part, seen.X) for part in whole))
 
+    @as_fitted
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, alpha: Any = None) -> float:
         """Return R^2 of the codes, or minus the mean objective where there is no y.
 
@@ -270,7 +277,7 @@ class LassoCoder(BaseCoder):
             Greater is better.
         """
         seen, found = self._certified(X, alpha, "score")
-        problem = self.task.problem(self, seen, alpha).exact()
+        problem = self.task.problem(self, seen.whole(), alpha).exact()
         return self._score(seen, found.codes, y, sample_weight, problem)
 
     def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
@@ -319,18 +326,17 @@ class LassoCoder(BaseCoder):
         return check_alpha(self.alpha if alpha is None else alpha, len(b), b.device)
 
     def _certified(self, X: Any, alpha: Any, method: str) -> tuple[Seen, LassoCodes]:
-        seen = self.task.see(self, X, method)
+        seen = self.task.see_rows(self, X, method)
         b, A = seen.obs.b, self._weighted(seen)
         found = self._run(b, A, self._alphas(alpha, b), lambda rows: self._start(X, rows, A))
         found = found._replace(x=self._unweighted(found.x))
         return seen, LassoCodes(*(as_kind(part, seen.X) for part in found))
 
     def _run(self, b: Tensor, A: Dense, alpha: Tensor, start: Any) -> Solution:
-        with own_arithmetic():
-            found = solve_chunks(
-                self.solver, b, A, alpha, start, relative=self.alpha_relative,
-                positive=self.positive, tol=self.tol, max_iter=self.max_iter,
-            )  # fmt: skip
+        found = solve_chunks(
+            self.solver, b, A, alpha, start, relative=self.alpha_relative,
+            positive=self.positive, tol=self.tol, max_iter=self.max_iter,
+        )  # fmt: skip
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
         return found
 

@@ -16,6 +16,7 @@ from sklearn_unroll.estimators._arrays import to_tensor
 from sklearn_unroll.estimators._checked import check_magnitude, check_numbers, describe, named
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
 from sklearn_unroll.functional._compiled import compiled_available
+from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import (
     ADMM,
     FISTA,
@@ -34,7 +35,7 @@ _PASSES = 200  # of coordinate descent, before the active set takes over
 _COMPILED_FROM = 2**18  # numbers in the codes, for which "auto" loads numba (0.4 s)
 _LEAST_ALPHA = 1e-13  # relative to the smallest alpha whose code is zero
 _FAR = 1e8  # objective of a start relative to that of zeros, from which on it is of no use
-_ROWS = 8192  # samples solved at a time on the CPU: what is in float64 stays small
+_NUMBERS = 2**19  # in the codes that are solved at a time on the CPU: float64 stays small
 
 
 class LassoCodes(NamedTuple):
@@ -127,7 +128,7 @@ def _should_be_compiled(b: Tensor, A: Dense) -> bool:
 
 def solve_chunks(
     solver: str,
-    b: Tensor,
+    b: Tensor | Rows,
     A: Dense,
     alpha: Tensor,
     start: Callable[[slice], Tensor | None],
@@ -147,16 +148,17 @@ def solve_chunks(
     exact = b.dtype == torch.float64
     # Rounding the codes takes some of the tolerance.
     inner = tol if exact else 0.25 * tol
-    n_rows = _ROWS if b.device.type == "cpu" else 8 * _ROWS
+    n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     atoms = powers_of_two(A.D.flatten()[None])[0]
     A = Dense(A.D / atoms)
-    x = b.new_zeros(len(b), A.n_components)
+    x = b.new_empty(len(b), A.n_components).zero_()
     gap = torch.zeros(len(b), dtype=torch.float64, device=b.device)
     n_iter = torch.zeros(len(b), dtype=torch.long, device=b.device)
     for first in range(0, len(b), n_rows):
         rows = slice(first, first + n_rows)
-        size = powers_of_two(b[rows].double())
-        obs = Observation(b[rows].double() / size, A)
+        part = b[rows].double()
+        size = powers_of_two(part)
+        obs = Observation(part / size, A)
         peak = alpha_max(obs, positive=positive)
         weight = alpha[rows] * peak if relative else alpha[rows] / size[:, 0] / atoms
         # Below this alpha is lost in rounding, and its inverse would be, too.
@@ -268,5 +270,5 @@ def warn_if_not_converged(found: Solution, solver: str, tol: float, max_iter: in
         f"with solver={solver!r} and max_iter={max_iter}; the largest is "
         f"{float(found.gap.max()):.2g}. Their codes are the best found. Loosen tol, {advice}.",
         ConvergenceWarning,
-        stacklevel=4,
+        stacklevel=6,
     )

@@ -18,7 +18,7 @@ from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._shell import Shell
 from sklearn_unroll.estimators._start import passes
-from sklearn_unroll.estimators._state import Given, all_or_nothing, any_tensor
+from sklearn_unroll.estimators._state import Fitting, Given, any_tensor, kept_if_refused
 from sklearn_unroll.functional import Operator
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import Objective, Trainer
@@ -127,15 +127,16 @@ class Learned(CallbackSupportMixin, Networked):
             This estimator.
         """
         of_trainer = {k: v for k, v in params.items() if k.startswith("trainer__")}
-        if of_trainer and self.trainer is None and "trainer" not in params:
+        if not of_trainer or self.trainer is not None or "trainer" in params:
+            return super().set_params(**params)
+        with kept_if_refused(self):
             # The recipe may depend on the other parameters.
             super().set_params(**{k: v for k, v in params.items() if k not in of_trainer})
             trainer = self.default_trainer(n_samples=1000, has_y=True)
             self.trainer = trainer.set_params(
                 **{name.removeprefix("trainer__"): value for name, value in of_trainer.items()}
             )
-            return self
-        return super().set_params(**params)
+        return self
 
     def fitted_attributes(self, network: Unrolled, given: Given) -> dict:
         """Return what a fit leaves behind.
@@ -170,13 +171,14 @@ class Learned(CallbackSupportMixin, Networked):
         -------
         %(fitted)s
         """
-        with own_arithmetic(), all_or_nothing(self), torch.enable_grad():
-            resume = self.warm_start and self.__sklearn_is_fitted__()
-            trainer, given = self._take_in(X, y, sample_weight, metadata, reset=True, keep=resume)
-            network = self._first_network(given, resume)
+        with own_arithmetic(), Fitting(self) as fitting, torch.enable_grad():
+            work = fitting.work
+            resume = self.warm_start and work.__sklearn_is_fitted__()
+            trainer, given = work._take_in(X, y, sample_weight, metadata, reset=True, keep=resume)
+            network = work._first_network(given, resume)
 
             def state() -> dict:
-                return self.fitted_attributes(deepcopy(network), given)
+                return fitting.changes() | work.fitted_attributes(deepcopy(network), given)
 
             report = CallbackReport(
                 self,
@@ -190,18 +192,18 @@ class Learned(CallbackSupportMixin, Networked):
                 network,
                 given.obs,
                 given.target,
-                alpha=self.task.alpha(self),
+                alpha=work.task.alpha(work),
                 sample_weight=given.weight,
-                generator=self._generator(given),
+                generator=work._generator(given),
                 report=report,
             )
             report.fit_ends()
-            vars(self).update(self.fitted_attributes(network, given))
-            self.trainer_, self.history_ = trainer, history
-            self.n_epochs_ = history.n_epochs
-            self._stream = (0, None)
+            vars(work).update(work.fitted_attributes(network, given))
+            work.trainer_, work.history_ = trainer, history
+            work.n_epochs_ = history.n_epochs
+            work._stream = (0, None)
             if history.n_epochs:
-                self.task.judge(self, network, given, history)
+                work.task.judge(work, network, given, history)
         return self
 
     def learn_more(
@@ -221,27 +223,28 @@ class Learned(CallbackSupportMixin, Networked):
         -------
         %(fitted)s
         """
-        with own_arithmetic(), all_or_nothing(self), torch.enable_grad():
-            resume = self.__sklearn_is_fitted__()
-            trainer, given = self._take_in(
+        with own_arithmetic(), Fitting(self) as fitting, torch.enable_grad():
+            work = fitting.work
+            resume = work.__sklearn_is_fitted__()
+            trainer, given = work._take_in(
                 X, y, sample_weight, metadata, reset=not resume, keep=resume
             )
-            network = self._first_network(given, resume)
-            n_updates, moments = self._stream if resume else (0, None)
+            network = work._first_network(given, resume)
+            n_updates, moments = work._stream if resume else (0, None)
             moments = trainer.update(
                 network,
                 given.obs,
                 given.target,
-                alpha=self.task.alpha(self),
+                alpha=work.task.alpha(work),
                 sample_weight=given.weight,
-                generator=self._generator(given, skip=n_updates),
+                generator=work._generator(given, skip=n_updates),
                 optimizer_state=moments,
             )
-            vars(self).update(self.fitted_attributes(network, given))
-            self.trainer_, self._stream = trainer, (n_updates + 1, moments)
-            self.n_epochs_ = self.n_epochs_ + 1 if resume else 1
+            vars(work).update(work.fitted_attributes(network, given))
+            work.trainer_, work._stream = trainer, (n_updates + 1, moments)
+            work.n_epochs_ = work.n_epochs_ + 1 if resume else 1
             if n_updates & (n_updates + 1) == 0:  # now and then: after 1, 2, 4, 8, ... batches
-                self.task.judge(self, network, given, None)
+                work.task.judge(work, network, given, None)
         return self
 
     def _take_in(

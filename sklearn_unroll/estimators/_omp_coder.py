@@ -11,10 +11,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind, own_arithmetic
+from sklearn_unroll.estimators._arrays import as_kind
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_finite_codes, check_per_sample
+from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional.rows import Rows, blocks
 from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
 
 __all__ = ["OMPCoder", "OMPCodes"]
@@ -116,6 +119,7 @@ class OMPCoder(BaseCoder):
         self.tol = tol
         self.device = device
 
+    @as_fitted
     def solve(self, X: Any, *, tol: Any = None) -> OMPCodes:
         """Return codes with their residuals, per sample.
 
@@ -141,6 +145,7 @@ class OMPCoder(BaseCoder):
         """
         return self._pursue(X, tol, "solve")[1]
 
+    @as_fitted
     def transform(self, X: Any, tol: Any = None) -> Any:
         """Return the codes of observations.
 
@@ -156,6 +161,7 @@ class OMPCoder(BaseCoder):
         """
         return self._pursue(X, tol, "transform")[1].codes
 
+    @as_fitted
     def predict(self, X: Any, tol: Any = None) -> Any:
         """Return the codes of observations, as ``transform`` does.
 
@@ -171,6 +177,7 @@ class OMPCoder(BaseCoder):
         """
         return self._ravel(self._pursue(X, tol, "predict")[1].codes)
 
+    @as_fitted
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, tol: Any = None) -> float:
         """Return R^2 of the codes, or minus the mean squared residual where there is no y.
 
@@ -189,19 +196,19 @@ class OMPCoder(BaseCoder):
         seen, found = self._pursue(X, tol, "score")
         # Its objective is the squared norm of the residual, twice that of the problem.
         twice = 1.0 if y is not None else 2.0
-        problem = self.task.problem(self, seen)
+        problem = self.task.problem(self, seen.whole())
         return twice * self._score(seen, found.codes, y, sample_weight, problem)
 
     def _pursue(self, X: Any, tol: Any, method: str) -> tuple[Seen, OMPCodes]:
-        seen = self.task.see(self, X, method)
+        seen = self.task.see_rows(self, X, method)
         b = seen.obs.b
         limit = self.tol if tol is None else check_tol(tol, len(b))
         most = self.n_nonzero_coefs
         if most is None:
             most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
             most = min(most, seen.obs.A.n_components)
-        with own_arithmetic():
-            found = orthogonal_matching_pursuit(seen.obs, most, limit)
+        run = _in_parts if isinstance(b, Rows) else orthogonal_matching_pursuit
+        found = run(seen.obs, most, limit)
         check_finite_codes(found.x, self)
         if method == "solve" and not bool(torch.isfinite(found.residual).all()):
             raise ValueError(
@@ -213,6 +220,23 @@ class OMPCoder(BaseCoder):
             *(as_kind(part, seen.X)
               for part in (found.x, found.residual, found.n_nonzero, found.converged))
         )  # fmt: skip
+
+
+def _in_parts(obs: Observation, n_nonzero: int, tol: Any) -> Pursuit:
+    """Return the pursuit of data that are seen a few rows at a time."""
+    n = len(obs.b)
+    result = Pursuit(
+        obs.b.new_empty(n, obs.A.n_components),
+        obs.b.new_empty(n, dtype=torch.long),
+        obs.b.new_empty(n),
+        obs.b.new_empty(n, dtype=torch.bool),
+    )
+    for rows in blocks(obs.b):
+        own = tol[rows] if isinstance(tol, Tensor) else tol
+        found = orthogonal_matching_pursuit(obs.take(rows), n_nonzero, own)
+        for one, part in zip(result, found, strict=True):
+            one[rows] = part
+    return result
 
 
 def check_tol(tol: Any, n_samples: int) -> Tensor:
@@ -245,5 +269,5 @@ def warn_if_not_reached(found: Pursuit, tol: Any, n_nonzero_coefs: int) -> None:
         f"independent atom was left that the residual correlates with. Their codes are the best "
         f"found. Raise tol, or check the dictionary.",
         ConvergenceWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

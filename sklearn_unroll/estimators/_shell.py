@@ -21,7 +21,7 @@ from sklearn_unroll.estimators._checked import (
     to_computed,
 )
 from sklearn_unroll.estimators._document import fill
-from sklearn_unroll.estimators._state import Given, to_host
+from sklearn_unroll.estimators._state import Given, as_fitted, kept_if_refused, to_host
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import (
     check_alpha,
@@ -29,6 +29,7 @@ from sklearn_unroll.estimators._validation import (
     check_weight,
 )
 from sklearn_unroll.functional import L1, Composite, Observation, Penalty, Smooth, Zero
+from sklearn_unroll.functional.rows import whole
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import History, Trainer
 
@@ -39,6 +40,10 @@ class Seen(NamedTuple):
     X: Any
     obs: Observation
     units: Units
+
+    def whole(self) -> Seen:
+        """Return what was seen with data as a tensor, where they are seen a few rows at a time."""
+        return self._replace(obs=self.obs._replace(b=whole(self.obs.b)))
 
 
 def stated(obs: Observation, f: Smooth, R: Penalty) -> Composite:
@@ -109,6 +114,23 @@ class Shell(Renamed, BaseEstimator, ABC):
         super().__init_subclass__(**kwargs)
         fill(cls)
 
+    def set_params(self, **params: Any) -> Shell:
+        """Set parameters of this estimator and of nested objects: all of them, or none.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters, such as ``alpha``.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        with kept_if_refused(self):
+            return super().set_params(**params)
+
+    @as_fitted
     def observe(
         self, X: Any, y: Any = None, *, dtype: torch.dtype | None = None, **metadata: Any
     ) -> tuple[Observation, Tensor | None]:
@@ -133,6 +155,7 @@ class Shell(Renamed, BaseEstimator, ABC):
         codes = None if y is None else self.task.see_codes(self, y, seen)
         return seen.units.inside(seen.obs), codes
 
+    @as_fitted
     def problem(self, X: Any, *, alpha: Any = None, **metadata: Any) -> Composite:
         """Return the problem ``min_z f(z) + R(z)`` that is solved for observations.
 

@@ -50,7 +50,8 @@ def sizes_of_fit(
     pairs = option(est, "normalize") == "auto" and est.scales(codes is not None)
     if codes is None or not (norm is not None or pairs):
         return norm, None
-    relative = 1.0 if norm is None else relative_norms(obs.b, norm)
+    ones = obs.b.new_empty(len(obs.b), 1).fill_(1)
+    relative = ones if norm is None else relative_norms(obs.b, norm)
     if task.operator == "dictionary":
         return norm, scale_of(codes, obs.A, relative, weight, task.unit_atoms)
     return norm, scale_of_pictures(codes, relative, weight)
@@ -94,11 +95,11 @@ def units_of(
     """
     atoms = atom_norms(obs.A.D) if task.unit_atoms else None
     if scale is not None and scale.atoms != 1:
-        atoms = obs.b.new_full((obs.A.n_components,), scale.atoms)
+        atoms = obs.b.new_empty(obs.A.n_components).fill_(scale.atoms)
     if option(est, "alpha_relative"):
-        return Units(atoms, relative_alphas(Units(atoms, None).inside(obs)))
+        return Units(atoms, relative_alphas(Units(atoms, None).rows_inside(obs)))
     samples = None if norm is None else relative_norms(obs.b, norm)
     if scale is not None:
-        samples = obs.b.new_ones(len(obs.b), 1) if samples is None else samples
+        samples = obs.b.new_empty(len(obs.b), 1).fill_(1) if samples is None else samples
         samples = samples * scale.codes
     return Units(atoms, samples)

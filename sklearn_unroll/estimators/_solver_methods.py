@@ -9,10 +9,11 @@ import torch
 from sklearn.base import _fit_context
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind, from_tensor, own_arithmetic
+from sklearn_unroll.estimators._arrays import as_kind, from_tensor
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._instances import check_n_iter
 from sklearn_unroll.estimators._shell import Transforms
+from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Composite, composite_gap
 from sklearn_unroll.nn.guard import GuardedState
@@ -118,6 +119,7 @@ class SolverMethods(Transforms):
         """
         return self.learn_more(X, y, sample_weight, operators=operators, alpha=alpha)
 
+    @as_fitted
     def predict(
         self,
         X: Any,
@@ -146,6 +148,7 @@ class SolverMethods(Transforms):
         seen = self.task.see(self, X, "predict", None, operators, alpha, x0)
         return from_tensor(self._run(seen.obs, n_iter)[0], seen.X)
 
+    @as_fitted
     def transform(
         self, X: Any, *, n_iter: int | None = None, operators: Any = None, alpha: Any = None
     ) -> Any:
@@ -167,6 +170,7 @@ class SolverMethods(Transforms):
         seen = self.task.see(self, X, "transform", None, operators, alpha)
         return from_tensor(self._run(seen.obs, n_iter)[0], seen.X)
 
+    @as_fitted
     def solve(
         self,
         X: Any,
@@ -199,7 +203,7 @@ class SolverMethods(Transforms):
             from_tensor(x, seen.X), *(as_kind(number, seen.X) for number in numbers)
         )
 
-    @torch.no_grad()
+    @as_fitted
     def staged_predict(
         self,
         X: Any,
@@ -232,6 +236,7 @@ class SolverMethods(Transforms):
             state = layer(state, seen.obs)
             yield from_tensor(layer.readout(state).clone(), seen.X)
 
+    @as_fitted
     def score(
         self,
         X: Any,
@@ -261,6 +266,7 @@ class SolverMethods(Transforms):
         value = seen.obs.value(self._run(seen.obs, None)[0])
         return -weighted_mean(value, check_weight(sample_weight, seen.X, value))
 
+    @as_fitted
     def certify(self, X: Any, operators: Any = None, alpha: Any = None) -> Any:
         """Return how far the solutions of ``predict`` are from the optimum, at most.
 
@@ -282,8 +288,6 @@ class SolverMethods(Transforms):
         codes = self._run(seen.obs, None)[0].to(problem.b)
         return as_kind(composite_gap(codes, problem), seen.X)
 
-    @own_arithmetic()
-    @torch.no_grad()
     def _run(
         self, problem: Composite, n_iter: int | None, watch: bool = False
     ) -> tuple[Tensor, Tensor, Tensor | None]:

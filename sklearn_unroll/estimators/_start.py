@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.functional.rows import blocks
 from sklearn_unroll.nn import Unrolled, calibrate_thresholds, support_counts
 from sklearn_unroll.training import Adam, Augmentation, EndToEnd, Trainer
 
@@ -92,7 +93,8 @@ def label_free_trainer(est: Any, n_samples: int) -> Trainer:
 
 def has_sparse_codes(given: Given) -> bool:
     """Return whether there are codes with zeros, so that thresholds can be calibrated."""
-    return given.target is not None and bool((given.target == 0).any())
+    y = given.target
+    return y is not None and any(bool((y[rows] == 0).any()) for rows in blocks(y))
 
 
 def calibrate_on_pairs(network: Unrolled, given: Given) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import wraps
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from sklearn_unroll.estimators._arrays import own_arithmetic
 from sklearn_unroll.functional import Observation, Operator
 from sklearn_unroll.nn import Unrolled
 
@@ -28,9 +31,10 @@ class Given(NamedTuple):
     y : array or None
         What came with them; None where nothing uses it.
     obs : Observation
-        Data and operator in the units of the network.
-    target : Tensor of shape (n_samples, n_components) or None
-        What the network is to find, in its units.
+        Data and operator in the units of the network. Data may be rows that are made when they
+        are asked for: ``obs.take(slice(2000))`` and ``obs.chunks()`` hold tensors.
+    target : Tensor or Rows of shape (n_samples, n_components) or None
+        What the network is to find, in its units; ``target[rows]`` is a tensor.
     weight : Tensor of shape (n_samples,) or None
         Weights of the samples.
     generator : torch.Generator
@@ -80,18 +84,48 @@ def to_host(nested: Any) -> Any:
 KINDS = (Tensor, nn.Module, Operator, dict, list, tuple)
 
 
-@contextmanager
-def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
-    """Put back the fitted attributes, all of them, if what runs inside does not end well."""
-    # Private names of scikit-learn's callbacks are its own to clean up.
-    before = fitted_state(estimator)
-    try:
-        yield
-    except BaseException:
-        for name in fitted_state(estimator):
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        raise
+def twin(estimator: BaseEstimator) -> Any:
+    """Return another estimator with the attributes that this one has now, not copied.
+
+    What it is fitted to, or what a thread fits the first one to meanwhile, the other does not see.
+    """
+    other = object.__new__(type(estimator))
+    vars(other).update(vars(estimator))
+    return other
+
+
+class Fitting:
+    """Fits a twin; the estimator gets what that has changed in one step, if all ends well.
+
+    So an interrupt at any place, and another thread, find it as it was or as it will be.
+
+    Parameters
+    ----------
+    estimator : estimator
+        To be fitted.
+    """
+
+    def __init__(self, estimator: BaseEstimator) -> None:
+        self.estimator, self.before = estimator, dict(vars(estimator))
+        self.work = twin(estimator)
+
+    def __enter__(self) -> Fitting:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is not None:
+            return
+        changed = self.changes()
+        gone = self.before.keys() - vars(self.work).keys()
+        now = vars(self.estimator)
+        # Not name by name: one assignment cannot be interrupted.
+        self.estimator.__dict__ = {k: v for k, v in now.items() if k not in gone} | changed
+
+    def changes(self) -> dict:
+        """Return the attributes that the fit has set so far."""
+        missing = object()
+        now = vars(self.work).items()
+        return {name: v for name, v in now if self.before.get(name, missing) is not v}
 
 
 def fitted_state(estimator: BaseEstimator) -> dict:
@@ -101,3 +135,46 @@ def fitted_state(estimator: BaseEstimator) -> dict:
 
 def _is_fitted(name: str) -> bool:
     return name in ("_stream", "_y_was_1d") or (name.endswith("_") and not name.startswith("_"))
+
+
+@contextmanager
+def kept_if_refused(estimator: BaseEstimator) -> Iterator[None]:
+    """Put back all parameters, also of nested objects, if what runs inside does not end well."""
+    values = [estimator, *estimator.get_params().values()]
+    owners = [v for v in values if isinstance(v, BaseEstimator)]
+    before = [dict(vars(owner)) for owner in owners]
+    try:
+        yield
+    except BaseException:
+        for owner, attributes in zip(owners, before, strict=True):
+            owner.__dict__ = attributes
+        raise
+
+
+def as_fitted(method: Callable) -> Callable:
+    """Let a method work on a twin of its estimator, and compute as told.
+
+    So one call sees one fit, whatever another thread does to the estimator meanwhile.
+    """
+    if inspect.isgeneratorfunction(method):
+
+        @wraps(method)
+        def staged(self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            stages = method(twin(self), *args, **kwargs)
+            while True:
+                # Of the caller's thread, who has it back between two stages.
+                with own_arithmetic(), torch.no_grad():
+                    try:
+                        stage = next(stages)
+                    except StopIteration:
+                        return
+                yield stage
+
+        return staged
+
+    @wraps(method)
+    def whole(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with own_arithmetic(), torch.no_grad():
+            return method(twin(self), *args, **kwargs)
+
+    return whole

@@ -16,6 +16,7 @@ from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._start import FEW, MANY, budget
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional.rows import Rows, blocks
 from sklearn_unroll.nn import Unrolled, tista
 from sklearn_unroll.training import StageWise, Trainer
 
@@ -157,9 +158,13 @@ class TISTARegressor(CodeMethods, Learned):
             "noise_std_": layer.rule.noise_variance**0.5 * size,
         }
 
-    def _prior(self, y: Tensor, weight: Tensor | None, size: float) -> tuple[float, float]:
-        weight = torch.ones_like(y[:, 0]) if weight is None else weight
-        count = float((weight @ (y != 0).to(y.dtype)).sum())
+    def _prior(self, y: Tensor | Rows, weight: Tensor | None, size: float) -> tuple[float, float]:
+        weight = y.new_empty(len(y)).fill_(1) if weight is None else weight
+        count = energy = 0.0
+        for rows in blocks(y):
+            w, z = weight[rows], y[rows]
+            count += float((w @ (z != 0).to(z.dtype)).sum())
+            energy += float((w @ z.square()).sum())
         if not count:
             raise ValueError(
                 "y is all zero: neither prior nor steps can be learned from it. Pass pairs with "
@@ -168,13 +173,17 @@ class TISTARegressor(CodeMethods, Learned):
         share = count / float(weight.sum() * y.shape[1])
         # Dense codes are the limit where everything is a nonzero.
         sparsity = min(share, 1 - 1e-6) if self.sparsity is None else float(self.sparsity)
-        variance = float((weight @ y.square()).sum()) / count
+        variance = energy / count
         return sparsity, variance if self.variance is None else float(self.variance) / size**2
 
-    def _noise(self, obs: Observation, y: Tensor, weight: Tensor | None, size: float) -> float:
+    def _noise(
+        self, obs: Observation, y: Tensor | Rows, weight: Tensor | None, size: float
+    ) -> float:
         if self.noise_std is not None:
             return float(self.noise_std) / size
-        squared = obs.A.residual(obs.b, y).square().mean(1)
+        squared = torch.cat(
+            [p.A.residual(p.b, y[rows]).square().mean(1) for rows, p in obs.chunks()]
+        )
         weight = torch.ones_like(squared) if weight is None else weight
         return float((weight * squared).sum() / weight.sum()) ** 0.5
 

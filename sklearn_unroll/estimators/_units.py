@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, alpha_max
+from sklearn_unroll.functional import Dense, Observation, Operator, alpha_max
+from sklearn_unroll.functional.rows import Rows, blocks
 
 
 class Units(NamedTuple):
@@ -29,18 +31,39 @@ class Units(NamedTuple):
         if self.atoms is None and self.samples is None:
             return obs
         b = obs.b if self.samples is None else obs.b / self.samples
-        A = obs.A if self.atoms is None else Dense(obs.A.D / self.atoms[:, None])
-        return Observation(b, A)
+        return Observation(b, self.operator(obs.A))
+
+    def operator(self, A: Operator) -> Operator:
+        """Return the operator in the network's units."""
+        return A if self.atoms is None else Dense(A.D / self.atoms[:, None])
 
     def enter(self, codes: Tensor) -> Tensor:
         """Return codes in the network's units."""
         codes = codes if self.atoms is None else codes * self.atoms
         return codes if self.samples is None else codes / self.samples
 
-    def leave(self, codes: Tensor, rows: slice = slice(None)) -> Tensor:
-        """Return the network's codes of some samples in the user's units."""
+    def leave(self, codes: Tensor) -> Tensor:
+        """Return the network's codes in the user's units."""
         codes = codes if self.atoms is None else codes / self.atoms
-        return codes if self.samples is None else codes * self.samples[rows]
+        return codes if self.samples is None else codes * self.samples
+
+    def take(self, rows: slice | Tensor) -> Units:
+        """Return the units of some samples."""
+        return self if self.samples is None else self._replace(samples=self.samples[rows])
+
+    def rows_inside(self, obs: Observation) -> Observation:
+        """Return data and operator in the network's units, data a few rows at a time."""
+        if self.samples is None:
+            return Observation(obs.b, self.operator(obs.A))
+        b = Rows(lambda rows: obs.b[rows] / self.samples[rows], obs.b.shape, self.samples)
+        return Observation(b, self.operator(obs.A))
+
+    def rows_enter(self, codes: Tensor | Rows) -> Tensor | Rows:
+        """Return codes in the network's units, a few rows at a time."""
+        if self.atoms is None and self.samples is None:
+            return codes
+        like = codes.new_empty(0)
+        return Rows(lambda rows: self.take(rows).enter(codes[rows]), codes.shape, like)
 
     def weight(self, alpha: float) -> Tensor | float:
         """Return the weights of the l1 norm in the user's units: numbers for which it is
@@ -67,13 +90,13 @@ class Scale(NamedTuple):
 
 
 def scale_of(
-    codes: Tensor, A: Dense, relative: Tensor, weight: Tensor | None, unit_atoms: bool
+    codes: Tensor | Rows, A: Dense, relative: Tensor, weight: Tensor | None, unit_atoms: bool
 ) -> Scale:
     """Return the sizes in pairs of a dictionary.
 
     Parameters
     ----------
-    codes : Tensor of shape (n_samples, n_components)
+    codes : Tensor or Rows of shape (n_samples, n_components)
         Codes, in the user's units.
     A : Dense
         The operator.
@@ -84,14 +107,21 @@ def scale_of(
     unit_atoms : bool
         Whether the network sees atoms of norm one.
     """
-    z = (codes / relative).double()
-    if unit_atoms:
-        z = z * atom_norms(A.D)
-    weight = torch.ones_like(z[:, 0]) if weight is None else weight.double()
+    norms = atom_norms(A.D) if unit_atoms else None
+
+    def inside(rows: slice) -> Tensor:
+        z = (codes[rows] / relative[rows]).double()
+        return z if norms is None else z * norms
+
     # Squares of numbers of size one, whatever the units.
-    peak = float(z.abs().max()) or 1.0
-    count = weight @ (z != 0).double()
-    size = peak * float(((weight @ (z / peak).square()).sum() / count.sum()).sqrt().nan_to_num())
+    peak = max(float(inside(rows).abs().max()) for rows in blocks(codes)) or 1.0
+    count = energy = 0.0
+    for rows in blocks(codes):
+        z = inside(rows) / peak
+        w = torch.ones_like(z[:, 0]) if weight is None else weight[rows].double()
+        count += float((w @ (z != 0).double()).sum())
+        energy += float((w @ z.square()).sum())
+    size = peak * math.sqrt(energy / count) if count else 0.0
     atoms = (
         1.0
         if unit_atoms
@@ -100,7 +130,7 @@ def scale_of(
     return Scale(atoms or 1.0, size * (atoms or 1.0) or 1.0)
 
 
-def scale_of_pictures(codes: Tensor, relative: Tensor, weight: Tensor | None) -> Scale:
+def scale_of_pictures(codes: Tensor | Rows, relative: Tensor, weight: Tensor | None) -> Scale:
     """Return the largest number in pairs of any operator, which itself stays as it is.
 
     Parameters
@@ -108,9 +138,12 @@ def scale_of_pictures(codes: Tensor, relative: Tensor, weight: Tensor | None) ->
     codes, relative, weight : object
         As for ``scale_of``.
     """
-    z = codes / relative
-    size = z.abs().max() if weight is None else z[weight > 0].abs().max()
-    return Scale(1.0, float(size) or 1.0)
+    size = 0.0
+    for rows in blocks(codes):
+        z = codes[rows] / relative[rows]
+        z = z if weight is None else z[weight[rows] > 0]
+        size = max(size, float(z.abs().max()) if len(z) else 0.0)
+    return Scale(1.0, size or 1.0)
 
 
 def atom_norms(D: Tensor) -> Tensor:
@@ -119,21 +152,26 @@ def atom_norms(D: Tensor) -> Tensor:
     return torch.where(norms > 0, norms, torch.ones_like(norms))
 
 
-def mean_norm(b: Tensor, weight: Tensor | None) -> float:
+def mean_norm(b: Tensor | Rows, weight: Tensor | None) -> float:
     """Return the mean norm of observations, one where all are zero."""
     norms = safe_norms(b)[:, 0].double()
     weight = torch.ones_like(norms) if weight is None else weight.double()
     return float((weight * norms).sum() / weight.sum()) or 1.0
 
 
-def relative_norms(b: Tensor, norm: float) -> Tensor:
+def relative_norms(b: Tensor | Rows, norm: float) -> Tensor:
     """Return the norms of observations relative to one; one where they are zero."""
     norms = safe_norms(b) / norm
     return torch.where(norms > 0, norms, torch.ones_like(norms))
 
 
-def safe_norms(b: Tensor) -> Tensor:
+def safe_norms(b: Tensor | Rows) -> Tensor:
     """Return the norms of rows, of shape (n_samples, 1), whose squares may leave the range."""
+    parts = [_safe_norms(b[rows]) for rows in blocks(b)]
+    return torch.cat(parts) if parts else b.new_empty(0, 1)
+
+
+def _safe_norms(b: Tensor) -> Tensor:
     peak = b.abs().amax(1, keepdim=True).clamp_min(torch.finfo(b.dtype).tiny)
     return (b / peak).norm(dim=1, keepdim=True) * peak
 

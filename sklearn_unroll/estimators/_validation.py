@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from fractions import Fraction
 from numbers import Number
 from typing import Any
@@ -27,6 +28,7 @@ from sklearn_unroll.estimators._checked import (
 from sklearn_unroll.estimators._tried import check_action
 from sklearn_unroll.exceptions import PairsWarning
 from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Observation, Operator
+from sklearn_unroll.functional.rows import Rows, blocks
 from sklearn_unroll.training import Lasso
 
 # Share of the observations' energy from which on a residual is no noise.
@@ -120,7 +122,7 @@ def weighted_mean(value: Tensor, weight: Tensor | None = None) -> float:
 
 def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
     """Return codes, and raise if a network has made infinity or NaN of finite observations."""
-    failed = int((~torch.isfinite(codes)).any(1).sum())
+    failed = sum(int((~torch.isfinite(codes[rows])).any(1).sum()) for rows in blocks(codes))
     if failed:
         raise ValueError(
             f"The codes that {type(estimator).__name__} gives for {failed} of {len(codes)} "
@@ -289,12 +291,21 @@ def check_alphas(alphas: Any, device: torch.device) -> Tensor:
 
 def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None, name: str) -> None:
     """Warn where the codes of pairs do not explain their observations through the operator."""
-    weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
-    energy = weight @ obs.b.square().sum(1)
+
+    def parts() -> Iterator[tuple[Observation, Tensor, Tensor]]:
+        for rows in blocks(obs.b, codes):
+            part = obs.take(rows)
+            yield (
+                part,
+                codes[rows],
+                part.b.new_ones(len(part.b)) if weight is None else weight[rows],
+            )
 
     def unexplained(A: Operator) -> float:
-        return float(weight @ A.residual(obs.b, codes).square().sum(1) / energy)
+        left = sum(float(w @ A.residual(p.b, z).square().sum(1)) for p, z, w in parts())
+        return left / energy
 
+    energy = sum(float(w @ p.b.square().sum(1)) for p, _, w in parts())
     if not energy > 0 or not (share := unexplained(obs.A)) > UNEXPLAINED:
         return
     A = obs.A
@@ -320,16 +331,18 @@ def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None, 
     )
 
 
-def estimate_dictionary(X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
+def estimate_dictionary(X: Tensor | Rows, y: Tensor | Rows, weight: Tensor | None) -> Tensor:
     """Return the ridge estimate of D in ``X ~ y D``, on the data's device, in float64.
 
     The ridge is 1e-6 of the mean squared activity: it only matters for atoms whose activity
     the pairs cannot tell apart. Atoms that are never active come out as zero.
     """
     # Own line of algebra instead of sklearn's Ridge: it keeps data on their device.
-    codes, signals = y.double(), X.double()
-    weighted = codes if weight is None else codes * weight.double()[:, None]
-    gram = weighted.T @ codes
+    gram = right = 0.0
+    for rows in blocks(X, y):
+        codes = y[rows].double()
+        weighted = codes if weight is None else codes * weight[rows].double()[:, None]
+        gram, right = gram + weighted.T @ codes, right + weighted.T @ X[rows].double()
     ridge = 1e-6 * gram.diagonal().mean()
     if not ridge > 0:
         raise ValueError(
@@ -337,4 +350,4 @@ def estimate_dictionary(X: Tensor, y: Tensor, weight: Tensor | None) -> Tensor:
             "pairs with active codes."
         )
     gram.diagonal().add_(ridge)
-    return torch.linalg.solve(gram, weighted.T @ signals).to(X.dtype)
+    return torch.linalg.solve(gram, right).to(X.dtype)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from types import FunctionType
+from typing import Any
 
 _OPTIONS = {"fastmath": True, "nogil": True}
 # Sums may be reordered, but NaN and infinity stay what they are.
@@ -37,6 +39,19 @@ def compiled(loop: Callable, fastmath: bool | frozenset = True) -> Callable:
     for step in set(_steps(loop)):
         register_jitable(forceinline=True, **options)(step)
     try:
-        return numba.njit(cache=True, **options)(loop)
+        cached = numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to
         return numba.njit(**options)(loop)
+    anew = lru_cache(lambda: numba.njit(**options)(loop))
+
+    def run(*args: Any) -> None:
+        if anew.cache_info().currsize == 0:
+            try:
+                cached(*args)
+                return
+            except Exception:  # of many classes: a file was cut off, or cannot be read or written
+                with suppress(Exception):  # so that the next process writes it again
+                    cached._cache.flush()
+        anew()(*args)
+
+    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,9 +31,18 @@ class Glow(nn.Module):
         Steps of a level.
     n_hidden : int
         Hidden channels of the networks in the couplings.
+    generator : torch.Generator
+        Source of their first weights, on the CPU.
     """
 
-    def __init__(self, n_channels: int, n_levels: int, n_steps: int, n_hidden: int) -> None:
+    def __init__(
+        self,
+        n_channels: int,
+        n_levels: int,
+        n_steps: int,
+        n_hidden: int,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
         flows = _normflows().flows
         self.levels = nn.ModuleList()
@@ -40,7 +50,8 @@ class Glow(nn.Module):
             width = n_channels * 2 ** (level + 2)
             parts = [flows.Squeeze()]
             for step in range(n_steps):
-                parts += _step(width, n_hidden, _first_matrix(width, step, n_steps))
+                matrix = _first_matrix(width, step, n_steps)
+                parts += _step(width, n_hidden, matrix, generator)
             self.levels.append(nn.ModuleList(parts))
         self.merge = flows.Merge()
 
@@ -144,19 +155,36 @@ class BoundedScale(nn.Module):
         return torch.stack([shift, 2 * torch.tanh(scale / 2)], 2).flatten(1, 2)
 
 
-def _step(width: int, n_hidden: int, matrix: Tensor) -> list[nn.Module]:
+def _step(
+    width: int, n_hidden: int, matrix: Tensor, generator: torch.Generator
+) -> list[nn.Module]:
     """Return the flows of a step: actnorm, invertible 1x1 convolution, affine coupling."""
     library = _normflows()
     norm = library.flows.ActNorm((width, 1, 1))
     norm.data_dep_init_done.fill_(1)  # not on whatever batch comes first: see calibrate_
-    # NOTE[DIFF]: GLOW learns the LU factors of the matrix; those of normflows call what torch is
-    # to remove. Here it is learned as it is, and inverted in float64.
-    mixing = library.flows.Invertible1x1Conv(width, use_lu=False)
-    mixing.W.data.copy_(matrix)
     channels = (width // 2, n_hidden, n_hidden, width)
-    net = library.nets.ConvNet2d(channels, (3, 1, 3), init_zeros=True)
+    # Their own first numbers would be those of the global generator, which all threads share.
+    with torch.device("meta"):
+        # NOTE[DIFF]: GLOW learns the LU factors of the matrix; those of normflows call what torch
+        # is to remove. Here it is learned as it is, and inverted in float64.
+        mixing = library.flows.Invertible1x1Conv(width, use_lu=False)
+        net = library.nets.ConvNet2d(channels, (3, 1, 3))
+    mixing.W = nn.Parameter(matrix)
+    net = _drawn(net.to_empty(device="cpu").float(), generator)
     coupling = library.flows.AffineCouplingBlock(BoundedScale(net), scale_map="sigmoid")
     return [norm, mixing, coupling]
+
+
+def _drawn(net: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Return a network with first weights as torch draws them, zeros in its last layer."""
+    convolutions = [part for part in net.modules() if isinstance(part, nn.Conv2d)]
+    for part in convolutions[:-1]:
+        bound = 1 / math.sqrt(part.weight[0].numel())
+        for parameter in part.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    for parameter in convolutions[-1].parameters():
+        nn.init.zeros_(parameter)
+    return net
 
 
 def _first_matrix(width: int, step: int, n_steps: int) -> Tensor:
@@ -168,9 +196,11 @@ def _first_matrix(width: int, step: int, n_steps: int) -> Tensor:
     # NOTE[DIFF]: GLOW starts from random rotations. Shrinking a random mixture destroys a picture,
     # shrinking details only smooths it: training then starts decibels further on.
     if step > 0:
-        return torch.eye(width).roll(width // 2, 0)
-    haar = torch.tensor([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
-    matrix = torch.kron(haar[:, None], torch.eye(width // 4)[:, :, None]).reshape(width, width)
+        return torch.eye(width, dtype=torch.float32).roll(width // 2, 0)
+    signs = [[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]
+    haar = torch.tensor(signs, dtype=torch.float32) / 2
+    eye = torch.eye(width // 4, dtype=torch.float32)
+    matrix = torch.kron(haar[:, None], eye[:, :, None]).reshape(width, width)
     return matrix if n_steps % 2 == 0 else matrix.roll(width // 2, 0)
 
 

@@ -251,23 +251,22 @@ def glow_prox(
     height, width, n_channels = _checked_shape(image_shape, n_levels)
     if x0 not in X0S:
         raise ValueError(f"x0 must be one of {X0S}, got {x0!r}.")
-    like = torch.empty(0) if like is None else like
+    like = torch.empty(0, dtype=torch.float32) if like is None else like
     first = {
         "biharmonic": partial(_smooth, image_shape=(height, width, n_channels), order=2),
         "harmonic": partial(_smooth, image_shape=(height, width, n_channels), order=1),
         "flat": _flat,
     }[x0]
     layers = []
-    # normflows draws from the global generator of the CPU; no other is seeded.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_draw_seed(generator))
-        for number in range(1, n_layers + 1):
-            flow = Glow(n_channels, n_levels, n_steps, n_hidden).to(like)
-            numbers = like.new_tensor(step), like.new_tensor(shrinkage)
-            shape = (height, width, n_channels)
-            layers.append(
-                GlowProxLayer(flow, shape, *numbers, first, consistent and number == n_layers)
-            )
+    # On the CPU: the same on every device.
+    source = torch.Generator().manual_seed(_draw_seed(generator))
+    for number in range(1, n_layers + 1):
+        flow = Glow(n_channels, n_levels, n_steps, n_hidden, source).to(like)
+        numbers = like.new_tensor(step), like.new_tensor(shrinkage)
+        shape = (height, width, n_channels)
+        layers.append(
+            GlowProxLayer(flow, shape, *numbers, first, consistent and number == n_layers)
+        )
     return Unrolled(layers)
 
 

@@ -168,7 +168,7 @@ class MathL2OLayer(UnrolledLayer):
 
     def resume(self, state: MathL2OState, x: Tensor, wrong: Tensor, lost: Tensor) -> MathL2OState:
         """Return the state with other iterates, momentum kept at first, and less trust."""
-        keep = torch.where(lost, _GIVE_UP, _LOSE).to(x.dtype)
+        keep = torch.where(lost, x.new_tensor(_GIVE_UP), x.new_tensor(_LOSE))
         return state._replace(
             x=x,
             y=torch.where(lost, x, state.y),

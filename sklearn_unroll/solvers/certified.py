@@ -168,7 +168,7 @@ class _Chunk:
             before, support = support, state.x != 0
             size = support.sum(1, dtype=torch.int32)
             changes = (support ^ before).sum(1, dtype=torch.int32)
-            ready = (changes <= _SETTLED * size + 2) & (size <= self.obs.A.n_features)
+            ready = (changes <= _SETTLED * size.double() + 2) & (size <= self.obs.A.n_features)
             ready = (ready | (iteration >= _FORCED)) & (iteration >= earliest)
             last = iteration >= max_iter
             some = torch.arange(len(rows), device=rows.device) if last else ready.nonzero()[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Real
 from typing import ClassVar
 
@@ -11,10 +12,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from sklearn_unroll.functional import Composite
+from sklearn_unroll.functional import Composite, Observation
+from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.training.samples import Samples
 
 __all__ = ["Augmentation"]
+
+_AT_ONCE = 4096  # samples
 
 
 class Augmentation(BaseEstimator):
@@ -112,6 +116,75 @@ class Augmentation(BaseEstimator):
         b = factor * torch.where(noisy, b + xi, b)
         y = None if samples.y is None else factor * samples.y
         return Samples(obs._replace(b=b), y, samples.weight)
+
+    def show(self, samples: Samples, generator: torch.Generator) -> Samples:
+        """Return all samples as a training is to see them throughout, such as those of a monitor.
+
+        Parameters
+        ----------
+        samples : Samples
+            Any number of samples, which are looked at chunk by chunk.
+        generator : torch.Generator
+            Source of randomness, on the device of the samples.
+
+        Returns
+        -------
+        Samples
+            As many; of many samples the data are rows, made again whenever they are looked at.
+        """
+        if len(samples) <= _AT_ONCE:
+            return self(samples.take(slice(None)), generator)
+        return _Shown(self, samples, generator).all()
+
+
+class _Shown:
+    """Many samples as an augmentation shows them, made again whenever they are looked at.
+
+    Such as those that monitor a training: a copy of them would be as large as they are.
+    """
+
+    def __init__(
+        self, augment: Augmentation, samples: Samples, generator: torch.Generator
+    ) -> None:
+        self.augment, self.samples, self.device = augment, samples, generator.device
+        self.states, self.kept = [], (-1, samples)
+        for start in range(0, len(samples), _AT_ONCE):
+            self.states.append(generator.get_state())
+            first = augment(samples.take(slice(start, start + _AT_ONCE)), generator)
+        self.first = first.take(slice(0, 1))
+
+    def part(self, number: int) -> Samples:
+        """Return a part; the last one is kept, as the next look is often at it."""
+        if self.kept[0] != number:
+            generator = torch.Generator(self.device)
+            generator.set_state(self.states[number])
+            rows = slice(number * _AT_ONCE, (number + 1) * _AT_ONCE)
+            self.kept = number, self.augment(self.samples.take(rows), generator)
+        return self.kept[1]
+
+    def rows(self, of: Callable[[Samples], Tensor]) -> Rows:
+        """Return observations, or codes, as rows."""
+
+        def pick(rows: slice | Tensor) -> Tensor:
+            if isinstance(rows, Tensor):
+                return pick(slice(None))[rows]
+            start, stop, _ = rows.indices(len(self.samples))
+            parts = []
+            for number in range(start // _AT_ONCE, -(-stop // _AT_ONCE)):
+                first = number * _AT_ONCE
+                parts.append(of(self.part(number))[max(start - first, 0) : stop - first])
+            return torch.cat(parts) if parts else of(self.first)[:0]
+
+        like = of(self.first)
+        return Rows(pick, (len(self.samples), like.shape[1]), like)
+
+    def all(self) -> Samples:
+        """Return all of them."""
+        samples, y = self.samples, None
+        if samples.y is not None:
+            y = self.rows(lambda part: part.y)
+        A = samples.obs.A if samples.rows is None else samples.obs.A.take(samples.rows)
+        return Samples(Observation(self.rows(lambda part: part.obs.b), A), y, samples.weight)
 
 
 def _uniform(b: Tensor, generator: torch.Generator) -> Tensor:

@@ -41,9 +41,9 @@ class Multipliers:
     ) -> Tensor:
         """Return the weighted mean excess of every layer over all samples, in chunks."""
         total = torch.zeros_like(self.values)
-        for rows, obs in samples.obs.chunks():
-            iterates = network.iterates(obs, len(self.values), perturb)
-            total += self._sum(iterates, samples.take(rows), network)
+        for _, chunk in samples.chunks():
+            iterates = network.iterates(chunk.obs, len(self.values), perturb)
+            total += self._sum(iterates, chunk, network)
         return total / samples.weight.sum()
 
     def violation(self, network: Unrolled, samples: Any) -> float:

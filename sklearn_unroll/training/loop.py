@@ -125,7 +125,7 @@ def _divided(
     elif len(samples.counted()) > MONITORED:
         monitor = samples.some(MONITORED, generator)
     if trainer.augmentation is not None:
-        monitor = trainer.augmentation(monitor, generator)
+        monitor = trainer.augmentation.show(monitor, generator)
     return training, monitor, bool(hold_out)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.training.objectives import Objective
 
@@ -17,31 +18,44 @@ __all__ = ["Loss", "Samples"]
 
 
 class Samples(NamedTuple):
-    """Observations, codes or None, weights."""
+    """Observations, codes or None, weights; which rows of the former two, None for all."""
 
     obs: Observation
-    y: Tensor | None
+    y: Tensor | Rows | None
     weight: Tensor
+    rows: Tensor | None = None
 
     @classmethod
     def of(cls, obs: Observation, y: Tensor | None, weight: Tensor | None) -> Samples:
         """Bundle the data; weights are scaled to mean one, so that only their ratios matter."""
-        weight = torch.ones_like(obs.b[:, 0]) if weight is None else weight
+        if weight is None:
+            weight = obs.b.new_empty(len(obs.b)).fill_(1)
         return cls(obs, y, weight / weight.mean())
 
     def __len__(self) -> int:  # rows, not fields
         return len(self.weight)
 
     def take(self, rows: Tensor | slice) -> Samples:
-        """Return a subset of the samples."""
-        y = None if self.y is None else self.y[rows]
-        return Samples(self.obs.take(rows), y, self.weight[rows])
+        """Return a subset of the samples, as tensors."""
+        places = rows if self.rows is None else self.rows[rows]
+        y = None if self.y is None else self.y[places]
+        return Samples(self.obs.take(places), y, self.weight[rows])
+
+    def share(self, rows: Tensor) -> Samples:
+        """Return a subset of the samples, of which nothing is copied but the weights."""
+        places = rows if self.rows is None else self.rows[rows]
+        return Samples(self.obs, self.y, self.weight[rows], places)
+
+    def chunks(self) -> Iterator[tuple[slice, Samples]]:
+        """Yield the samples in the chunks of observations, as tensors."""
+        for rows, _ in Observation(self.weight[:, None], self.obs.A).chunks():
+            yield rows, self.take(rows)
 
     def batches(self, size: int | None, generator: torch.Generator) -> Iterator[Samples]:
         """Yield all samples, shuffled, in batches of equal size."""
         n = len(self)
         if size is None or size >= n:
-            yield self
+            yield self.take(slice(None))
             return
         order = torch.randperm(n, generator=generator, device=self.weight.device)
         # Equal parts instead of a small last batch, whose step would be noisier than the others.
@@ -72,7 +86,7 @@ class Samples(NamedTuple):
                 f"validation_fraction={fraction} of {n} samples leaves none to train on. Lower "
                 f"it, or set early_stopping=False."
             )
-        return self.take(order[held_out:]), self.take(order[:held_out])
+        return self.share(order[held_out:]), self.share(order[:held_out])
 
 
 class Measure(NamedTuple):
@@ -90,7 +104,8 @@ class Loss(NamedTuple):
 
     def unit(self, samples: Samples) -> float:
         """Return what the loss is relative to: the mean weighted scale, one where it is zero."""
-        scale = float((samples.weight * self.objective.scale(samples.obs, samples.y)).mean())
+        parts = [self.objective.scale(part.obs, part.y) for _, part in samples.chunks()]
+        scale = float((samples.weight * torch.cat(parts)).mean())
         return scale if scale > 0 else 1.0
 
     def of(self, iterates: list[Tensor], samples: Samples, network: Unrolled) -> Tensor:
@@ -106,10 +121,9 @@ class Loss(NamedTuple):
         """
         weight = samples.weight
         parts = []
-        for rows, obs in samples.obs.chunks():
-            chunk = samples.take(rows)
-            value = self._values(network.iterates(obs, depth), chunk)
-            parts.append(torch.stack([value, self.objective.scale(obs, chunk.y)]))
+        for _, chunk in samples.chunks():
+            value = self._values(network.iterates(chunk.obs, depth), chunk)
+            parts.append(torch.stack([value, self.objective.scale(chunk.obs, chunk.y)]))
         values, scales = torch.cat(parts, 1)
         total, scale = ((weight * part).double().sum() for part in (values, scales))
         if self.penalty is not None:

@@ -136,6 +136,11 @@ def sparse_coding(table):
         assert here["nmse_db"].notna().all() == (here["dataset"] == "gaussian").all()
 
 
+def memory(table):
+    assert set(table["source"]) == {"map"} and list(table["method"]) == ["predict", "fit", "fit"]
+    assert (table["ratio"] > 0).all() and (table["data_mb"] < 2).all()
+
+
 def training_time(table):
     assert list(table["steps"]) == [60_000, 20]
     assert list(table["recipe"]) == ["published, extrapolated", "ours"]
@@ -151,7 +156,7 @@ CHECKS += (
     robust_training,
     sparse_coding,
 )
-CHECKS = {check.__name__: check for check in (*CHECKS, training_time)}
+CHECKS = {check.__name__: check for check in (*CHECKS, memory, training_time)}
 
 
 def without_their_package():

@@ -260,7 +260,8 @@ def test_many_samples_in_chunks_equal_few(data, monkeypatch):
     network = LISTARegressor(data.dictionary, n_layers=2, random_state=0).fit(data.X, data.y)
     coders = [coder, LassoCoder(warm_start_from=network, alpha_relative=True).fit(data.X)]
     whole = [c.solve(data.X, alpha=alpha).codes for c in coders]
-    monkeypatch.setattr(sys.modules["sklearn_unroll.estimators._lasso_solvers"], "_ROWS", 7)
+    solvers = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
+    monkeypatch.setattr(solvers, "_NUMBERS", 7 * len(data.dictionary))
     for c, codes in zip(coders, whole, strict=True):
         np.testing.assert_allclose(c.solve(data.X, alpha=alpha).codes, codes, atol=1e-3)
         np.testing.assert_allclose(c.transform(list(data.X), alpha), codes, atol=1e-3)

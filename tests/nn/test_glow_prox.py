@@ -305,4 +305,4 @@ def test_a_smooth_start_needs_a_mask():
 def test_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "normflows", None)
     with pytest.raises(ImportError, match=r"pip install sklearn-unroll\[flows\]"):
-        Glow(1, 1, 1, 4)
+        Glow(1, 1, 1, 4, torch.Generator())
