@@ -25,7 +25,7 @@ class BaseCoder(Transforms, Shell):
     A subclass has a constructor that only assigns, with at least the parameters below.
     """
 
-    task = Codes()
+    task = Codes(zero_atoms=True)
     takes_operators = False
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,

@@ -66,11 +66,14 @@ class Codes(Task):
         Whether the network sees atoms of norm one; codes are rescaled on the way out.
     needs_pairs : bool, default=False
         Whether y is what makes the network, whatever the objective of its training.
+    zero_atoms : bool, default=False
+        Whether a dictionary may have atoms that are zero, whose codes are then zero.
     """
 
     operator: str = "dictionary"
     unit_atoms: bool = False
     needs_pairs: bool = False
+    zero_atoms: bool = False
 
     def take_in(
         self,
@@ -304,7 +307,7 @@ class Codes(Task):
         """Return the estimator's own operator, if there is one, and the one to train on."""
         own = est.own_operator()
         if own is not None:
-            own = check_operator(own, b, self.operator)
+            own = check_operator(own, b, self.operator, self.zero_atoms)
         elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):
             own = check_features(self.fitted_operator(est, b), b.shape[1], self.operator)
         elif operators is None:

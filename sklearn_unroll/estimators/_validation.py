@@ -117,9 +117,17 @@ def check_magnitude(D: Tensor) -> Tensor:
 
 
 def check_dictionary(
-    dictionary: Any, n_features: int, dtype: torch.dtype, device: Any, name: str = "dictionary"
+    dictionary: Any,
+    n_features: int,
+    dtype: torch.dtype,
+    device: Any,
+    name: str = "dictionary",
+    zero_atoms: bool = False,
 ) -> Tensor:
-    """Return a user's dictionary as a tensor of shape (n_components, n_features)."""
+    """Return a user's dictionary as a tensor of shape (n_components, n_features).
+
+    Zero atoms are for those who give them zero codes.
+    """
     refuse_kind(dictionary, name)
     if isinstance(dictionary, Tensor):
         D = dictionary.detach()
@@ -149,7 +157,7 @@ def check_dictionary(
         raise ValueError(f"{name} has no atoms, its shape is {tuple(D.shape)}.")
     check_magnitude(D)
     zero = torch.nonzero((D == 0).all(1)).flatten().tolist()
-    if zero:
+    if zero and not zero_atoms:
         raise ValueError(
             f"{name} has {len(zero)} zero atom(s), at rows {zero[:5]}"
             f"{'...' if len(zero) > 5 else ''}: no code can use them. Remove these rows."
@@ -157,14 +165,15 @@ def check_dictionary(
     return D
 
 
-def check_operator(operator: Any, b: Tensor, name: str) -> Operator:
+def check_operator(operator: Any, b: Tensor, name: str, zero_atoms: bool = False) -> Operator:
     """Return a user's operator for all samples, with dtype and device of the observations."""
     if isinstance(operator, Operator):
         A = operator.to(b)
     elif isinstance(operator, LinearOperator) or issparse(operator):
         A = MatrixFree(operator).to(b)
     else:
-        return Dense(check_dictionary(operator, b.shape[1], b.dtype, b.device, name))
+        D = check_dictionary(operator, b.shape[1], b.dtype, b.device, name, zero_atoms)
+        return Dense(D)
     if A.per_sample:
         raise ValueError(
             f"{name} must be one for all samples. Pass one for each as operators=... to the "
