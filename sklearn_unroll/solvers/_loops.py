@@ -29,6 +29,10 @@ from __future__ import annotations
 
 import numpy as np
 
+# Share of the largest correlation that an atom needs to enter the set: where atoms are alike, few
+# should enter at once; where they are random, many.
+_NEAR = 0.6
+
 
 def copy(table, row, out):
     """Overwrite out by a row."""
@@ -77,7 +81,7 @@ def descend(G, q, energy, X, passes, alpha, tol, max_passes, positive):
                 break
             before = size
             if outside > weight * (1 + 1e-12):
-                least = max(weight * (1 + 1e-12), 0.5 * outside)
+                least = max(weight * (1 + 1e-12), _NEAR * outside)
                 size = admit(g, least, positive, members, x, size, outer)
             if size == before:
                 n_inner = min(2 * n_inner, 200)

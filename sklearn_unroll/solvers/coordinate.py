@@ -35,7 +35,7 @@ def coordinate_descent(
 
     Cycles over a working set, ``x_i <- soft(a_i^T r + ||a_i||^2 x_i, alpha) / ||a_i||^2``, on the
     inner products of its atoms (Friedman, Hastie and Tibshirani 2010, covariance updates); the
-    set grows by the atoms that violate optimality most, down to half of the worst, so that the
+    set grows by the atoms that violate optimality most, down to 0.6 of the worst, so that the
     first sets are those of a larger alpha. Once it is complete, Cholesky on the nonzeros takes the
     codes to their minimum, if no sign changes on the way; otherwise the descent goes on.
 
