@@ -80,7 +80,11 @@ class OnlineLearner:
         return relative(*self.last)
 
     def window(self) -> float:
-        """Return the number of samples to remember: half of those seen, less and less of them."""
+        """Return the number of samples to remember: half of those seen, less and less of them.
+
+        NOTE[DIFF]: Mairal et al. remember all alike, or forget by a power of their number; the
+        average over all held back the objective on patches and on Gaussian atoms.
+        """
         return min(1 / (2 / self.n_seen + 1 / (self.memory * len(self.D))), self.horizon)
 
     def measure(self, b: Tensor, weight: Tensor) -> float:
