@@ -31,12 +31,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from sklearn.callback import ProgressBar
-from sklearn.decomposition import MiniBatchDictionaryLearning, SparseCoder
+from sklearn.decomposition import SparseCoder
 from sklearn.feature_extraction.image import reconstruct_from_patches_2d
 from sklearn.linear_model import orthogonal_mp
 from threadpoolctl import threadpool_limits
 
-from sklearn_unroll import LISTARegressor
+from sklearn_unroll import LISTARegressor, OnlineDictionaryLearning
 from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import Dense, Observation, duality_gap, lasso_value
 from sklearn_unroll.metrics import psnr
@@ -57,22 +57,12 @@ subset = rng.choice(len(X), 20_000, replace=False)
 print(f"{len(X)} patches of 8x8 pixels, noise {SIGMA} on a scale of 0 to 1, alpha {ALPHA}")
 
 # %%
-# The dictionary, learned from the noisy patches by scikit-learn
-# --------------------------------------------------------------
+# The dictionary, learned from the noisy patches
+# ----------------------------------------------
 start = perf_counter()
-first = X[subset[-256:]].astype(np.float64)
-learner = MiniBatchDictionaryLearning(
-    256,
-    alpha=ALPHA,
-    batch_size=512,
-    max_iter=1,
-    fit_algorithm="cd",
-    dict_init=first / np.linalg.norm(first, axis=1, keepdims=True),
-    random_state=0,
-)
-D = learner.fit(X[subset].astype(np.float64)).components_
-D = (D / np.linalg.norm(D, axis=1, keepdims=True)).astype(np.float32)
-print(f"dictionary of {len(D)} atoms learned in {perf_counter() - start:.0f} s")
+D = OnlineDictionaryLearning(256, alpha=ALPHA, random_state=0).fit(X[subset]).components_
+D /= np.linalg.norm(D, axis=1, keepdims=True)
+print(f"dictionary of {len(D)} atoms learned in {perf_counter() - start:.1f} s")
 
 # %%
 # The network, trained without labels

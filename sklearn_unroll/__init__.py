@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         LISTARegressor,
         MathL2OSolver,
         OMPCoder,
+        OnlineDictionaryLearning,
         TISTARegressor,
     )
     from sklearn_unroll.training import Trainer
@@ -38,6 +39,7 @@ __all__ = [
     "LassoCoder",
     "MathL2OSolver",
     "OMPCoder",
+    "OnlineDictionaryLearning",
     "TISTARegressor",
     "Trainer",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
     "LassoCoder": "estimators",
     "MathL2OSolver": "estimators",
     "OMPCoder": "estimators",
+    "OnlineDictionaryLearning": "estimators",
     "TISTARegressor": "estimators",
     "Trainer": "training",
 }

@@ -6,6 +6,7 @@ from sklearn_unroll.estimators._admm_csnet import ADMMCSNetRegressor
 from sklearn_unroll.estimators._alista import ALISTARegressor
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._dictionary_learning import OnlineDictionaryLearning
 from sklearn_unroll.estimators._fbsnet import FBSNet
 from sklearn_unroll.estimators._feed_forward import FeedForwardRegressor
 from sklearn_unroll.estimators._glow_prox import GlowProxInpainter
@@ -42,6 +43,7 @@ __all__ = [
     "MathL2OSolver",
     "OMPCoder",
     "OMPCodes",
+    "OnlineDictionaryLearning",
     "TISTARegressor",
 ]
 

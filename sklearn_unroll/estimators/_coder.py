@@ -24,7 +24,7 @@ class BaseCoder(Transforms, Shell):
     A subclass has a constructor that only assigns, with at least the parameters below.
     """
 
-    task = Codes(any_size=True)
+    task = Codes(any_size=True, zero_atoms=True)
     takes_operators = False
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,

@@ -73,12 +73,15 @@ class Codes(Task):
         Whether y is what makes the network, whatever the objective of its training.
     any_size : bool, default=False
         Whether codes are found for observations whose squares leave the range, too.
+    zero_atoms : bool, default=False
+        Whether a dictionary may have atoms that are zero, whose codes are then zero.
     """
 
     operator: str = "dictionary"
     unit_atoms: bool = False
     needs_pairs: bool = False
     any_size: bool = False
+    zero_atoms: bool = False
 
     def take_in(
         self,
@@ -334,9 +337,9 @@ class Codes(Task):
             given = own
             least = 0.0 if self.any_size else torch.finfo(b.dtype).tiny ** 0.5
             if self.operator == "dictionary":
-                own = Dense(check_dictionary(own, like, least=least))
+                own = Dense(check_dictionary(own, like, least=least, zero_atoms=self.zero_atoms))
             else:
-                own = check_operator(own, like, self.operator, least)
+                own = check_operator(own, like, self.operator, least, self.zero_atoms)
             if isinstance(own, Dense) and not isinstance(given, Operator):
                 own = Dense(own.D.clone())  # no memory of the user's
         elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):

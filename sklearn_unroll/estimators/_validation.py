@@ -133,9 +133,16 @@ def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
 
 
 def check_dictionary(
-    dictionary: Any, b: Tensor, name: str = "dictionary", least: float = 0.0
+    dictionary: Any,
+    b: Tensor,
+    name: str = "dictionary",
+    least: float = 0.0,
+    zero_atoms: bool = False,
 ) -> Tensor:
-    """Return a user's dictionary of observations, of shape (n_components, n_features)."""
+    """Return a user's dictionary of observations, of shape (n_components, n_features).
+
+    Zero atoms are for those who give them zero codes.
+    """
     if isinstance(dictionary, (Operator, LinearOperator)):
         raise TypeError(
             f"{name} must be a matrix of shape (n_components, n_features), got the operator "
@@ -163,7 +170,7 @@ def check_dictionary(
         raise ValueError(f"{name} has no atoms, its shape is {tuple(D.shape)}.")
     check_magnitude(D, name, room=1.0, least=least)
     zero = torch.nonzero((D == 0).all(1)).flatten().tolist()
-    if zero:
+    if zero and not zero_atoms:
         raise ValueError(
             f"{name} has {len(zero)} zero atom(s), at rows {zero[:5]}"
             f"{'...' if len(zero) > 5 else ''}: no code can use them. Remove these rows."
@@ -171,7 +178,9 @@ def check_dictionary(
     return D
 
 
-def check_operator(operator: Any, b: Tensor, name: str, least: float = 0.0) -> Operator:
+def check_operator(
+    operator: Any, b: Tensor, name: str, least: float = 0.0, zero_atoms: bool = False
+) -> Operator:
     """Return a user's operator for all samples, with dtype and device of the observations."""
     if isinstance(operator, Operator):
         A = operator.to(b)
@@ -179,7 +188,7 @@ def check_operator(operator: Any, b: Tensor, name: str, least: float = 0.0) -> O
         with named(name, operator):
             A = MatrixFree(operator).to(b)
     else:
-        return Dense(check_dictionary(operator, b, name, least))
+        return Dense(check_dictionary(operator, b, name, least, zero_atoms))
     if A.per_sample:
         raise ValueError(
             f"{name} must be one for all samples. Pass one for each as operators=... to the "

@@ -3,6 +3,7 @@
 from sklearn_unroll.plotting._amplification import AmplificationDisplay
 from sklearn_unroll.plotting._convergence import ConvergenceDisplay
 from sklearn_unroll.plotting._depth_limit import DepthLossDisplay, DepthParameterDisplay
+from sklearn_unroll.plotting._dictionary import DictionaryDisplay
 from sklearn_unroll.plotting._history import HistoryDisplay, MultiplierDisplay
 from sklearn_unroll.plotting._l2o import ExpansionDisplay
 from sklearn_unroll.plotting._layers import WeightDisplay
@@ -17,6 +18,7 @@ __all__ = [
     "DepthLossDisplay",
     "DepthParameterDisplay",
     "DescentDisplay",
+    "DictionaryDisplay",
     "ExpansionDisplay",
     "HistoryDisplay",
     "KernelSpectrumDisplay",

@@ -14,6 +14,7 @@ from sklearn_unroll.solvers.composite import (
 )
 from sklearn_unroll.solvers.coordinate import coordinate_descent
 from sklearn_unroll.solvers.debias import debias
+from sklearn_unroll.solvers.dictionary import DictionaryStatistics, update_atoms
 from sklearn_unroll.solvers.first_order import FISTA, ISTA, fista, ista
 from sklearn_unroll.solvers.greedy import Pursuit, orthogonal_matching_pursuit
 from sklearn_unroll.solvers.ground_truth import cvxpy_lasso
@@ -26,6 +27,7 @@ __all__ = [
     "ISTA",
     "AdamDescent",
     "CompositeDescent",
+    "DictionaryStatistics",
     "Method",
     "NesterovDescent",
     "Pursuit",
@@ -45,4 +47,5 @@ __all__ = [
     "minimize",
     "optimal_values",
     "orthogonal_matching_pursuit",
+    "update_atoms",
 ]

@@ -20,14 +20,18 @@
         extend      the codes by it, and take what changed out of the correlations
 
 D are atoms and G their inner products; X and x codes, q = A^T b, g and c the correlations with the
-residual. The first ``size`` entries of x belong to the atoms in members. Factors have the inverse
-of their diagonal in its place, to multiply by. Inner loops take a matrix and the number of a row:
-a view of the row would count references.
+residual. The first ``size`` entries of x belong to the atoms in members; outer is zero for these
+and one for others. Factors have the inverse of their diagonal in its place, to multiply by. Inner
+loops take a matrix and the number of a row: a view of the row would count references.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+# Share of the largest correlation that an atom needs to enter the set: where atoms are alike, few
+# should enter at once; where they are random, many.
+_NEAR = 0.6
 
 
 def copy(table, row, out):
@@ -64,21 +68,21 @@ def descend(G, q, energy, X, passes, alpha, tol, max_passes, positive):
     factor, x = np.empty_like(gram), np.empty(n_atoms)
     g, near, move = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     members, used = np.empty(n_atoms, np.int64), np.empty(n_atoms, np.int64)
-    inside = np.empty(n_atoms, np.bool_)
+    outer = np.empty(n_atoms)
     for sample in range(n_samples):
         weight, gathered, n_passes = alpha[sample], 0, 0
         loose, n_inner, settled = 0.1, 6, True
-        size = begin(X[sample], members, x, inside)
+        size = begin(X[sample], members, x, outer)
         while True:
             correlate(G, q[sample], members, x, size, g)
-            peak, outside = peaks(g, inside, positive)
+            peak, outside = peaks(g, outer, positive)
             gap = measure(q[sample], energy[sample], g, peak, members, x, size, weight)
             if gap <= 0.5 * tol * 0.5 * energy[sample] or n_passes >= max_passes:
                 break
             before = size
             if outside > weight * (1 + 1e-12):
-                least = max(weight * (1 + 1e-12), 0.5 * outside)
-                size = admit(g, least, positive, members, x, size, inside)
+                least = max(weight * (1 + 1e-12), _NEAR * outside)
+                size = admit(g, least, positive, members, x, size, outer)
             if size == before:
                 n_inner = min(2 * n_inner, 200)
                 if settled:
@@ -99,12 +103,12 @@ def descend(G, q, energy, X, passes, alpha, tol, max_passes, positive):
             X[sample, members[place]] = x[place]
 
 
-def begin(code, members, x, inside):
+def begin(code, members, x, outer):
     """Put the nonzeros of a code into the set, and return its size."""
     size = 0
     for atom in range(len(code)):
-        inside[atom] = code[atom] != 0.0
-        if inside[atom]:
+        outer[atom] = 1.0 if code[atom] == 0.0 else 0.0
+        if code[atom] != 0.0:
             members[size], x[size] = atom, code[atom]
             size += 1
     return size
@@ -119,14 +123,13 @@ def correlate(G, q, members, x, size, g):
             subtract(x[place], G, members[place], len(g), g)
 
 
-def peaks(g, inside, positive):
+def peaks(g, outer, positive):
     """Return the largest correlation, and the largest of atoms outside the set."""
     peak = outside = 0.0
     for atom in range(len(g)):
         value = g[atom] if positive else abs(g[atom])
         peak = max(peak, value)
-        if not inside[atom]:
-            outside = max(outside, value)
+        outside = max(outside, value * outer[atom])
     return peak, outside
 
 
@@ -143,12 +146,12 @@ def measure(q, energy, g, peak, members, x, size, weight):
     return 0.5 * r_r + weight * l1 - u * b_r + 0.5 * u * u * r_r
 
 
-def admit(g, least, positive, members, x, size, inside):
+def admit(g, least, positive, members, x, size, outer):
     """Put atoms with at least that correlation into the set, and return its size."""
     for atom in range(len(g)):
         value = g[atom] if positive else abs(g[atom])
-        if not inside[atom] and value >= least:
-            members[size], x[size], inside[atom] = atom, 0.0, True
+        if value >= least and outer[atom] > 0.0:
+            members[size], x[size], outer[atom] = atom, 0.0, 0.0
             size += 1
     return size
 

@@ -46,6 +46,18 @@ def compressive_imaging(table):
     assert (table["total_variation"] > table["zero_filling"] + 0.1).all()
 
 
+def dictionary_learning(table):
+    both = table.groupby("problem")["method"].apply(set)
+    assert {"ours", "scikit-learn"} <= both["patches"] & both["gaussian"]
+    ours = table[table["method"] == "ours"]
+    assert (ours.groupby("problem")["times_faster"].first() == 1).all()
+    for _, curve in table.groupby(["problem", "method"]):
+        assert (np.diff(curve["seconds"]) > 0).all() or curve["method"].iloc[0] == "spams"
+        assert curve["objective"].min() <= curve["objective"].iloc[0]
+    assert table["recovered"].notna().eq(table["problem"] == "gaussian").all()
+    assert table["recovered"].dropna().between(0, 1).all()
+
+
 def l2o_rivals(table):
     both = table.groupby("problems")["solver"].apply(set)
     assert {"PA", "PA, published", "L2O-DM", "RNNprop", "Ada-LISTA"} < both["a dictionary each"]
@@ -147,7 +159,15 @@ def training_time(table):
     assert table["nmse_db"][1] < -5
 
 
-CHECKS = (bfloat16, certificate, compressive_imaging, l2o_rivals, math_l2o, prediction_floor)
+CHECKS = (
+    bfloat16,
+    certificate,
+    compressive_imaging,
+    dictionary_learning,
+    l2o_rivals,
+    math_l2o,
+    prediction_floor,
+)
 CHECKS += (
     off_distribution,
     provable_l2o,

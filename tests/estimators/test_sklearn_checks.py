@@ -21,6 +21,7 @@ from sklearn_unroll import (
     LISTARegressor,
     MathL2OSolver,
     OMPCoder,
+    OnlineDictionaryLearning,
     TISTARegressor,
     Trainer,
 )
@@ -55,6 +56,8 @@ ESTIMATORS = [
     MathL2OSolver(n_layers=4, hidden_size=4, n_iter=30, trainer=Trainer(max_epochs=2)),
     OMPCoder(),
     OMPCoder(tol=30.0),
+    OnlineDictionaryLearning(alpha=0.1, random_state=0),
+    OnlineDictionaryLearning(3, coder=OMPCoder(n_nonzero_coefs=1), max_iter=5),
     FBSNet(n_layers=4).set_params(trainer__max_epochs=20),
     FBSNet(
         n_layers=4,

@@ -1,0 +1,202 @@
+"""Learning a dictionary: held-out objective against seconds, ours, SPAMS and scikit-learn.
+
+``python -m benchmarks.dictionary_learning`` learns from 8x8 patches of a photograph, and from
+Gaussian atoms, which are known, with the same alpha in one run and on the threads that it prints.
+A row is a method after so many seconds: ``objective`` is the mean lasso objective of signals that
+no method has seen, each solved to a gap of 1e-6 over its dictionary, with evaluations left out of
+the time, and ``recovered`` the share of true atoms with a match of cosine 0.95 or more.
+``times_faster`` is how much sooner our curve is at that objective, empty where it never is.
+SPAMS shows nothing on the way, so it learns anew for every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from time import perf_counter
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from sklearn.decomposition import MiniBatchDictionaryLearning
+from sklearn.exceptions import ConvergenceWarning
+
+from benchmarks.study import Option, Row, Study, sides
+from benchmarks.timing import installed
+from sklearn_unroll import LassoCoder, OnlineDictionaryLearning
+from sklearn_unroll.datasets import load_image_patches, make_sparse_recovery
+
+Curve = list[tuple[float, np.ndarray]]  # seconds of learning so far, dictionary
+
+
+class OutOfTimeError(Exception):
+    """Ends a fit from inside, where it has no other way to end."""
+
+
+class Snapshots:
+    """Keeps dictionaries, ever rarer, with the seconds that learning alone has taken."""
+
+    def __init__(self, budget: float) -> None:
+        self.curve: Curve = []
+        self.budget, self.next, self.idle = budget, 0.0, 0.0
+        self.start = perf_counter()
+
+    def seen(self, D: Callable[[], np.ndarray]) -> bool:
+        """Keep the dictionary if it is time to; return whether the time is up."""
+        now = perf_counter()
+        seconds = now - self.start - self.idle
+        if seconds >= self.next:
+            self.curve.append((seconds, np.array(D())))
+            self.next = 1.3 * seconds
+        self.idle += perf_counter() - now
+        return seconds > self.budget
+
+    # What scikit-learn calls of a callback.
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Start the clock."""
+        self.start = perf_counter()
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Do nothing."""
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Do nothing."""
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, fitted_estimator: Any = None
+    ) -> bool:
+        """Keep the dictionary of an epoch; return whether to stop."""
+        return context.task_name == "epoch" and self.seen(lambda: fitted_estimator.components_)
+
+
+def ours(X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: int) -> Curve:
+    """Learn with the defaults, until the time is up."""
+    kept = Snapshots(budget)
+    learner = OnlineDictionaryLearning(n_atoms, alpha=alpha, tol=0.0, random_state=seed)
+    learner.set_params(max_iter=10_000).set_callbacks(kept).fit(X)
+    return kept.curve
+
+
+def scikit_learn(X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: int) -> Curve:
+    """Learn by coordinate descent in batches of 512, from samples as we do."""
+    kept = Snapshots(budget)
+
+    def watch(at: dict) -> None:
+        if kept.seen(lambda: at["dictionary"]):
+            raise OutOfTimeError
+
+    first = X[np.random.default_rng(seed).choice(len(X), n_atoms, replace=False)]
+    first = first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-12)
+    learner = MiniBatchDictionaryLearning(
+        n_atoms, alpha=alpha, batch_size=512, fit_algorithm="cd", dict_init=first, tol=0.0,
+        max_no_improvement=None, callback=watch, random_state=seed,
+    )  # fmt: skip
+    with catch_warnings():
+        simplefilter("ignore", ConvergenceWarning)
+        with suppress(OutOfTimeError):
+            learner.fit(X)
+    return kept.curve
+
+
+def spams_train(X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: int) -> Curve:
+    """Learn anew for every point, with twice as many batches each time."""
+    import spams
+
+    columns, curve, n_batches = np.asfortranarray(X.T), [], 15
+    while not curve or sum(seconds for seconds, _ in curve) < 0.5 * budget:
+        start = perf_counter()
+        D = spams.trainDL(
+            columns, K=n_atoms, lambda1=alpha, mode=2, iter=n_batches, batchsize=512,
+            numThreads=1, verbose=False,
+        )  # fmt: skip
+        curve.append((perf_counter() - start, np.ascontiguousarray(D.T)))
+        n_batches *= 2
+    return curve
+
+
+METHODS = {"ours": (ours, None), "spams": (spams_train, "spams")}
+METHODS |= {"scikit-learn": (scikit_learn, None)}
+
+
+def problem(name: str, shape: str, n_samples: int, seed: int) -> tuple:
+    """Return signals to learn from, signals to judge by, and the true atoms or None."""
+    n_features, n_atoms = sides(shape)
+    n = n_samples + 1000
+    if name == "gaussian":
+        data = make_sparse_recovery(
+            n, n_features, n_atoms, sparsity=0.05, snr_db=30, random_state=seed
+        )
+        X, atoms = data.X, data.dictionary
+    else:
+        side = round(n_features**0.5)
+        data = load_image_patches(
+            "flower.jpg", patch_size=(side, side), n_patches=n, random_state=seed
+        )
+        X, atoms = np.random.default_rng(seed).permutation(data.X), None
+    X = X * np.sqrt(n_features / np.square(X).sum(1).mean())
+    return X[1000:], X[:1000], atoms
+
+
+def rows(
+    *,
+    seed: int,
+    shapes: tuple = Option(
+        ("patches:64x256", "patches:144x512", "gaussian:100x200"),
+        ("patches:16x32", "gaussian:10x20"),
+        "kind:features x atoms",
+    ),
+    n_samples: int = Option(60_000, 2000),
+    alpha: float = Option(1.2, help="where signals have a mean square of one a feature"),
+    budget: float = Option(3.0, 0.2, "seconds of ours; rivals get more"),
+    rival_budget: float = Option(40.0, 1.0, "seconds of scikit-learn, and half of it of SPAMS"),
+) -> Iterator[Row]:
+    """Yield the points of every method's curve."""
+    for told in shapes:
+        kind, shape = told.split(":")
+        X, held_out, atoms = problem(kind, shape, n_samples, seed)
+        n_atoms, own = sides(shape)[1], None
+        ours(X[:2000], n_atoms, alpha, 0.1, seed)  # compiles
+        for method, (learn, package) in METHODS.items():
+            if not installed(package, method):
+                continue
+            curve = learn(X, n_atoms, alpha, budget if own is None else rival_budget, seed)
+            points = [(s, objective(D, held_out, alpha), recovered(D, atoms)) for s, D in curve]
+            own = points if own is None else own
+            for seconds, value, found in points:
+                yield {
+                    "problem": kind, "shape": shape, "method": method, "seconds": seconds,
+                    "objective": value, **faster(own, seconds, value),
+                    **({} if found is None else {"recovered": found}),
+                }  # fmt: skip
+
+
+def faster(own: list[tuple], seconds: float, value: float) -> Row:
+    """Return how much sooner our curve is there, on straight lines between its points."""
+    times, values = (np.array(column) for column in list(zip(*own, strict=True))[:2])
+    values = np.minimum.accumulate(values)
+    if not values[-1] <= value <= values[0]:
+        return {}
+    return {"times_faster": seconds / float(np.interp(-value, -values, times))}
+
+
+def objective(D: np.ndarray, X: np.ndarray, alpha: float) -> float:
+    """Return the mean lasso objective, each signal solved."""
+    return -LassoCoder(D, alpha=alpha).fit(X).score(X)
+
+
+def recovered(D: np.ndarray, atoms: np.ndarray | None) -> float | None:
+    """Return the share of true atoms that have a match."""
+    if atoms is None:
+        return None
+    D = D / np.maximum(np.linalg.norm(D, axis=1, keepdims=True), 1e-12)
+    return float((np.abs(atoms @ D.T).max(1) > 0.95).mean())
+
+
+STUDY = Study(
+    rows,
+    labels="problem shape method",
+    measures="seconds objective times_faster recovered",
+)
+
+if __name__ == "__main__":
+    STUDY.main()

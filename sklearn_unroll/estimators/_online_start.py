@@ -1,0 +1,69 @@
+"""Where online dictionary learning starts: its coder, its first atoms, or the last fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_unroll.estimators._batch_coding import coding_of
+from sklearn_unroll.estimators._lasso_coder import LassoCoder
+from sklearn_unroll.estimators._online import OnlineLearner, draw_atoms
+from sklearn_unroll.estimators._online_data import Signals
+from sklearn_unroll.estimators._validation import check_dictionary
+from sklearn_unroll.solvers import DictionaryStatistics
+
+_DRAWN_FROM = 4096  # samples, or four an atom, to draw first atoms from
+
+
+def own_coder(est: Any) -> Any:
+    """Return what codes, without a dictionary; raise where it has one, or says otherwise."""
+    if est.coder is None:
+        return LassoCoder(alpha=est.alpha, positive=est.positive_code)
+    name, params = type(est.coder).__name__, est.coder.get_params(deep=False)
+    if params.get("dictionary", "no such parameter") is not None:
+        raise ValueError(
+            f"coder={name} must have a parameter dictionary that is None: the dictionary is "
+            f"learned here. Pass dict_init=... to start from one."
+        )
+    if est.positive_code and not params.get("positive", False):
+        raise ValueError(
+            f"positive_code=True is for coder=None; constrain the codes of {name} by its own "
+            f"parameters, such as LassoCoder(positive=True)."
+        )
+    est.coder._validate_params()
+    return est.coder
+
+
+def start_learner(
+    est: Any, signals: Signals, resume: bool, n_passes: int, rng: np.random.RandomState
+) -> OnlineLearner:
+    """Return a learner at its start, or where the last fit has left it."""
+    so_far = {"n_seen": est.n_seen_, "n_steps": est.n_steps_} if resume else {}
+    if resume:
+        D = _given(est, est.components_, "components_")
+    elif est.dict_init is not None:
+        D = _given(est, est.dict_init, "dict_init")
+        D = D.clamp_min(0) if est.positive_dict else D
+        D = D / torch.linalg.vector_norm(D, dim=1, keepdim=True).clamp_min(1)
+    else:
+        n_atoms = est.n_features_in_ if est.n_components is None else est.n_components
+        some = signals.sample(max(_DRAWN_FROM, 4 * n_atoms), rng)
+        D = draw_atoms(*some, n_atoms, est.positive_dict, rng)
+    statistics = est.statistics_ if resume else DictionaryStatistics.zeros(*D.shape)
+    coding = coding_of(own_coder(est), n_passes * len(signals), len(D))
+    return OnlineLearner(D, statistics, coding, est.memory, est.positive_dict, **so_far)
+
+
+def _given(est: Any, dictionary: Any, name: str) -> Tensor:
+    D = check_dictionary(
+        dictionary, est.n_features_in_, torch.float64, "cpu", name, zero_atoms=True
+    )
+    if est.n_components not in (None, len(D)):
+        raise ValueError(
+            f"{name} has {len(D)} atoms, but n_components={est.n_components}. Let both agree, or "
+            f"leave n_components=None; where learning goes on, warm_start=False starts anew."
+        )
+    return D
