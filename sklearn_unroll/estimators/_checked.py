@@ -148,7 +148,7 @@ def check_magnitude(
 def to_computed(array: Any, like: Tensor, name: str = "X") -> Tensor:
     """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
     tensor = to_tensor(array, dtype=like.dtype, device=like.device)
-    if like.dtype == torch.float32 and not bool(torch.isfinite(tensor).all()):
+    if like.dtype == torch.float32 and not _is_finite(tensor):
         raise _too_large(name)
     return tensor
 
@@ -159,9 +159,14 @@ def rows_to_compute(array: Any, like: Tensor | Rows, name: str = "X") -> Tensor 
     if isinstance(rows, Tensor):
         return to_computed(array, like, name)
     narrow = like.dtype == torch.float32 and array.dtype != np.float32
-    if narrow and not all(bool(torch.isfinite(rows[some]).all()) for some in blocks(rows)):
+    if narrow and not _is_finite(rows):
         raise _too_large(name)
     return rows
+
+
+def _is_finite(numbers: Tensor | Rows) -> bool:
+    parts = [numbers] if numbers.ndim != 2 else (numbers[rows] for rows in blocks(numbers))
+    return all(bool(torch.isfinite(part).all()) for part in parts)
 
 
 def _too_large(name: str) -> ValueError:

@@ -68,7 +68,7 @@ class Samples(NamedTuple):
 
     def some(self, count: int, generator: torch.Generator) -> Samples:
         """Return so many samples that count, at random."""
-        return self.take(self._shuffled(generator)[:count])
+        return self.share(self._shuffled(generator)[:count])
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         counted = self.counted()

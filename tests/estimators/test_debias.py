@@ -9,6 +9,9 @@ from sklearn_unroll import ALISTARegressor, HyperLISTARegressor, LISTARegressor,
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.metrics import nmse_db
 
+# Trainings here are short, and some are worth nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
+
 
 @pytest.fixture(scope="module")
 def noisy():

@@ -77,7 +77,9 @@ def test_an_alpha_above_every_samples_largest(make, data):
 @jumps
 def test_an_absurd_learning_rate(data):
     trainer = Trainer(learning_rate=1e30, max_epochs=2)
-    model = LISTARegressor(data.dictionary, n_layers=3, trainer=trainer, random_state=0)
+    model = LISTARegressor(
+        data.dictionary, n_layers=3, init="ista", trainer=trainer, random_state=0
+    )
     with pytest.warns(WorthlessFitWarning, match=r"no epoch was better .* \(now 1e\+30\)"):
         model.fit(data.X, data.y)
 

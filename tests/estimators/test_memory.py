@@ -124,6 +124,8 @@ def small_blocks(monkeypatch):
     """Make what is computed at a time small beside the data."""
     monkeypatch.setattr(sys.modules["sklearn_unroll.functional.rows"], "_BLOCK", 2**15)
     monkeypatch.setattr(sys.modules["sklearn_unroll.training.augmentation"], "_AT_ONCE", 512)
+    # Otherwise more samples bring the shuffle of those that are monitored.
+    monkeypatch.setattr(sys.modules["sklearn_unroll.training.loop"], "MONITORED", 2**30)
     solvers = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
     monkeypatch.setattr(solvers, "_NUMBERS", 2**15)
 

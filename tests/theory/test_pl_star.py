@@ -203,7 +203,7 @@ def test_wrong_use_of_the_path_is_told(model, data, arguments, error, match):
 def test_wrong_use_of_the_report_is_told(data, path):
     start = path.estimators[0]
     for y in (data.y[:3], data.y * np.nan):
-        with pytest.raises(ValueError, match="one finite code for each of the 4 observations"):
+        with pytest.raises(ValueError, match="X has 4 rows and y 3|Input y contains NaN"):
             pl_star_report(start, data.X, y)
     obs, _ = start.observe(data.X)
     with pytest.raises(ValueError, match=r"codes of shape \(4, 20\), got \(3, 20\)"):
