@@ -136,6 +136,12 @@ def sparse_coding(table):
         assert here["nmse_db"].notna().all() == (here["dataset"] == "gaussian").all()
 
 
+def sparse_layers(table):
+    assert len(table) == 5 and set(table["dtype"]) == {"float32"}
+    assert (table["nonzeros"] < 40).all() and (table["difference"] < 1e-3).all()
+    assert (table[["ratio", "ratio_of_minima", "ratio_dense"]] > 0).all(axis=None)
+
+
 def training_time(table):
     assert list(table["steps"]) == [60_000, 20]
     assert list(table["recipe"]) == ["published, extrapolated", "ours"]
@@ -150,6 +156,7 @@ CHECKS += (
     robust_inpainting,
     robust_training,
     sparse_coding,
+    sparse_layers,
 )
 CHECKS = {check.__name__: check for check in (*CHECKS, training_time)}
 
