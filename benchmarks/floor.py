@@ -19,9 +19,10 @@ CHUNK = 512  # rows
 
 
 class Floor(Solver):
-    """32 products, two per layer; it returns no codes."""
+    """Two products per layer, 32 by default; it returns no codes."""
 
     name = "floor"
+    n_layers = N_LAYERS
     parameters = ({"dtype": "float32"}, {"dtype": "float64"})
 
     def prepare(self, dataset: Dataset) -> None:
@@ -29,7 +30,7 @@ class Floor(Solver):
         # A^T / L, as in an untrained network: values neither overflow nor become denormal,
         # which would distort the times. Every layer has weights of its own, hence the copies.
         weight = (self.D.T / Dense(self.D).lipschitz()).contiguous()
-        self.weights = [weight.clone() for _ in range(N_LAYERS)]
+        self.weights = [weight.clone() for _ in range(self.n_layers)]
         self.r = self.D.new_empty(CHUNK, self.D.shape[1])
         self.z = self.D.new_empty(CHUNK, self.D.shape[0])
 

@@ -14,6 +14,7 @@ from sklearn_unroll.estimators._units import Units, safe_norms
 from sklearn_unroll.exceptions import GuardWarning
 from sklearn_unroll.functional import Composite, LeastSquares, Observation, Zero
 from sklearn_unroll.nn import Unrolled, guarded
+from sklearn_unroll.nn.sparse import run
 from sklearn_unroll.nn.watch import run_guarded
 
 __all__ = ["GUARDS", "Guard"]
@@ -169,10 +170,8 @@ class Run:
             region = self.guard.region
             return run_guarded(self.plain, self.obs, region, whole=self.whole)
         b = self.obs.b
-        codes = b.new_empty(len(b), self.obs.A.n_components)
-        for rows, chunk in self.obs.chunks():
-            codes[rows] = self.plain(chunk)
-        return codes, torch.zeros(len(b), dtype=torch.long, device=b.device)
+        none = torch.zeros(len(b), dtype=torch.long, device=b.device)
+        return run(self.plain, self.obs), none
 
     def share(self, refused: Tensor) -> float:
         """Return the share of the steps that were refused.

@@ -58,9 +58,8 @@ def start_learner(
 
 
 def _given(est: Any, dictionary: Any, name: str) -> Tensor:
-    D = check_dictionary(
-        dictionary, est.n_features_in_, torch.float64, "cpu", name, zero_atoms=True
-    )
+    like = torch.empty(1, 1, dtype=torch.float64).expand(1, est.n_features_in_)
+    D = check_dictionary(dictionary, like, name, zero_atoms=True)
     if est.n_components not in (None, len(D)):
         raise ValueError(
             f"{name} has {len(D)} atoms, but n_components={est.n_components}. Let both agree, or "

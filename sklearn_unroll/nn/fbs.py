@@ -14,7 +14,7 @@ from sklearn_unroll.functional import L1, Dense, Observation
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.parts import CoupledWeights
 from sklearn_unroll.nn.proxgrad import ProxGradLayer
-from sklearn_unroll.nn.rules import Rule, Shrink
+from sklearn_unroll.nn.rules import Rule, Scalars, Shrink
 from sklearn_unroll.nn.shrinkages import ProxShrinkage
 
 __all__ = ["FBSRule", "FirstIterate", "check_prox", "fbs", "polar_weight"]
@@ -50,6 +50,11 @@ class FBSRule(Rule):
         """Return the point, the threshold that belongs to the step, and no memory."""
         gamma = self.h * self.tau
         return weights(x, obs, gamma), Shrink(gamma * self.lam), None
+
+    def scalars(self) -> Scalars:
+        """Return step and threshold."""
+        gamma = self.h * self.tau.detach()
+        return Scalars(float(gamma), float(gamma * self.lam.detach()))
 
     def project_(self) -> None:
         """Clip both at zero."""

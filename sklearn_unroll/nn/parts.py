@@ -6,7 +6,7 @@ analytic weight, which needs no training. One module in several layers ties them
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,15 @@ from sklearn_unroll.functional import (
     free_step,
 )
 
-__all__ = ["AdaptedWeights", "AdjointWeights", "CoupledWeights", "FreeWeights", "Part", "Weights"]
+__all__ = [
+    "AdaptedWeights",
+    "AdjointWeights",
+    "Affine",
+    "CoupledWeights",
+    "FreeWeights",
+    "Part",
+    "Weights",
+]
 
 # What a part may need: of which part, and how to say it.
 _NEEDS = {
@@ -61,8 +69,57 @@ def check_parts(**parts: Any) -> None:
                 )
 
 
+def speaks(part: Any, declaration: str, *runs: str) -> bool:
+    """Return whether what a part declares is about what it runs: nothing has been put over it.
+
+    A subclass, an instance or a hook may have changed one of ``runs`` and not the declaration.
+    """
+    if getattr(part, "_forward_hooks", None) or getattr(part, "_forward_pre_hooks", None):
+        return False
+    if any(name in vars(part) for name in runs):
+        return False
+    for cls in type(part).__mro__:
+        if declaration in vars(cls):
+            return True
+        if any(name in vars(cls) for name in runs):
+            return False
+    return False
+
+
+class Affine(NamedTuple):
+    """What weights do, as matrices: ``x + gamma (P b - M x)``, or ``x + gamma P (b - A x)``.
+
+    Parameters
+    ----------
+    P : Tensor of shape (n_components, n_features)
+        The matrix on data, or on residuals.
+    M : Tensor of shape (n_components, n_components) or None
+        The matrix on codes; None where P acts on residuals, so that it is ``P A``.
+    """
+
+    P: Tensor
+    M: Tensor | None = None
+
+
 class Weights(Part, nn.Module):
     """Maps (x, obs, gamma) to the point to shrink, where gamma is the rule's step or None."""
+
+    def affine(self, A: Dense) -> Affine | None:
+        """Return what they do, for one operator for all samples; default: None, it is not known.
+
+        A sparse run asks for it, see :mod:`sklearn_unroll.nn.sparse`.
+
+        Parameters
+        ----------
+        A : Dense
+            The operator.
+
+        Returns
+        -------
+        Affine or None
+            The matrices.
+        """
+        return None
 
 
 class FreeWeights(Weights):
@@ -85,6 +142,11 @@ class FreeWeights(Weights):
     def forward(self, x: Tensor, obs: Observation, gamma: None = None) -> Tensor:
         """Return the point to shrink, :func:`~sklearn_unroll.functional.free_step`."""
         return free_step(x, obs, self.W1, self.W2)
+
+    def affine(self, A: Dense) -> Affine:
+        """Return ``W1`` and ``I - W2``."""
+        eye = torch.eye(len(self.W2), dtype=self.W2.dtype, device=self.W2.device)
+        return Affine(self.W1, eye - self.W2)
 
 
 class CoupledWeights(Weights):
@@ -134,6 +196,10 @@ class CoupledWeights(Weights):
         r = obs.residual(x)
         return r, r @ self.W.T
 
+    def affine(self, A: Dense) -> Affine:
+        """Return W, on residuals."""
+        return Affine(self.W)
+
 
 class AdjointWeights(Weights):
     """``x + gamma A^T (b - A x)``: nothing to learn but the step."""
@@ -143,6 +209,10 @@ class AdjointWeights(Weights):
     def forward(self, x: Tensor, obs: Observation, gamma: Tensor) -> Tensor:
         """Return the point to shrink, :func:`~sklearn_unroll.functional.adjoint_step`."""
         return adjoint_step(x, obs, gamma)
+
+    def affine(self, A: Dense) -> Affine:
+        """Return ``A^T``, on residuals."""
+        return Affine(A.D)
 
 
 class AdaptedWeights(Weights):
@@ -168,3 +238,8 @@ class AdaptedWeights(Weights):
     def forward(self, x: Tensor, obs: Observation, gamma: Tensor) -> Tensor:
         """Return the point to shrink, :func:`~sklearn_unroll.functional.adapted_step`."""
         return adapted_step(x, obs, self.W1, self.W2, gamma)
+
+    def affine(self, A: Dense) -> Affine:
+        """Return ``A^T W2^T`` and ``A^T W1^T W1 A``."""
+        seen = A.D @ self.W1.T
+        return Affine(A.D @ self.W2.T, seen @ seen.T)

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn.parts import Part
 
-__all__ = ["AdaptiveRule", "LearnedRule", "LearnedStep", "LogRule", "Rule", "Shrink"]
+__all__ = [
+    "AdaptiveRule",
+    "LearnedRule",
+    "LearnedStep",
+    "LogRule",
+    "Rule",
+    "Scalars",
+    "Shrink",
+]
 
 
 # Momentum of good runs is 0.2 to 0.3; from one on it diverges.
@@ -38,6 +46,23 @@ class Shrink(NamedTuple):
     count: Tensor | int = 0
 
 
+class Scalars(NamedTuple):
+    """What a rule does, as numbers, where it is one of these functions of the iterate.
+
+    The point is ``x + step u + min(beta ||x||_0, largest_beta) (x - last)`` with u the correction
+    of the weights, the threshold ``theta + per_error e`` with e the error ``||A^+ r||_1``, and
+    ``count + per_progress log(e_0 / e)`` entries may pass.
+    """
+
+    step: float = 1.0
+    theta: float = 0.0
+    per_error: float = 0.0
+    beta: float = 0.0
+    largest_beta: float = 0.0
+    count: float = 0.0
+    per_progress: float = 0.0
+
+
 class Rule(Part, nn.Module, ABC):
     """The contract of a rule; by default nothing to project, and what is learned goes on.
 
@@ -51,6 +76,28 @@ class Rule(Part, nn.Module, ABC):
         self, x: Tensor, memory: Any, obs: Observation, weights: nn.Module
     ) -> tuple[Tensor, Shrink, Any]:
         """Return the point to shrink, how, and the memory; ``memory`` is None at ``x_0``."""
+
+    def scalars(self) -> Scalars | None:
+        """Return what the rule does; default: None, it is another function.
+
+        A sparse run asks for it, see :mod:`sklearn_unroll.nn.sparse`.
+
+        Returns
+        -------
+        Scalars or None
+            The numbers.
+        """
+        return None
+
+    def gauge(self) -> Tensor | None:
+        """Return what gives the error e: ``A^+``, or leverages for ``h W r``; default: nothing.
+
+        Returns
+        -------
+        Tensor of shape (n_components, n_features) or (n_components,), or None
+            Matrix on residuals, or factors of the correction.
+        """
+        return None
 
     def project_(self) -> None:
         """Move the parameters to the nearest admissible ones, in place."""
@@ -92,6 +139,10 @@ class LearnedRule(Rule):
     def forward(self, x, memory, obs, weights):
         """Return the point, the learned scalars, and no memory."""
         return weights(x, obs, self.gamma), Shrink(self.theta, self.count), None
+
+    def scalars(self) -> Scalars:
+        """Return the learned scalars."""
+        return Scalars(_step(self.gamma), float(self.theta.detach()), count=self.count)
 
     def project_(self) -> None:
         """Clip the threshold at zero: a negative one would push values apart."""
@@ -148,6 +199,10 @@ class LogRule(Rule):
         """Return the point, the learned scalars, and no memory."""
         return weights(x, obs, self.gamma), Shrink(self.theta, self.count), None
 
+    def scalars(self) -> Scalars:
+        """Return the learned scalars."""
+        return Scalars(_step(self.gamma), float(self.theta.detach()), count=self.count)
+
     def set_theta_(self, theta: Tensor) -> None:
         """Set the threshold in place.
 
@@ -168,6 +223,10 @@ class LogRule(Rule):
         """
         super().continue_from_(previous)
         self.set_theta_(0.7 * previous.theta)
+
+
+def _step(gamma: Tensor | None) -> float:
+    return 1.0 if gamma is None else float(gamma.detach())
 
 
 def _log(value: Tensor) -> Tensor:
@@ -199,6 +258,11 @@ class LearnedStep(Rule):
     def forward(self, x, memory, obs, weights):
         """Return the point, the threshold of its step, and no memory."""
         return weights(x, obs, self.gamma), Shrink(self.alpha * self.gamma, self.count), None
+
+    def scalars(self) -> Scalars:
+        """Return the learned step and what follows from it."""
+        theta = float((self.alpha * self.gamma).detach())
+        return Scalars(_step(self.gamma), theta, count=self.count)
 
     def project_(self) -> None:
         """Clip the step at zero."""
@@ -261,3 +325,17 @@ class AdaptiveRule(Rule):
         beta = beta.clamp_max_(_LARGEST_BETA)
         z = torch.addcmul(x + update, beta, x - last)
         return z, Shrink(theta, p.round().long()), AdaptiveMemory(x, first)
+
+    def scalars(self) -> Scalars:
+        """Return the three numbers, times the coherence."""
+        mu = self.mu
+        return Scalars(
+            per_error=self.c1 * mu,
+            beta=self.c2 * mu,
+            largest_beta=_LARGEST_BETA,
+            per_progress=self.c3,
+        )
+
+    def gauge(self) -> Tensor:
+        """Return the pseudo-inverse, or the leverages."""
+        return self.pinv

@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from sklearn_unroll.functional import bernoulli_gauss_mean, smooth_soft, soft, support_select
+from sklearn_unroll.functional import (
+    L1,
+    bernoulli_gauss_mean,
+    smooth_soft,
+    soft,
+    support_select,
+)
 from sklearn_unroll.nn.parts import Part
 from sklearn_unroll.nn.rules import Shrink
 
@@ -25,6 +31,20 @@ class Shrinkage(Part, ABC):
     """A function of a point and of how to shrink it; any other callable will do as well."""
 
     needs = ("threshold",)
+    # Whether the largest entries pass, as many as the count says.
+    selects: bool = False
+
+    def factor(self) -> float | None:
+        """Return c where this is the soft threshold at ``c theta``; default: None, it is not.
+
+        A sparse run asks for it, see :mod:`sklearn_unroll.nn.sparse`.
+
+        Returns
+        -------
+        float or None
+            The factor.
+        """
+        return None
 
     @abstractmethod
     def __call__(self, z: Tensor, how: Shrink) -> Tensor:
@@ -38,6 +58,10 @@ class SoftThreshold(Shrinkage):
         """Return the soft threshold of z."""
         return soft(z, how.theta)
 
+    def factor(self) -> float:
+        """Return one."""
+        return 1.0
+
 
 SOFT = SoftThreshold()  # what layers have by default
 
@@ -49,12 +73,17 @@ class SupportSelection(Shrinkage):
     """
 
     needs = ("threshold", "count")
+    selects = True
 
     # NOTE[DIFF]: the papers' derivative takes no notice of the jump at the threshold of entries
     # that pass. Training then drifts: its own loss rises by decibels while the rate goes to zero.
     def __call__(self, z: Tensor, how: Shrink) -> Tensor:
         """Return z with all but the largest entries shrunk."""
         return support_select(z, how.theta, how.count, spread=0.2)
+
+    def factor(self) -> float:
+        """Return one, for those that do not pass."""
+        return 1.0
 
 
 class SmoothThreshold(Shrinkage):
@@ -89,6 +118,11 @@ class ProxShrinkage(Shrinkage):
     def __call__(self, z: Tensor, how: Shrink) -> Tensor:
         """Return the prox at z, of the step ``theta``."""
         return self.penalty.prox(z, how.theta)
+
+    def factor(self) -> float | None:
+        """Return the weight of an l1 norm that is the same for all entries."""
+        weight = self.penalty.weight if type(self.penalty) is L1 else None
+        return float(weight) if isinstance(weight, (int, float)) else None
 
 
 class ConditionalMean(Shrinkage):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from sklearn_unroll.functional.measured import lasso_of_residual
 from sklearn_unroll.functional.observation import first_residual
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.guard import guarded, roomy
+from sklearn_unroll.nn.sparse import sparse_run
 
 __all__ = ["run_guarded"]
 
@@ -92,12 +95,8 @@ def run_guarded(
     doubtful = torch.ones(len(b), dtype=torch.bool, device=b.device)
     weight = _weight(problem, region)
     if weight is not None and not whole:
-        for rows, chunk in problem.chunks():
-            found = watched(network, chunk, weight)
-            if found is None:
-                break
-            codes[rows], values = found
-            bound = roomy(0.5 * chunk.b.square().sum(1))
+        for rows, values in _costs(network, problem, weight, codes):
+            bound = roomy(0.5 * b[rows].square().sum(1))
             best = values[-1] if region == "residual" else values.amin(0)
             # NaN is in no region.
             doubtful[rows] = ~((values <= bound).all(0) & (values[-1] <= best))
@@ -112,6 +111,22 @@ def run_guarded(
             codes[places[rows]] = net.layers[-1].readout(last)
             counts[places[rows]] = last.n_fallbacks
     return codes, counts
+
+
+def _costs(
+    network: Unrolled, problem: Composite, weight: float, codes: Tensor
+) -> Iterator[tuple[slice, Tensor]]:
+    """Write codes, and yield the values of all iterates, until layers ask for no residuals."""
+    sparse = sparse_run(network, problem, weight)
+    if sparse is not None:
+        yield from sparse.chunks(problem, codes)
+        return
+    for rows, chunk in problem.chunks():
+        found = watched(network, chunk, weight)
+        if found is None:
+            return
+        codes[rows], values = found
+        yield rows, values
 
 
 def _weight(problem: Composite, region: str) -> float | None:

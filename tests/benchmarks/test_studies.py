@@ -153,6 +153,12 @@ def memory(table):
     assert (table["ratio"] > 0).all() and (table["data_mb"] < 2).all()
 
 
+def sparse_layers(table):
+    assert len(table) == 5 and set(table["dtype"]) == {"float32"}
+    assert (table["nonzeros"] < 40).all() and (table["difference"] < 1e-3).all()
+    assert (table[["ratio", "ratio_of_minima", "ratio_dense"]] > 0).all(axis=None)
+
+
 def training_time(table):
     assert list(table["steps"]) == [60_000, 20]
     assert list(table["recipe"]) == ["published, extrapolated", "ours"]
@@ -175,6 +181,7 @@ CHECKS += (
     robust_inpainting,
     robust_training,
     sparse_coding,
+    sparse_layers,
 )
 CHECKS = {check.__name__: check for check in (*CHECKS, memory, training_time)}
 

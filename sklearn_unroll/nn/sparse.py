@@ -1,0 +1,286 @@
+"""Networks of proximal-gradient layers on sparse codes: rows of matrices in place of products.
+
+Iterates of good networks have few nonzeros. With ``q = P b`` and ``G = D P^T`` of a layer's matrix
+P the point to shrink is ``x + gamma (q - x G)``, which costs as many rows of G as x has nonzeros,
+not two products with all of D and P. Layers that share their weights share q and G. A layer with a
+matrix of its own saves one of its products: ``r = b - x D`` by rows, then ``P r``.
+
+On the CPU, without gradients, over one dense operator, compiled by numba, in as many threads as
+torch has. Layers declare what they do (``Weights.affine``, ``Rule.scalars``, ``Rule.gauge``,
+``Shrinkage.factor``); a network with any part that does not runs as it is. So do networks whose
+codes are dense, see :func:`pays`, and G is made for up to 4096 atoms (128 MB in float64).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional._compiled import compiled_available
+from sklearn_unroll.nn._sparse_steps import Share, Stage, Step, Team, room
+from sklearn_unroll.nn._sparse_tables import table_of
+from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.parts import speaks
+from sklearn_unroll.nn.proxgrad import ProxGradLayer
+from sklearn_unroll.nn.rules import Rule, Scalars
+from sklearn_unroll.nn.shrinkages import Shrinkage
+
+__all__ = ["SparseRun", "pays", "run", "sparse_run"]
+
+_CHUNK = 2**17  # numbers in the codes of a thread's share of a chunk
+_LEAST_WORK = 2**30  # multiplications below which compiled code is not worth loading
+# What an entry of a row of a table costs, in multiplications of a dense product, and what one of
+# the codes costs a layer beside its products: by a table, by residuals, and as the network is.
+_ROW, _TABLED, _LOOSE, _DENSE = 3.0, 60.0, 100.0, 20.0
+_PROBE = 128  # one sample of so many, from 4 to 64, says how many nonzeros there are
+
+
+def stages_of(network: Unrolled, A: Dense) -> list[Stage] | None:
+    """Return the stages of a network, None if one of its parts says too little of itself."""
+    stages: list[Stage] = []
+    if type(network) is not Unrolled:
+        return None
+    for layer in network.layers:
+        scalars = _scalars(layer)
+        if scalars is None or not speaks(layer.weights, "affine", "forward", "correction"):
+            return None
+        if not stages and layer.x0 is not None:
+            return None
+        gauge = layer.rule.gauge()
+        last = stages[-1] if stages else None
+        if last is not None and (last.gauge is None) != (gauge is None):
+            return None  # rules with a memory beside others without
+        same = last is not None and last.weights is layer.weights
+        affine = last.affine if same else layer.weights.affine(A)
+        if affine is None or not _fits(A, affine.P, affine.M, gauge):
+            return None
+        # Adjoint weights are of one matrix, too.
+        same |= (
+            last is not None and affine.M is last.affine.M is None and affine.P is last.affine.P
+        )
+        if same and last.gauge is gauge:
+            last.scalars.append(scalars)
+        else:
+            stages.append(Stage(layer.weights, affine, gauge, [scalars]))
+    return stages
+
+
+def _scalars(layer: Any) -> Scalars | None:
+    """Return what a layer does, None if it does not say, or if it does anything else too."""
+    if type(layer) is not ProxGradLayer or not speaks(
+        layer, "forward", "forward", "init", "readout"
+    ):
+        return None
+    rule, shrinkage = layer.rule, layer.shrinkage
+    if not (isinstance(rule, Rule) and speaks(rule, "scalars", "forward")):
+        return None
+    if not (isinstance(shrinkage, Shrinkage) and speaks(shrinkage, "factor", "__call__")):
+        return None
+    scalars, factor = rule.scalars(), shrinkage.factor()
+    if scalars is None or factor is None:
+        return None
+    scalars = scalars._replace(theta=factor * scalars.theta, per_error=factor * scalars.per_error)
+    if not shrinkage.selects:
+        scalars = scalars._replace(count=0.0, per_progress=0.0)
+    honest = all(abs(number) < np.inf for number in scalars[:-1]) and scalars.per_progress >= 0
+    return scalars if honest and scalars.theta >= 0 and scalars.per_error >= 0 else None
+
+
+def _fits(A: Dense, *parts: Tensor | None) -> bool:
+    return all(
+        part is None or (part.dtype == A.D.dtype and part.device == A.D.device) for part in parts
+    )
+
+
+class SparseRun:
+    """A network on sparse codes.
+
+    Parameters
+    ----------
+    stages : list of Stage
+        Its layers.
+    A : Dense
+        The operator.
+    weight : float, default=None
+        Weight of the l1 norm in the costs ``0.5 ||b - A x||^2 + weight ||x||_1`` of all iterates;
+        None for no costs.
+    """
+
+    def __init__(self, stages: list[Stage], A: Dense, weight: float | None = None) -> None:
+        D = A.D.detach().contiguous()
+        self.D, self.kind, self.weight = D.numpy(), D.numpy().dtype, weight
+        tables = [table_of(s.weights, s.affine, A) if s.tabled else None for s in stages]
+        # Without the l1 norm costs are only to be below those of zero, which a bound may show.
+        bounds = weight == 0 and any(table is not None and table.flat > 0 for table in tables)
+        self.steps = [
+            Step(stage, table, A, weight or 0.0, bounds)
+            for stage, table in zip(stages, tables, strict=True)
+        ]
+        self.depth = sum(len(step.numbers) for step in self.steps)
+
+    def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
+        """Write codes, chunk by chunk.
+
+        Parameters
+        ----------
+        obs : Observation
+            Data; the operator is the one of this run.
+        out : Tensor of shape (n_samples, n_components)
+            Where to write.
+
+        Yields
+        ------
+        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None)
+            Which rows, and the costs of their iterates. With a weight of zero those that are far
+            below that of the zero code may be upper bounds.
+        """
+        n_threads = torch.get_num_threads()
+        n_rows = min(max(_CHUNK // len(self.D), 64) * n_threads, max(len(obs.b), 1))
+        rooms = [room(-(-n_rows // n_threads), len(self.D), self.kind) for _ in range(n_threads)]
+        buffers: dict[str, Tensor] = {}
+        n_costs = 0 if self.weight is None else self.depth + 1
+        with ThreadPoolExecutor(n_threads) as pool:
+            for rows, chunk in obs.chunks(n_rows):
+                b = chunk.b.detach().contiguous()
+                size = -(-len(b) // n_threads)
+                shares = [
+                    Share(slice(start, start + size), b.numpy(), self.D, x, n_costs)
+                    for start, x in zip(range(0, len(b), size), rooms, strict=False)
+                ]
+                team = Team(pool, shares, buffers)
+                for step in self.steps:
+                    step(b, team, n_costs > 0)
+                if n_costs:
+                    team.each(Share.look, self.steps[-1].guard)
+                team.each(Share.write, out[rows].numpy())
+                costs = None
+                if n_costs:
+                    costs = torch.from_numpy(np.concatenate([s.costs for s in shares], 1))
+                yield rows, costs
+
+
+def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> SparseRun | None:
+    """Return a network on sparse codes, where that is possible and pays.
+
+    Parameters
+    ----------
+    network : Unrolled
+        The network.
+    obs : Observation or Composite
+        All samples.
+    weight : float, default=None
+        Weight of the l1 norm in the costs; None for no costs.
+
+    Returns
+    -------
+    SparseRun or None
+        None where the network is to run as it is.
+    """
+    A, b = obs.A, obs.b
+    if torch.is_grad_enabled() or not isinstance(A, Dense) or A.per_sample:
+        return None
+    if b.device.type != "cpu" or b.dtype not in (torch.float32, torch.float64):
+        return None
+    if A.D.dtype != b.dtype or not compiled_available():
+        return None
+    stages = stages_of(network, A)
+    if stages is None or not pays(network, stages, obs, weight):
+        return None
+    return SparseRun(stages, A, weight)
+
+
+def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None) -> bool:
+    """Return whether few enough entries are nonzero, for so many samples.
+
+    The first samples run as they are and are counted. What follows from it alone, not from the
+    clock, is the same whenever it is asked: so are the codes, to the last bit.
+
+    Parameters
+    ----------
+    network : Unrolled
+        The network.
+    stages : list of Stage
+        Its layers.
+    obs : Observation or Composite
+        All samples.
+    weight : float or None
+        Weight of the l1 norm in the costs; None for no costs.
+
+    Returns
+    -------
+    bool
+        Whether a sparse run is expected to take less time.
+    """
+    n_samples, (n, m) = len(obs.b), obs.A.D.shape
+    dense = sum(len(stage.scalars) * _work(stage, n, m) for stage in stages)
+    made = sum(n * n * m for stage in stages if stage.tabled and stage.affine.M is None)
+    if n_samples * dense < max(_LEAST_WORK, 2 * made):
+        return False
+    few = obs.take(slice(max(4, min(n_samples // _PROBE, 64))))
+    counts = [float(x.count_nonzero()) / len(x) for x in network.stream(few)]
+    sparse, layer = 0.0, 0
+    for stage in stages:
+        n_layers = len(stage.scalars)
+        n_nonzero = sum(counts[layer : layer + n_layers])
+        columns = n * (1 + (stage.gauge is not None and stage.gauge.ndim == 2)) * stage.tabled
+        # Residuals are asked for by costs, too.
+        columns += m * (weight is not None or not stage.tabled)
+        products = (1 if stage.tabled else n_layers) * n * m
+        own = _TABLED if stage.tabled else _LOOSE
+        sparse += products + _ROW * n_nonzero * columns + own * n_layers * n
+        layer += n_layers
+    return n_samples * sparse + made <= n_samples * dense
+
+
+def _work(stage: Stage, n: int, m: int) -> float:
+    """Return how many multiplications a layer as it is takes for a sample."""
+    own = n * n if stage.affine.M is not None else n * m
+    return (
+        n * m
+        + own
+        + _DENSE * n
+        + (n * m if stage.gauge is not None and stage.gauge.ndim == 2 else 0)
+    )
+
+
+@torch.no_grad()
+def run(network: Unrolled, obs: Any) -> Tensor:
+    """Return the codes of all samples, by a sparse run where it pays.
+
+    Parameters
+    ----------
+    network : Unrolled
+        The network.
+    obs : Observation or Composite
+        All samples.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_components)
+        Codes, without gradients.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_unroll.functional import Dense, Observation
+    >>> from sklearn_unroll.nn import lista
+    >>> from sklearn_unroll.nn.sparse import run
+    >>> A = Dense(torch.eye(3))
+    >>> run(lista(A, n_layers=2, alpha=0.5), Observation(torch.tensor([[2.0, 0.0, -1.0]]), A))
+    tensor([[ 1.5000,  0.0000, -0.5000]])
+    """
+    codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
+    sparse = sparse_run(network, obs)
+    if sparse is not None:
+        for _ in sparse.chunks(obs, codes):
+            pass
+        return codes
+    for rows, chunk in obs.chunks():
+        codes[rows] = network(chunk)
+    return codes
