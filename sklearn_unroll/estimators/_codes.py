@@ -25,6 +25,11 @@ from sklearn_unroll.estimators._checked import (
 from sklearn_unroll.estimators._familiar import familiar, warn_if_unfamiliar
 from sklearn_unroll.estimators._guard import Run, settle_guard
 from sklearn_unroll.estimators._judge import judge_codes
+from sklearn_unroll.estimators._operators import (
+    check_operators,
+    check_operators_allowed,
+    resolve_operators,
+)
 from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._sizes import option, sizes_of_fit, units_of
@@ -33,13 +38,8 @@ from sklearn_unroll.estimators._units import safe_norms
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
-    check_dictionary,
-    check_features,
     check_finite_codes,
-    check_operator,
-    check_operators,
     check_weight,
-    estimate_dictionary,
     warn_if_unexplained,
 )
 from sklearn_unroll.functional import (
@@ -104,7 +104,7 @@ class Codes(Task):
         b = self._in_range(b, least=torch.finfo(b.dtype).tiny ** 0.5)
         weight = check_weight(sample_weight, X, stand_in(b))
         codes = None if y is None else as_codes(y, b)
-        own, A = self._resolve(est, b, codes, weight, operators, keep)
+        own, A = resolve_operators(self, est, b, codes, weight, operators, keep)
         obs = Observation(b, A)
         if codes is not None:
             check_codes_match(codes, A, est)
@@ -222,7 +222,7 @@ class Codes(Task):
         check_is_fitted(est)
         refuse_kind(X, "X")
         if operators is not None:
-            self._check_operators_allowed(est)
+            check_operators_allowed(self, est)
         elif est.dictionary_ is not None:
             check_same_namespace(X, est, attribute="dictionary_", method=method)
         elif self.operator == "dictionary":
@@ -321,51 +321,6 @@ class Codes(Task):
 
     def _in_range(self, b: Tensor, least: float = 0.0) -> Tensor:
         return b if self.any_size else check_magnitude(b, "X", least=least)
-
-    def _resolve(
-        self,
-        est: Any,
-        b: Tensor | Rows,
-        codes: Tensor | Rows | None,
-        weight: Tensor | None,
-        operators: Any,
-        keep: bool,
-    ) -> tuple[Operator | None, Operator]:
-        """Return the estimator's own operator, if there is one, and the one to train on."""
-        own, like = est.own_operator(), stand_in(b)
-        if own is not None:
-            given = own
-            least = 0.0 if self.any_size else torch.finfo(b.dtype).tiny ** 0.5
-            if self.operator == "dictionary":
-                own = Dense(check_dictionary(own, like, least=least, zero_atoms=self.zero_atoms))
-            else:
-                own = check_operator(own, like, self.operator, least, self.zero_atoms)
-            if isinstance(own, Dense) and not isinstance(given, Operator):
-                own = Dense(own.D.clone())  # no memory of the user's
-        elif keep and (est.dictionary_ is not None or self.operator != "dictionary"):
-            own = check_features(self.fitted_operator(est, like), b.shape[1], self.operator)
-        elif operators is None:
-            if codes is None:
-                raise ValueError(
-                    f"{type(est).__name__} has no {self.operator}, and requires y to be passed "
-                    f"to estimate one, but the target y is None. Pass {self.operator}=..., or "
-                    f"pairs."
-                )
-            own = Dense(
-                check_magnitude(estimate_dictionary(b, codes, weight), "The dictionary", room=1.0)
-            )
-        if operators is None:
-            return own, own
-        self._check_operators_allowed(est)
-        return own, check_operators(operators, like)
-
-    def _check_operators_allowed(self, est: Any) -> None:
-        if not est.takes_operators:
-            raise ValueError(
-                f"operators={type(est).__name__}'s own are not possible: its weights are made "
-                f"for one {self.operator}, and would be wrong for others. Use AdaLISTARegressor "
-                f"or LISTARegressor(weights='adjoint'), which take one for each observation."
-            )
 
 
 def as_codes(y: Any, b: Tensor | Rows) -> Tensor | Rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from time import perf_counter
 from typing import Any, ClassVar
@@ -12,32 +11,26 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
-    clone,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_unroll.estimators._arrays import (
-    from_tensor,
     own_arithmetic,
     refuse_kind,
 )
 from sklearn_unroll.estimators._checked import check_observations, check_parameters
 from sklearn_unroll.estimators._document import fill
-from sklearn_unroll.estimators._online import OnlineLearner
-from sklearn_unroll.estimators._online_data import Plan, Signals
-from sklearn_unroll.estimators._online_start import own_coder, start_learner
+from sklearn_unroll.estimators._online_data import Plan, Signals, divided
+from sklearn_unroll.estimators._online_start import left_behind, start_learner, warn_if_worthless
 from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._state import Fitting
-from sklearn_unroll.exceptions import WorthlessFitWarning
 
 __all__ = ["OnlineDictionaryLearning"]
-
-_HELD_OUT_FROM = 1000  # samples, from which on "auto" holds some out
 
 
 def _certifies(estimator: Any) -> bool:
@@ -222,23 +215,21 @@ class OnlineDictionaryLearning(
             given, rng = X, check_random_state(self.random_state)
             resume = self.warm_start and work.__sklearn_is_fitted__()
             X, signals = work._take_in(X, sample_weight, reset=True)
-            hold_out, held_out = self.early_stopping, None
-            if len(signals) >= _HELD_OUT_FROM if hold_out == "auto" else hold_out:
-                signals, held_out = signals.split(self.validation_fraction, rng)
+            signals, held_out = divided(signals, work, rng)
             plan = Plan.of(signals, held_out, work, rng)
             learner = start_learner(work, signals, resume, self.max_iter, rng)
             learner.horizon, before = float(len(signals)), learner.n_steps
 
             def state() -> dict:
-                return fitting.changes() | work._fitted(X, learner)
+                return fitting.changes() | left_behind(work, X, learner)
 
             report = CallbackReport(self, 1, given, None, {"sample_weight": sample_weight}, state)
             history = plan.follow(learner, signals, report, rng, began)
             report.fit_ends()
-            vars(work).update(work._fitted(X, learner))
+            vars(work).update(left_behind(work, X, learner))
             work.history_ = history
             work.n_iter_ = -(-(learner.n_steps - before) // plan.n_batches)
-            work._warn_if_worthless()
+            warn_if_worthless(work)
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -265,8 +256,8 @@ class OnlineDictionaryLearning(
             rng = check_random_state(self.random_state)
             learner = start_learner(work, signals, resume, 1, rng)
             learner.learn(*signals.take(slice(None)))
-            vars(work).update(work._fitted(X, learner))
-            work._warn_if_worthless()
+            vars(work).update(left_behind(work, X, learner))
+            warn_if_worthless(work)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -345,29 +336,6 @@ class OnlineDictionaryLearning(
         check_parameters(self)
         X = check_observations(self, X, reset=reset)
         return X, Signals.of(X, sample_weight)
-
-    def _fitted(self, X: Any, learner: OnlineLearner) -> dict:
-        """Return what a fit leaves behind."""
-        components = from_tensor(learner.D.clone(), X)
-        coder = clone(own_coder(self)).set_params(dictionary=components)
-        return {
-            "components_": components,
-            "coder_": coder.fit(_safe_indexing(X, slice(1))),
-            "statistics_": learner.statistics,
-            "n_seen_": learner.n_seen,
-            "n_steps_": learner.n_steps,
-        }
-
-    def _warn_if_worthless(self) -> None:
-        if bool(self.statistics_.gram.any()):
-            return
-        warnings.warn(
-            f"This fit of {type(self).__name__} is worth nothing: the codes of all samples are "
-            f"zero, and nothing was learned. Where alpha is at least the norm of a sample, its "
-            f"code is zero over any dictionary: lower alpha, or rescale X.",
-            WorthlessFitWarning,
-            stacklevel=3,
-        )
 
     @property
     def _n_features_out(self) -> int:

@@ -25,14 +25,13 @@ from sklearn_unroll.estimators._judge import (
     nothing_learned,
     warn,
 )
+from sklearn_unroll.estimators._operators import check_operator, check_operators
 from sklearn_unroll.estimators._shell import Seen, Task
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._tried import check_penalty, check_smooth
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import (
     check_alpha,
-    check_operator,
-    check_operators,
     check_weight,
 )
 from sklearn_unroll.functional import (

@@ -347,6 +347,4 @@ class LassoCoder(BaseCoder):
         some = X[rows, ...] if hasattr(X, "shape") and not hasattr(X, "iloc") else None
         some = _safe_indexing(X, rows) if some is None else some
         z = start_codes(self.warm_start_from, some, A.n_components, A.D.device)
-        if self.atom_weights is None:
-            return z
-        return z * self._atom_weights(z.shape[1], z)
+        return z if self.atom_weights is None else z * self._atom_weights(z.shape[1], z)

@@ -20,6 +20,7 @@ from sklearn_unroll.training import Epoch, History, Stage
 _STAGE = Stage("online", 0, [])
 _MOST_MONITORED = 1000
 _PER_RECORD = 8  # times as many samples to learn from as to measure on, at least
+_HELD_OUT_FROM = 1000  # samples, from which on "auto" holds some out
 
 
 class Signals:
@@ -83,6 +84,16 @@ class Signals:
             order = rng.permutation(len(self)) if n_batches > 1 else np.arange(len(self))
             for part in np.array_split(order, n_batches):
                 yield self.take(np.sort(part))
+
+
+def divided(
+    signals: Signals, est: Any, rng: np.random.RandomState
+) -> tuple[Signals, Signals | None]:
+    """Return what to learn from, and what is held out, if anything."""
+    hold_out = est.early_stopping
+    if hold_out == "auto":
+        hold_out = len(signals) >= _HELD_OUT_FROM
+    return signals.split(est.validation_fraction, rng) if hold_out else (signals, None)
 
 
 class Plan(NamedTuple):

@@ -1,18 +1,23 @@
-"""Where online dictionary learning starts: its coder, its first atoms, or the last fit."""
+"""Where online dictionary learning starts, and what it leaves behind."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
 from torch import Tensor
 
+from sklearn_unroll.estimators._arrays import from_tensor
 from sklearn_unroll.estimators._batch_coding import coding_of
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._online import OnlineLearner, draw_atoms
 from sklearn_unroll.estimators._online_data import Signals
-from sklearn_unroll.estimators._validation import check_dictionary
+from sklearn_unroll.estimators._operators import check_dictionary
+from sklearn_unroll.exceptions import WorthlessFitWarning
 from sklearn_unroll.solvers import DictionaryStatistics
 
 _DRAWN_FROM = 4096  # samples, or four an atom, to draw first atoms from
@@ -66,3 +71,28 @@ def _given(est: Any, dictionary: Any, name: str) -> Tensor:
             f"leave n_components=None; where learning goes on, warm_start=False starts anew."
         )
     return D
+
+
+def left_behind(est: Any, X: Any, learner: OnlineLearner) -> dict:
+    """Return what a fit leaves behind."""
+    components = from_tensor(learner.D.clone(), X)
+    coder = clone(own_coder(est)).set_params(dictionary=components)
+    return {
+        "components_": components,
+        "coder_": coder.fit(_safe_indexing(X, slice(1))),
+        "statistics_": learner.statistics,
+        "n_seen_": learner.n_seen,
+        "n_steps_": learner.n_steps,
+    }
+
+
+def warn_if_worthless(est: Any) -> None:
+    if bool(est.statistics_.gram.any()):
+        return
+    warnings.warn(
+        f"This fit of {type(est).__name__} is worth nothing: the codes of all samples are "
+        f"zero, and nothing was learned. Where alpha is at least the norm of a sample, its "
+        f"code is zero over any dictionary: lower alpha, or rescale X.",
+        WorthlessFitWarning,
+        stacklevel=3,
+    )

@@ -11,23 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
-from scipy.sparse.linalg import LinearOperator
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import refuse_kind, to_tensor
 from sklearn_unroll.estimators._checked import (
-    check_magnitude,
     check_numbers,
     check_y,
-    describe,
     named,
-    to_computed,
 )
-from sklearn_unroll.estimators._tried import check_action
 from sklearn_unroll.exceptions import PairsWarning
-from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Observation, Operator
+from sklearn_unroll.functional import Dense, Observation, Operator
 from sklearn_unroll.functional.rows import Rows, blocks
 from sklearn_unroll.training import Lasso
 
@@ -130,131 +124,6 @@ def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
             f"rescale X, or fit on such data."
         )
     return codes
-
-
-def check_dictionary(
-    dictionary: Any,
-    b: Tensor,
-    name: str = "dictionary",
-    least: float = 0.0,
-    zero_atoms: bool = False,
-) -> Tensor:
-    """Return a user's dictionary of observations, of shape (n_components, n_features).
-
-    Zero atoms are for those who give them zero codes.
-    """
-    if isinstance(dictionary, (Operator, LinearOperator)):
-        raise TypeError(
-            f"{name} must be a matrix of shape (n_components, n_features), got the operator "
-            f"{type(dictionary).__name__}. Write it out, (A @ np.eye(n_components)).T, or use "
-            f"ADMMCSNetRegressor or MathL2OSolver, which take operators."
-        )
-    D = check_numbers(dictionary, name)
-    if D.ndim != 2:
-        raise ValueError(
-            f"{name} must have 2 dimensions (n_components, n_features), got {D.ndim}, "
-            f"{describe(dictionary)}."
-        )
-    D, n_features = to_computed(D, b, name), b.shape[1]
-    if D.shape[1] != n_features:
-        hint = (
-            f" It looks transposed: rows must be atoms, so pass {name}.T."
-            if D.shape[0] == n_features
-            else ""
-        )
-        raise ValueError(
-            f"{name} has shape {tuple(D.shape)}, but X has {n_features} features; expected "
-            f"shape (n_components, {n_features}).{hint}"
-        )
-    if not len(D):
-        raise ValueError(f"{name} has no atoms, its shape is {tuple(D.shape)}.")
-    check_magnitude(D, name, room=1.0, least=least)
-    zero = torch.nonzero((D == 0).all(1)).flatten().tolist()
-    if zero and not zero_atoms:
-        raise ValueError(
-            f"{name} has {len(zero)} zero atom(s), at rows {zero[:5]}"
-            f"{'...' if len(zero) > 5 else ''}: no code can use them. Remove these rows."
-        )
-    return D
-
-
-def check_operator(
-    operator: Any, b: Tensor, name: str, least: float = 0.0, zero_atoms: bool = False
-) -> Operator:
-    """Return a user's operator for all samples, with dtype and device of the observations."""
-    if isinstance(operator, Operator):
-        A = operator.to(b)
-    elif isinstance(operator, LinearOperator) or issparse(operator):
-        with named(name, operator):
-            A = MatrixFree(operator).to(b)
-    else:
-        return Dense(check_dictionary(operator, b, name, least, zero_atoms))
-    if A.per_sample:
-        raise ValueError(
-            f"{name} must be one for all samples. Pass one for each as operators=... to the "
-            f"methods."
-        )
-    return check_action(check_features(A, b.shape[1], name), b, name)
-
-
-def check_operators(
-    operators: Any, b: Tensor, n_features: int | None = None, n_components: int | None = None
-) -> Operator:
-    """Return the operators of samples: one for each, or one for all.
-
-    Of as many features as b has by default, where b are observations, not codes.
-    """
-    if isinstance(operators, Operator):
-        A: Operator = operators.to(b)
-    else:
-        A = Dense(_stack(operators, b))
-    if A.per_sample and isinstance(A, Dense) and len(A.D) != len(b):
-        raise ValueError(
-            f"operators holds {len(A.D)} operators, but X has {len(b)} samples: one for each is "
-            f"needed, or one of shape (n_components, n_features) for all."
-        )
-    if n_components is not None and A.n_components != n_components:
-        raise ValueError(
-            f"operators have {A.n_components} components, but {n_components} were seen in fit."
-        )
-    A = check_features(A, b.shape[1] if n_features is None else n_features, "operators")
-    return check_action(A, b, "operators") if isinstance(operators, Operator) else A
-
-
-def _stack(operators: Any, b: Tensor) -> Tensor:
-    if isinstance(operators, (list, tuple)):
-        if any(issparse(D) or isinstance(D, (Operator, LinearOperator)) for D in operators):
-            raise TypeError(
-                "operators must be dense matrices, one array of shape (n_samples, n_components, "
-                "n_features); got a list of sparse matrices or operators. Write them out, "
-                "np.stack([D.toarray() for D in operators])."
-            )
-        shapes = {np.shape(D) for D in operators}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"operators must all have one shape, got {sorted(shapes, key=str)[:5]}. Take the "
-                f"samples of each shape on their own."
-            )
-    D = to_computed(check_numbers(operators, "operators"), b, "operators")
-    if D.ndim not in (2, 3) or 0 in D.shape:
-        raise ValueError(
-            f"operators must have shape (n_samples, n_components, n_features), one for each "
-            f"sample, or (n_components, n_features), one for all; got {tuple(D.shape)}."
-        )
-    return check_magnitude(D, "operators", room=1.0)
-
-
-def check_features(A: Operator, n_features: int, name: str) -> Operator:
-    """Return an operator, and raise unless it gives as many features as the samples have."""
-    if A.n_features != n_features:
-        hint = " It looks transposed." if A.n_components == n_features else ""
-        if isinstance(A, MaskedFourier):
-            hint = f" They are [Re | Im] of the {len(A.entries)} entries that the mask samples."
-        raise ValueError(
-            f"X has {n_features} features, but {name}, a {type(A).__name__} of "
-            f"{A.n_components} components, gives {A.n_features}.{hint}"
-        )
-    return A
 
 
 def check_per_sample(name: str, given: Any, n_samples: int) -> Tensor:
