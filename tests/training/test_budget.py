@@ -193,3 +193,30 @@ def test_callbacks_hear_of_every_epoch_of_a_budget(data):
     model = LISTARegressor(data.dictionary, n_layers=2, trainer=trainer, random_state=0)
     model.set_callbacks(Counting()).fit(data.X, data.y)
     assert Counting.seen == model.n_epochs_ == 10
+
+
+@pytest.mark.parametrize("schedule", ["end_to_end", "stage_wise"])
+def test_an_interrupt_that_is_kept_closes_what_callbacks_opened(data, schedule):
+    class Open:
+        """Counts tasks that have begun and not ended."""
+
+        stages = 0
+
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context, **_):
+            type(self).stages += context.task_name != "epoch"
+
+        def on_fit_task_end(self, estimator, context, **_):
+            type(self).stages -= context.task_name != "epoch"
+
+        def teardown(self, estimator, context):
+            pass
+
+    Interrupting.left = 5
+    trainer = Trainer(Interrupting(), schedule, max_epochs=3, keep_on_interrupt=True)
+    model = LISTARegressor(data.dictionary, n_layers=2, trainer=trainer, random_state=0)
+    with pytest.warns(TrainingWarning, match="interrupted"):
+        model.set_callbacks(Open()).fit(data.X, data.y)
+    assert Open.stages == 0
