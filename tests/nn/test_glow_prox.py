@@ -140,7 +140,7 @@ def test_a_constraint_on_latents_makes_them_fall(assert_below):
     for constraint in (None, Descent("latent", epsilon=0.3, dual_learning_rate=1.0)):
         net = network(obs, shrinkage=0.0, n_layers=1)
         calibrate_flows(net, obs)
-        train(net, obs, x, quick(constraint=constraint, max_epochs=20, max_grad_norm=None))
+        train(net, obs, x, quick(constraint=constraint, max_epochs=100, max_grad_norm=None))
         with torch.no_grad():
             excess = Descent("latent", epsilon=0.3).excess(net.iterates(obs), obs, x, net)
         met.append(float(excess.mean()))

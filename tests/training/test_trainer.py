@@ -208,7 +208,7 @@ def test_supervising_all_layers_improves_the_early_ones(data, assert_below):
 
     def early_error(layers):
         network = lista(obs.A, n_layers=6)
-        trainer = Trainer(Supervised(layers), max_epochs=20, batch_size=16, learning_rate=5e-3)
+        trainer = Trainer(Supervised(layers), max_epochs=40, batch_size=16, learning_rate=5e-3)
         run(trainer, network, obs, x)
         with torch.no_grad():
             return float((network(obs, 2) - x).square().sum())
