@@ -18,12 +18,7 @@ from sklearn_unroll.estimators._checked import (
     check_observations,
     to_computed,
 )
-from sklearn_unroll.estimators._judge import (
-    advice_on_training,
-    compared,
-    nothing_learned,
-    warn,
-)
+from sklearn_unroll.estimators._judge import compared, judge_trained
 from sklearn_unroll.estimators._pictures import (
     check_seen,
     draw_missing,
@@ -152,9 +147,8 @@ class Pictures(Task):
             float(((1 - visible) * (x - wanted).square()).double().sum()) for x in (found, mean)
         )
         said = compared("the squared error of missing pixels", filled, "each picture's mean", free)
-        said = said or nothing_learned(history)
         instead = "a mean or a biharmonic filling needs no training"
-        warn(est, said, advice_on_training(vars(est)["trainer_"], instead))
+        judge_trained(est, said, history, instead)
 
     def alpha(self, est: Any) -> float:
         """Return zero: the penalty is learned."""

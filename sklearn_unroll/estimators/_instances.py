@@ -19,12 +19,7 @@ from sklearn_unroll.estimators._checked import (
     check_observations,
     to_computed,
 )
-from sklearn_unroll.estimators._judge import (
-    advice_on_training,
-    compared,
-    nothing_learned,
-    warn,
-)
+from sklearn_unroll.estimators._judge import compared, judge_trained
 from sklearn_unroll.estimators._operators import check_operator, check_operators
 from sklearn_unroll.estimators._shell import Seen, Task
 from sklearn_unroll.estimators._state import Given
@@ -137,9 +132,8 @@ class Instances(Task):
         values = [float(problem.value(x).double().sum()) for x in (found, problem.first())]
         least = min(0.0, *values)  # an objective may be negative
         said = compared("the objective", values[0] - least, "the start", values[1] - least)
-        said = said or nothing_learned(history)
         instead = "restarted FISTA, sklearn_unroll.solvers, needs no training"
-        warn(est, said, advice_on_training(vars(est)["trainer_"], instead))
+        judge_trained(est, said, history, instead)
 
     def alpha(self, est: Any) -> float:
         """Return the estimator's alpha."""

@@ -30,7 +30,7 @@ _NOTHING = 1e-4  # relative decrease below which nothing was learned
 _REFUSED = 0.1  # share of refused steps at home from which on a network is worth little
 
 
-def warn(est: Any, said: str | None, cause: str) -> None:
+def warn(est: Any, said: str | None, cause: str, stacklevel: int = 5) -> None:
     """Say that a fit is worth little, where something is to be said.
 
     Parameters
@@ -41,13 +41,33 @@ def warn(est: Any, said: str | None, cause: str) -> None:
         What was found.
     cause : str
         Why, and what to do.
+    stacklevel : int, default=5
+        Of the warning.
     """
     if said is not None:
         warnings.warn(
             f"This fit of {type(est).__name__} is worth little: {said}. {cause}",
             WorthlessFitWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
+
+
+def judge_trained(est: Any, said: str | None, history: History | None, instead: str) -> None:
+    """Warn where something was found, or where training has changed nothing.
+
+    Parameters
+    ----------
+    est : estimator
+        Fitted, with its trainer.
+    said : str or None
+        What was found.
+    history : History or None
+        How it was trained; None after a batch of a stream.
+    instead : str
+        What there is besides.
+    """
+    said = said or nothing_learned(history)
+    warn(est, said, advice_on_training(est.trainer_, instead), stacklevel=6)
 
 
 def compared(what: str, found: float, rival: str, trivial: float) -> str | None:

@@ -87,6 +87,7 @@ def left_behind(est: Any, X: Any, learner: OnlineLearner) -> dict:
 
 
 def warn_if_worthless(est: Any) -> None:
+    """Say where all codes were zero, so that nothing was learned."""
     if bool(est.statistics_.gram.any()):
         return
     warnings.warn(

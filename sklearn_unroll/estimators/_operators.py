@@ -48,7 +48,7 @@ def resolve_operators(
         if task.operator == "dictionary":
             own = Dense(check_dictionary(own, like, least=least, zero_atoms=task.zero_atoms))
         else:
-            own = check_operator(own, like, task.operator, least, task.zero_atoms)
+            own = check_operator(own, like, task.operator, least)
         if isinstance(own, Dense) and not isinstance(given, Operator):
             own = Dense(own.D.clone())  # no memory of the user's
     elif keep and (est.dictionary_ is not None or task.operator != "dictionary"):
@@ -70,6 +70,7 @@ def resolve_operators(
 
 
 def check_operators_allowed(task: Any, est: Any) -> None:
+    """Raise where an operator for each sample is given to who has weights for one."""
     if not est.takes_operators:
         raise ValueError(
             f"operators={type(est).__name__}'s own are not possible: its weights are made "
@@ -124,9 +125,7 @@ def check_dictionary(
     return D
 
 
-def check_operator(
-    operator: Any, b: Tensor, name: str, least: float = 0.0, zero_atoms: bool = False
-) -> Operator:
+def check_operator(operator: Any, b: Tensor, name: str, least: float = 0.0) -> Operator:
     """Return a user's operator for all samples, with dtype and device of the observations."""
     if isinstance(operator, Operator):
         A = operator.to(b)
@@ -134,7 +133,7 @@ def check_operator(
         with named(name, operator):
             A = MatrixFree(operator).to(b)
     else:
-        return Dense(check_dictionary(operator, b, name, least, zero_atoms))
+        return Dense(check_dictionary(operator, b, name, least))
     if A.per_sample:
         raise ValueError(
             f"{name} must be one for all samples. Pass one for each as operators=... to the "
