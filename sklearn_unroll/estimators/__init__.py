@@ -13,7 +13,7 @@ from sklearn_unroll.estimators._glow_prox import GlowProxInpainter
 from sklearn_unroll.estimators._hyperlista import HyperLISTARegressor
 from sklearn_unroll.estimators._lamp import LAMPRegressor
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
-from sklearn_unroll.estimators._lasso_solvers import LassoCodes, LassoPath
+from sklearn_unroll.estimators._lasso_codes import LassoCodes, LassoPath
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._lista import LISTARegressor
 from sklearn_unroll.estimators._math_l2o import MathL2OSolver

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import resolve_device
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
-from sklearn_unroll.estimators._lasso_solvers import check_atom_weights
+from sklearn_unroll.estimators._lasso_codes import check_atom_weights
 from sklearn_unroll.functional import Dense, Observation, alpha_max
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.base import _fit_context
 from torch import Tensor
@@ -12,9 +14,11 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device, to_tensor
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._operators import group_operators
 from sklearn_unroll.estimators._shell import Seen, Shell, Transforms
 from sklearn_unroll.estimators._state import Fitting, as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
+from sklearn_unroll.functional.rows import Rows, whole
 
 
 @fill
@@ -25,14 +29,14 @@ class BaseCoder(Transforms, Shell):
     """
 
     task = Codes(any_size=True, zero_atoms=True)
-    takes_operators = False
+    takes_operators = True
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,
         "dictionary": ["array-like", None],
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> BaseCoder:
+    def fit(self, X: Any, y: Any = None, operators: Any = None) -> BaseCoder:
         """Check parameters and store the dictionary.
 
         Parameters
@@ -42,6 +46,9 @@ class BaseCoder(Transforms, Shell):
         y : array-like of shape (n_samples, n_components), default=None
             True codes, to estimate the dictionary from; ignored if there is one, so that y may
             be the labels of a classifier that follows in a Pipeline.
+        operators : array-like of shape (n_samples, n_components, n_features), default=None
+            The dictionary of every sample, where there is not one for all: then methods need
+            theirs, too.
 
         Returns
         -------
@@ -56,8 +63,10 @@ class BaseCoder(Transforms, Shell):
         """
         with own_arithmetic(), Fitting(self) as fitting:
             work = fitting.work
-            known = self.own_operator() is not None
-            given = self.task.take_in(work, X, None if known else y, None)
+            known = self.own_operator() is not None or operators is not None
+            given = self.task.take_in(
+                work, X, None if known else y, None, operators=one_of(operators)
+            )
             work.check_fit(given.obs.A.D)
             vars(work).update(given.fitted)
         return self
@@ -106,6 +115,10 @@ class BaseCoder(Transforms, Shell):
             The dictionary in use.
         """
 
+    def _seen(self, X: Any, method: str, operators: Any) -> Seen:
+        """Validate X; of dictionaries of samples one has to do here, see :func:`by_dictionary`."""
+        return self.task.see_rows(self, X, method, operators=one_of(operators))
+
     def _score(self, seen: Seen, codes: Any, y: Any, sample_weight: Any, problem: Any) -> float:
         """Return R^2 of codes, or minus the mean objective of a problem where there is no y."""
         if y is not None:
@@ -123,3 +136,24 @@ class BaseCoder(Transforms, Shell):
         tags.target_tags.required = self.dictionary is None
         tags.target_tags.multi_output = True
         return tags
+
+
+def one_of(operators: Any) -> Any:
+    """Return the dictionary of the first sample, or of all, or None."""
+    if operators is None or np.ndim(operators[0]) < 2:
+        return operators
+    return operators[0]
+
+
+def by_dictionary(
+    b: Tensor | Rows, operators: Any, solve: Callable[[Tensor, Tensor, Tensor], tuple]
+) -> Iterator[Tensor]:
+    """Yield what ``solve(rows, b, D)`` gives for the samples of each dictionary, put in order."""
+    b = whole(b)
+    order, parts = [], []
+    for rows, D in group_operators(operators, len(b), b):
+        order.append(rows)
+        parts.append(solve(rows, b[rows], D))
+    back = torch.cat(order).argsort()
+    for field in zip(*parts, strict=True):
+        yield torch.cat(field)[back]

@@ -125,6 +125,17 @@ x0 : array-like of shape (n_samples, n_components), default=None
 alpha : float or array-like of shape (n_samples,), default=None
     Weight of the l1 norm, or, with ``alpha_relative=True``, fraction of each sample's
     largest; the estimator's own by default.""",
+    "lasso_aim": """\
+alpha, error, l1_radius : float or array-like of shape (n_samples,), default=None
+    One of them, to be met instead of what the estimator has; with ``alpha_relative=True`` alpha
+    is a fraction of each sample's largest.
+operators : array-like of shape (n_samples, n_components, n_features), default=None
+    The dictionary of every sample; a list may hold one many times. Samples that share one are
+    solved together.""",
+    "solver_operators": """\
+operators : array-like of shape (n_samples, n_components, n_features), default=None
+    The dictionary of every sample; a list may hold one many times. Samples that share one are
+    solved together.""",
     "solver_tol": """\
 tol : float or array-like of shape (n_samples,), default=None
     Largest squared norms of residuals; the estimator's own by default.""",

@@ -10,34 +10,39 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import as_kind, to_tensor
+from sklearn_unroll.estimators._arrays import to_tensor
 from sklearn_unroll.estimators._checked import check_magnitude
-from sklearn_unroll.estimators._coder import BaseCoder
-from sklearn_unroll.estimators._lasso_solvers import (
-    SOLVERS,
-    LassoCodes,
-    LassoPath,
+from sklearn_unroll.estimators._coder import by_dictionary
+from sklearn_unroll.estimators._lasso_aim import aim_of
+from sklearn_unroll.estimators._lasso_codes import (
     check_atom_weights,
     dictionary_of,
-    solve_chunks,
     start_codes,
     warn_if_not_converged,
 )
+from sklearn_unroll.estimators._lasso_methods import BaseLassoCoder
+from sklearn_unroll.estimators._lasso_solvers import SOLVERS, Found, How, no_start, solve_chunks
 from sklearn_unroll.estimators._shell import Seen
-from sklearn_unroll.estimators._state import as_fitted
-from sklearn_unroll.estimators._validation import check_alpha, check_alphas
-from sklearn_unroll.functional import L1, Dense, NonnegativeL1, Observation, Penalty, alpha_max
-from sklearn_unroll.solvers import Solution
+from sklearn_unroll.functional import (
+    L1,
+    Dense,
+    ElasticNet,
+    NonnegativeL1,
+    Observation,
+    Penalty,
+    alpha_max,
+)
 
 __all__ = ["LassoCoder"]
 
 
-class LassoCoder(BaseCoder):
+class LassoCoder(BaseLassoCoder):
     """Sparse codes that solve the lasso, every sample to a certificate.
 
     Minimises ``0.5 ||x - z D||^2 + alpha ||z||_1`` for a whole batch at once, until the duality
     gap of every sample, a bound on what its objective exceeds the minimum by, is at most tol
-    times the objective at zero. Takes the place of
+    times the objective at zero. Or ``||z||_1`` where the error is bounded, or the error where
+    ``||z||_1`` is. Takes the place of
     :class:`~sklearn.decomposition.SparseCoder` with ``transform_algorithm="lasso_lars"`` or
     ``"lasso_cd"``. Nothing is learned in ``fit``.
 
@@ -47,18 +52,27 @@ class LassoCoder(BaseCoder):
         Rows are atoms, of any norm, ``X ~ codes @ dictionary``. None takes that of
         ``warm_start_from``, or without it estimates one from the pairs of ``fit``.
     alpha : float, default=0.1
-        Weight of the l1 norm, positive. One per sample may be given to ``solve``, ``transform``,
-        ``predict`` and ``score``.
-    solver : {"auto", "coordinate_descent", "active_set", "fista", "ista", "admm", "cvxpy"}, \
-            default="auto"
-        "auto" takes a few iterations of restarted FISTA in float32 until the support settles,
-        then solves for the codes on it and repairs it in float64, see
-        :func:`~sklearn_unroll.solvers.active_set`. "coordinate_descent" replaces the first part
-        by compiled coordinate descent, where numba is installed: the fastest on a CPU, and what
-        "auto" does there from 262144 numbers in the codes on, such as 525 samples of 500 atoms
-        (fewer do not pay for loading numba). "active_set" does only the second part, from zero,
-        or from the codes of ``warm_start_from``, and "auto" where it fails. "cvxpy" is slow, for
-        checks.
+        Weight of the l1 norm, positive, or zero with ``positive=True``: nonnegative least
+        squares. One per sample may be given to ``solve``, ``transform``, ``predict`` and
+        ``score``; so may the next two.
+    error : float, default=None
+        Instead of alpha: the largest ``||x - z D||^2``, for which the least l1 norm is found
+        (``mode=1`` of ``spams.lasso``). Of white noise of standard deviation s it is
+        ``n_features * s**2``.
+    l1_radius : float, default=None
+        Instead of alpha: the largest l1 norm, for which the least error is found (``mode=0``).
+    l2 : float, default=0.0
+        Weight of ``0.5 ||z||^2``, the elastic net; with alpha only.
+    solver : {"auto", "coordinate_descent", "homotopy", "active_set", "fista", "ista", "admm", \
+            "cvxpy"}, default="auto"
+        Where numba is installed, on a CPU, "auto" is compiled: "coordinate_descent" on working
+        sets, or, where passes over them are many, as with coherent atoms, "homotopy", the path
+        from zero codes to alpha; up to 64 samples tell which. Elsewhere it takes a few
+        iterations of restarted FISTA in float32 until the support settles (none where two atoms
+        have a coherence above .95), then solves for the codes on it and repairs it in float64,
+        see :func:`~sklearn_unroll.solvers.active_set`: "active_set" does only that, from zero,
+        or from the codes of ``warm_start_from``. "cvxpy" is slow, for checks. Error and
+        l1_radius are met by the path, or a search for alpha.
     tol : float, default=1e-6
         Tolerance on the duality gap relative to the objective at zero, evaluated in float64.
         Codes in float32 cannot be held below about 1e-7. A gap bounds the objective; codes are
@@ -97,8 +111,12 @@ class LassoCoder(BaseCoder):
     Notes
     -----
     Samples that miss the tolerance are counted in a ConvergenceWarning, and :meth:`solve` says
-    which they are. The score with codes y is R^2, so that ``GridSearchCV`` can choose alpha from
-    pairs; without y it is minus the mean objective, by which alpha cannot be chosen.
+    which they are, and the alpha at which an error or an l1 norm is met. ``problem`` is the lasso
+    with that alpha then. The first call of a process that compiles takes some tenths of a second
+    to load numba, the first on a machine some seconds.
+
+    The score with codes y is R^2, so that ``GridSearchCV`` can choose alpha from pairs; without y
+    it is minus the mean objective, by which alpha cannot be chosen.
 
     Examples
     --------
@@ -112,8 +130,11 @@ class LassoCoder(BaseCoder):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **BaseCoder._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="neither")],
+        **BaseLassoCoder._parameter_constraints,
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "error": [Interval(Real, 0, None, closed="neither"), None],
+        "l1_radius": [Interval(Real, 0, None, closed="neither"), None],
+        "l2": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions(set(SOLVERS))],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -128,6 +149,9 @@ class LassoCoder(BaseCoder):
         dictionary: Any = None,
         alpha: float = 0.1,
         *,
+        error: float | None = None,
+        l1_radius: float | None = None,
+        l2: float = 0.0,
         solver: str = "auto",
         tol: float = 1e-6,
         max_iter: int = 10_000,
@@ -139,6 +163,9 @@ class LassoCoder(BaseCoder):
     ) -> None:
         self.dictionary = dictionary
         self.alpha = alpha
+        self.error = error
+        self.l1_radius = l1_radius
+        self.l2 = l2
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
@@ -148,148 +175,24 @@ class LassoCoder(BaseCoder):
         self.warm_start_from = warm_start_from
         self.device = device
 
-    @as_fitted
-    def solve(self, X: Any, *, alpha: Any = None) -> LassoCodes:
-        """Return codes with their certificate, per sample.
-
-        Parameters
-        ----------
-        %(X)s
-        %(solver_alpha)s
-
-        Returns
-        -------
-        LassoCodes
-            Codes, gaps, iterations and flags.
-
-        Raises
-        ------
-        ValueError
-            If X or alpha is not valid.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If samples miss the tolerance.
-        """
-        return self._certified(X, alpha, "solve")[1]
-
-    @as_fitted
-    def transform(self, X: Any, alpha: Any = None) -> Any:
-        """Return the codes of observations.
-
-        Parameters
-        ----------
-        %(X)s
-        %(solver_alpha)s
-
-        Returns
-        -------
-        array of shape (n_samples, n_components)
-            Codes, with the kind, device and float dtype of X.
-        """
-        return self._certified(X, alpha, "transform")[1].codes
-
-    @as_fitted
-    def predict(self, X: Any, alpha: Any = None) -> Any:
-        """Return the codes of observations, as ``transform`` does.
-
-        Parameters
-        ----------
-        %(X)s
-        %(solver_alpha)s
-
-        Returns
-        -------
-        array of shape (n_samples, n_components) or (n_samples,)
-            Codes; one-dimensional where the dictionary was estimated from such y.
-        """
-        return self._ravel(self._certified(X, alpha, "predict")[1].codes)
-
-    @as_fitted
-    def certify(self, X: Any, alpha: Any = None) -> Any:
-        """Return how far the codes of ``predict`` are from the optimum of ``problem``, at most.
-
-        Parameters
-        ----------
-        %(X)s
-        %(solver_alpha)s
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Relative duality gaps, in float64: those of ``solve``.
-        """
-        return self._certified(X, alpha, "certify")[1].gap
-
-    @as_fitted
-    def path(self, X: Any, alphas: Any) -> LassoPath:
-        """Return codes for several alpha, each started from those of the next larger one.
-
-        Parameters
-        ----------
-        %(X)s
-        alphas : array-like of shape (n_alphas,)
-            Weights of the l1 norm in any order, or, with ``alpha_relative=True``, fractions.
-
-        Returns
-        -------
-        LassoPath
-            Weights in decreasing order, codes, gaps, iterations and flags.
-
-        Raises
-        ------
-        ValueError
-            If X or alphas are not valid.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If samples miss the tolerance.
-        """
-        seen = self.task.see(self, X, "path")
-        b, A = seen.obs.b, self._weighted(seen)
-        ordered = check_alphas(alphas, b.device).sort(descending=True).values
-        before, parts = None, []
-        for alpha in ordered:
-            found = self._run(
-                b, A, alpha.expand(len(b)), lambda rows, x=before: None if x is None else x[rows]
-            )
-            parts.append(found._replace(x=self._unweighted(found.x)))
-            before = found.x
-        whole = (torch.stack(part) for part in zip(*parts, strict=True))
-        return LassoPath(as_kind(ordered, seen.X), *(as_kind(part, seen.X) for part in whole))
-
-    @as_fitted
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None, alpha: Any = None) -> float:
-        """Return R^2 of the codes, or minus the mean objective where there is no y.
-
-        Parameters
-        ----------
-        %(X)s
-        %(y)s
-        %(sample_weight)s
-        %(solver_alpha)s
-
-        Returns
-        -------
-        float
-            Greater is better.
-        """
-        seen, found = self._certified(X, alpha, "score")
-        problem = self.task.problem(self, seen.whole(), alpha).exact()
-        return self._score(seen, found.codes, y, sample_weight, problem)
-
     def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
-        """Return ``alpha ||w z||_1``, for nonnegative z with ``positive=True``."""
-        obs = Observation(seen.obs.b.double(), self._weighted(seen))
-        weight = self._alphas(alpha, obs.b)
-        if self.alpha_relative:
-            weight = weight * alpha_max(obs, positive=self.positive)
-        weight = weight[:, None]
+        """Return ``alpha ||w z||_1 + 0.5 l2 ||z||^2``, of nonnegative z with ``positive=True``."""
+        b, A = seen.obs.b.double(), self._atoms(seen)
+        aim = aim_of(self, len(b), b.device, alpha=alpha)
+        if aim.name != "alpha":
+            return self._penalty(solve_chunks(b, A, aim, no_start, self._how(A)).alpha)
+        if not aim.relative:
+            return self._penalty(aim.value)
+        peak = alpha_max(Observation(b, A), positive=self.positive)
+        return self._penalty(aim.value * peak)
+
+    def _penalty(self, alpha: Tensor) -> Penalty:
+        weight = alpha[:, None]
         if self.atom_weights is not None:
-            weight = weight * self._atom_weights(obs.A.n_components, obs.b)
+            weight = weight * self._atom_weights(len(self.atom_weights), alpha)
         check_magnitude(weight, "alpha, in units of X,", room=1.0)
+        if self.l2:
+            return ElasticNet(weight + self.l2, weight / (weight + self.l2), self.positive)
         return NonnegativeL1(weight) if self.positive else L1(weight)
 
     def __sklearn_tags__(self):
@@ -302,7 +205,8 @@ class LassoCoder(BaseCoder):
         return dictionary_of(self.dictionary, self.warm_start_from)
 
     def check_fit(self, D: Tensor) -> None:
-        """Check the weights of the atoms."""
+        """Check what is to be met, and the weights of the atoms."""
+        aim_of(self, 1, D.device)
         if self.atom_weights is not None:
             self._atom_weights(len(D), D)
         self.n_iter_ = 1
@@ -310,9 +214,12 @@ class LassoCoder(BaseCoder):
     def _atom_weights(self, n_components: int, like: Tensor) -> Tensor:
         return check_atom_weights(self.atom_weights, n_components, like)
 
-    def _weighted(self, seen: Seen) -> Dense:
+    def _atoms(self, seen: Seen, own: Tensor | None = None) -> Dense:
         """Return the operator in float64, with atoms whose codes all have weight one."""
-        D = to_tensor(self.dictionary_, dtype=torch.float64, device=seen.obs.b.device)
+        D = to_tensor(
+            self.dictionary_ if own is None else own, dtype=torch.float64,
+            device=seen.obs.b.device,
+        )  # fmt: skip
         if self.atom_weights is not None:
             D = D / self._atom_weights(len(D), D)[:, None]
         return Dense(D)
@@ -320,25 +227,33 @@ class LassoCoder(BaseCoder):
     def _unweighted(self, codes: Tensor) -> Tensor:
         if self.atom_weights is None:
             return codes
-        return codes / self._atom_weights(codes.shape[1], codes)
+        return codes / self._atom_weights(codes.shape[-1], codes)
 
-    def _alphas(self, alpha: Any, b: Tensor) -> Tensor:
-        return check_alpha(self.alpha if alpha is None else alpha, len(b), b.device)
+    def _how(self, A: Dense) -> How:
+        l2 = torch.full_like(A.D[:, 0], float(self.l2))
+        if self.atom_weights is not None:
+            l2 = l2 / self._atom_weights(len(l2), l2).square()
+        return How(self.solver, self.positive, l2, self.tol, self.max_iter)
 
-    def _certified(self, X: Any, alpha: Any, method: str) -> tuple[Seen, LassoCodes]:
-        seen = self.task.see_rows(self, X, method)
-        b, A = seen.obs.b, self._weighted(seen)
-        found = self._run(b, A, self._alphas(alpha, b), lambda rows: self._start(X, rows, A))
-        found = found._replace(x=self._unweighted(found.x))
-        return seen, LassoCodes(*(as_kind(part, seen.X) for part in found))
+    def _solved(self, X: Any, method: str, operators: Any, given: dict) -> tuple[Seen, Found]:
+        """Return codes that meet what the method was given."""
+        seen = self._seen(X, method, operators)
+        b = seen.obs.b
+        aim = aim_of(self, len(b), b.device, **given)
+        if operators is None:
+            A = self._atoms(seen)
+            found = solve_chunks(b, A, aim, lambda rows: self._start(X, rows, A), self._how(A))
+        elif self.warm_start_from is not None:
+            raise ValueError("warm_start_from has codes of one dictionary: not with operators.")
+        else:
 
-    def _run(self, b: Tensor, A: Dense, alpha: Tensor, start: Any) -> Solution:
-        found = solve_chunks(
-            self.solver, b, A, alpha, start, relative=self.alpha_relative,
-            positive=self.positive, tol=self.tol, max_iter=self.max_iter,
-        )  # fmt: skip
+            def solve(rows: Tensor, some: Tensor, D: Tensor) -> Found:
+                A = self._atoms(seen, D)
+                return solve_chunks(some, A, aim.take(rows), no_start, self._how(A))
+
+            found = Found(*by_dictionary(b, operators, solve))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
-        return found
+        return seen, found._replace(x=self._unweighted(found.x))
 
     def _start(self, X: Any, rows: slice, A: Dense) -> Tensor | None:
         """Return the codes of the other estimator, in the units in which atoms weigh one."""

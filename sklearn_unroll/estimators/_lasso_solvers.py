@@ -1,20 +1,15 @@
-"""Between LassoCoder and the solvers: dispatch, per-sample alpha, chunks, results."""
+"""Between LassoCoder and the solvers: which one takes which samples."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import to_tensor
-from sklearn_unroll.estimators._checked import check_magnitude, check_numbers, describe, named
-from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
+from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks, zero_alpha
+from sklearn_unroll.functional import Dense, Observation, duality_gap, lasso_value
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import (
@@ -22,165 +17,251 @@ from sklearn_unroll.solvers import (
     FISTA,
     ISTA,
     Method,
+    PathCodes,
     Solution,
+    bounded_lasso,
     certified_lasso,
     coordinate_descent,
     cvxpy_lasso,
+    homotopy,
     minimize,
 )
-from sklearn_unroll.solvers.coordinate import MAX_ATOMS
 
-SOLVERS = ("auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "cvxpy")
+SOLVERS = (
+    "auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "homotopy", "cvxpy",
+)  # fmt: skip
 _PASSES = 200  # of coordinate descent, before the active set takes over
-_COMPILED_FROM = 2**18  # numbers in the codes, for which "auto" loads numba (0.4 s)
-_LEAST_ALPHA = 1e-13  # relative to the smallest alpha whose code is zero
+_PROBE = 64  # samples that tell which compiled solver to take
+_ENOUGH = 0.8  # of them that coordinate descent has to solve in few passes
+_FEW = 0.2  # passes for each atom: more cost more than the corners of a path
+_COHERENT = 0.95  # from which on gradient steps take thousands of iterations
+_STORED = 2**14  # atoms of a compiled solver: its working set has their square of room
 _FAR = 1e8  # objective of a start relative to that of zeros, from which on it is of no use
-_NUMBERS = 2**19  # in the codes that are solved at a time on the CPU: float64 stays small
 
 
-class LassoCodes(NamedTuple):
-    """What :meth:`LassoCoder.solve` found, per sample, as arrays of the kind of X.
+class Found(NamedTuple):
+    """Codes of all samples, with alpha and certificates, in the user's units."""
 
-    Parameters
-    ----------
-    codes : array of shape (n_samples, n_components)
-        Codes, with the float dtype of X.
-    gap : array of shape (n_samples,)
-        Duality gaps of these codes relative to the objective at zero, in float64.
-    n_iter : array of shape (n_samples,)
-        Iterations, zero where the answer is zero codes.
-    converged : array of shape (n_samples,)
-        Whether the gap is at most the tolerance.
-    """
-
-    codes: Any
-    gap: Any
-    n_iter: Any
-    converged: Any
+    x: Tensor
+    alpha: Tensor
+    gap: Tensor
+    n_iter: Tensor
+    converged: Tensor
 
 
-class LassoPath(NamedTuple):
-    """What :meth:`LassoCoder.path` found, as arrays of the kind of X; alpha falls.
+class How(NamedTuple):
+    """The lasso at hand, but for data and weight, and how to solve it."""
 
-    Parameters
-    ----------
-    alphas : array of shape (n_alphas,)
-        The weights in decreasing order, in float64.
-    codes : array of shape (n_alphas, n_samples, n_components)
-        Codes, with the float dtype of X.
-    gap : array of shape (n_alphas, n_samples)
-        Duality gaps of these codes relative to the objective at zero, in float64.
-    n_iter : array of shape (n_alphas, n_samples)
-        Iterations.
-    converged : array of shape (n_alphas, n_samples)
-        Whether the gap is at most the tolerance.
-    """
-
-    alphas: Any
-    codes: Any
-    gap: Any
-    n_iter: Any
-    converged: Any
+    solver: str
+    positive: bool
+    l2: Tensor  # (n_components,)
+    tol: float
+    max_iter: int
 
 
-def solve_live(
-    solver: str,
-    obs: Observation,
-    alpha: Tensor,
-    x0: Tensor | None,
-    positive: bool,
-    tol: float,
-    max_iter: int,
-) -> Solution:
-    """Solve samples whose codes are not zero, in float64."""
-    if solver == "coordinate_descent":
-        found = coordinate_descent(
-            obs, alpha, x0=x0, positive=positive, tol=tol, max_passes=min(max_iter, _PASSES)
-        )
-        left = (~found.converged).nonzero()[:, 0]
-        if len(left) and max_iter > _PASSES:
-            more = certified_lasso(
-                obs.take(left), alpha[left], x0=found.x[left], positive=positive, tol=tol,
-                max_iter=max_iter - _PASSES,
-            )  # fmt: skip
-            found.x[left], found.gap[left] = more.x, more.gap
-            found.n_iter[left] += more.n_iter
-            found.converged[left] = more.converged
-        return found
-    if solver in ("auto", "active_set"):
-        return certified_lasso(
-            obs, alpha, x0=x0, positive=positive, tol=tol, max_iter=max_iter,
-            first_order=solver == "auto",
-        )  # fmt: skip
-    if solver == "cvxpy":
-        x = cvxpy_lasso(obs, alpha, positive=positive)
-        gap = duality_gap(x, obs, alpha, positive=positive)
-        return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= tol)
-    kinds = {"ista": ISTA, "fista": FISTA, "admm": ADMM}
-    method: Method = kinds[solver](obs, alpha, x0=x0, positive=positive)
-    return minimize(method, obs, tol=tol, max_iter=max_iter)
-
-
-def _should_be_compiled(b: Tensor, A: Dense) -> bool:
-    pays = len(b) * A.n_components >= _COMPILED_FROM and A.n_components <= MAX_ATOMS
-    return pays and b.device.type == "cpu" and compiled_available()
+def no_start(rows: slice) -> None:
+    """Return no codes to start from."""
 
 
 def solve_chunks(
-    solver: str,
-    b: Tensor | Rows,
-    A: Dense,
-    alpha: Tensor,
-    start: Callable[[slice], Tensor | None],
-    *,
-    relative: bool,
-    positive: bool,
-    tol: float,
-    max_iter: int,
-) -> Solution:
-    """Solve all samples of b, whose dtype the codes get; the operator is in float64.
-
-    Atoms and each observation are brought to size one by powers of two, which round nothing: no
-    square leaves the range, and codes do not depend on units.
-    """
-    if solver == "auto" and _should_be_compiled(b, A):
-        solver = "coordinate_descent"
+    b: Tensor | Rows, A: Dense, aim: Aim, start: Callable[[slice], Tensor | None], how: How
+) -> Found:
+    """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
     exact = b.dtype == torch.float64
     # Rounding the codes takes some of the tolerance.
-    inner = tol if exact else 0.25 * tol
-    n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
-    atoms = powers_of_two(A.D.flatten()[None])[0]
-    A = Dense(A.D / atoms)
+    inner = how._replace(tol=how.tol if exact else 0.25 * how.tol)
     x = b.new_empty(len(b), A.n_components).zero_()
+    alpha = zero_alpha(aim, b, A, how.positive)
     gap = torch.zeros(len(b), dtype=torch.float64, device=b.device)
     n_iter = torch.zeros(len(b), dtype=torch.long, device=b.device)
-    for first in range(0, len(b), n_rows):
-        rows = slice(first, first + n_rows)
-        part = b[rows].double()
-        size = powers_of_two(part)
-        obs = Observation(part / size, A)
-        peak = alpha_max(obs, positive=positive)
-        weight = alpha[rows] * peak if relative else alpha[rows] / size[:, 0] / atoms
-        # Below this alpha is lost in rounding, and its inverse would be, too.
-        weight = torch.maximum(weight, _LEAST_ALPHA * peak)
-        live = first + (peak > weight).nonzero()[:, 0]
-        if not len(live):
-            continue
-        here = live - first
-        part, own = obs.take(here), weight[here]
-        out = size[here] / atoms
-        x0 = start(rows)
-        x0 = None if x0 is None else near(x0[here].double() / out, part, own)
-        found = solve_live(solver, part, own, x0, positive, inner, max_iter)
-        x[live], n_iter[live] = (found.x * out).to(x), found.n_iter.to(n_iter)
+    compiled = compiled_pays(b, A)
+    coherent = not compiled and how.solver == "auto" and is_coherent(A)
+    for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
+        live, part = chunk.live, chunk.obs
+        own = inner._replace(l2=chunk.l2)
+        if aim.name != "alpha":
+            bound = {aim.name: chunk.aim.value}
+            found = bounded_lasso(part, positive=how.positive, tol=inner.tol, **bound)
+            alpha[live] = found.alpha * chunk.unit
+        else:
+            found = solve_live(part, chunk.aim.value, _start(start, chunk), own, coherent)
+            alpha[live] = chunk.aim.value * chunk.unit if aim.relative else aim.value[live]
+        x[live], n_iter[live] = (found.x * chunk.out).to(x), found.n_iter.to(n_iter)
         gap[live] = found.gap.to(gap)
-        if not exact:
+        if not exact and aim.name == "alpha":
             # That of what is returned: its value, which rounding has moved, at the dual point.
-            rounded = x[live].double() / out
-            moved = lasso_value(rounded, part, own) - lasso_value(found.x, part, own)
-            at_zero = 0.5 * part.b.square().sum(1)
-            gap[live] = (found.gap + moved / at_zero).clamp_min(0).to(gap)
-    return Solution(x, gap, n_iter, gap <= tol)
+            rounded = x[live].double() / chunk.out
+            moved = _value(rounded, chunk) - _value(found.x, chunk)
+            gap[live] = (found.gap + moved / (0.5 * part.b.square().sum(1))).clamp_min(0).to(gap)
+    return Found(x, alpha, gap, n_iter, gap <= how.tol)
+
+
+def follow_chunks(b: Tensor | Rows, A: Dense, aim: Aim, how: How) -> Found:
+    """Solve all samples for every one of many weights, of shape (n_alphas, n_samples)."""
+    n_alphas, n = aim.value.shape
+    x = b.new_empty(n_alphas, n, A.n_components).zero_()
+    alpha = zero_alpha(aim, b, A, how.positive)
+    gap = torch.zeros_like(aim.value)
+    n_iter = torch.zeros(n_alphas, n, dtype=torch.long, device=b.device)
+    compiled = compiled_pays(b, A) and how.solver in ("auto", "homotopy")
+    coherent = not compiled and how.solver == "auto" and is_coherent(A)
+    inner = how._replace(tol=how.tol if b.dtype == torch.float64 else 0.25 * how.tol)
+    for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
+        own, live = inner._replace(l2=chunk.l2), chunk.live
+        path, before = None, None
+        if compiled:
+            path = homotopy(
+                chunk.obs, chunk.aim.value, positive=how.positive, l2=chunk.l2, tol=own.tol,
+                max_iter=how.max_iter,
+            )  # fmt: skip
+        for nth, weight in enumerate(chunk.aim.value):
+            if path is None:
+                found = solve_live(chunk.obs, weight, before, own, coherent)
+            else:
+                found = Solution(path.x[nth], path.gap[nth], path.n_iter, path.converged[nth])
+                _finish(found, chunk.obs, weight, own)
+            before = found.x
+            x[nth, live], gap[nth, live] = (found.x * chunk.out).to(x), found.gap.to(gap)
+            n_iter[nth, live] = found.n_iter.to(n_iter)
+            if aim.relative:
+                alpha[nth, live] = weight * chunk.unit
+    return Found(x, alpha, gap, n_iter, gap <= how.tol)
+
+
+def compiled_pays(b: Tensor | Rows, A: Dense) -> bool:
+    """Return whether there are compiled solvers for such data."""
+    return (
+        b.device.type == "cpu"
+        and not A.per_sample
+        and A.n_components <= _STORED
+        and compiled_available()
+    )
+
+
+def is_coherent(A: Dense) -> bool:
+    """Return whether two atoms are so much alike that gradient steps would take for ever."""
+    if A.per_sample or A.n_components > _STORED:
+        return False
+    unit = torch.nn.functional.normalize(A.D, dim=1)
+    products = (unit @ unit.T).abs_().fill_diagonal_(0)
+    return bool(products.max() > _COHERENT)
+
+
+def solve_live(
+    obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, coherent: bool = False
+) -> Solution:
+    """Solve samples whose codes are not zero, in float64."""
+    if how.solver == "auto" and compiled_pays(obs.b, obs.A):
+        return _solve_compiled(obs, alpha, x0, how)
+    if how.solver == "homotopy":
+        found = homotopy(
+            obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter
+        )
+        return _finish(_solution(found), obs, alpha, how)
+    if how.solver == "coordinate_descent":
+        return _finish(_descend(obs, alpha, x0, how, _PASSES), obs, alpha, how)
+    obs = with_ridge(obs, how.l2)
+    if how.solver in ("auto", "active_set"):
+        return certified_lasso(
+            obs, alpha, x0=x0, positive=how.positive, tol=how.tol, max_iter=how.max_iter,
+            first_order=how.solver == "auto" and not coherent,
+        )  # fmt: skip
+    if how.solver == "cvxpy":
+        x = cvxpy_lasso(obs, alpha, positive=how.positive)
+        gap = duality_gap(x, obs, alpha, positive=how.positive)
+        return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= how.tol)
+    kinds = {"ista": ISTA, "fista": FISTA, "admm": ADMM}
+    method: Method = kinds[how.solver](obs, alpha, x0=x0, positive=how.positive)
+    return minimize(method, obs, tol=how.tol, max_iter=how.max_iter)
+
+
+def _solve_compiled(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) -> Solution:
+    """Take coordinate descent where few passes do for a few samples, and otherwise the path.
+
+    A pass costs the square of the support, a corner of the path that times the atoms for each
+    nonzero; where atoms are alike, passes are many. The choice is by counts, not by clock: same
+    data, same bits.
+    """
+    n, most = len(obs.b), max(10, int(_FEW * obs.A.n_components))
+    done = torch.zeros(n, dtype=torch.bool)
+    found = Solution(
+        obs.b.new_zeros(n, obs.A.n_components), torch.full_like(alpha, torch.inf),
+        torch.zeros(n, dtype=torch.long), done,
+    )  # fmt: skip
+    probe = torch.arange(0, n, -(-n // _PROBE))
+    few = bool((alpha == 0).any()) or _try(found, probe, obs, alpha, x0, how, most) < _ENOUGH
+    left = torch.ones(n, dtype=torch.bool).index_fill_(0, probe, False).nonzero()[:, 0]
+    if not few and len(left):
+        _try(found, left, obs, alpha, x0, how, most)
+    left = (~found.converged).nonzero()[:, 0]
+    if len(left) and how.max_iter > most:
+        path = homotopy(
+            obs.take(left), alpha[left], positive=how.positive, l2=how.l2, tol=how.tol,
+            max_iter=how.max_iter - most,
+        )  # fmt: skip
+        _keep(found, left, _solution(path))
+    return _finish(found, obs, alpha, how)
+
+
+def _try(
+    found: Solution, rows: Tensor, obs: Observation, alpha: Tensor, x0: Tensor | None, how: How,
+    most: int,
+) -> float:  # fmt: skip
+    """Run a few passes on some samples; return the share of those that are done."""
+    start = None if x0 is None else x0[rows]
+    _keep(found, rows, _descend(obs.take(rows), alpha[rows], start, how, most))
+    return float(found.converged[rows].double().mean())
+
+
+def _descend(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, most: int) -> Solution:
+    return coordinate_descent(
+        obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
+        max_passes=min(how.max_iter, most),
+    )  # fmt: skip
+
+
+def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solution:
+    """Give what is left to the solver that needs no numba."""
+    left = (~found.converged).nonzero()[:, 0]
+    if len(left) and how.max_iter > _PASSES:
+        # There is none for nonnegative least squares, but for a weight that rounding hides.
+        part = with_ridge(obs.take(left), how.l2)
+        weight = alpha[left].clamp_min(1e-13)
+        more = certified_lasso(
+            part, weight, x0=found.x[left], positive=how.positive, tol=how.tol,
+            max_iter=how.max_iter - _PASSES,
+        )  # fmt: skip
+        better = more.gap < found.gap[left]
+        _keep(found, left[better], Solution(*(field[better] for field in more)))
+    return found
+
+
+def _solution(found: PathCodes) -> Solution:
+    return Solution(found.x, found.gap, found.n_iter, found.converged)
+
+
+def _keep(found: Solution, rows: Tensor, part: Solution) -> None:
+    found.x[rows], found.gap[rows] = part.x, part.gap
+    found.n_iter[rows] += part.n_iter
+    found.converged[rows] = part.converged
+
+
+def with_ridge(obs: Observation, l2: Tensor) -> Observation:
+    """Return the elastic net as a lasso, whose signals have a feature more for each atom: zero."""
+    if not bool((l2 > 0).any()):
+        return obs
+    D = torch.cat([obs.A.D, torch.diag(l2.sqrt())], dim=1)
+    b = torch.nn.functional.pad(obs.b, (0, len(D)))
+    return Observation(b, Dense(D))
+
+
+def _start(start: Callable[[slice], Tensor | None], chunk: Chunk) -> Tensor | None:
+    first, last = int(chunk.live[0]), int(chunk.live[-1]) + 1
+    x0 = start(slice(first, last))
+    if x0 is None:
+        return None
+    x0 = x0[chunk.live - first].double() / chunk.out
+    return near(x0, chunk.obs, chunk.aim.value)
 
 
 def near(x0: Tensor, obs: Observation, alpha: Tensor) -> Tensor:
@@ -189,86 +270,6 @@ def near(x0: Tensor, obs: Observation, alpha: Tensor) -> Tensor:
     return torch.where(far[:, None], 0.0, x0)
 
 
-def powers_of_two(values: Tensor) -> Tensor:
-    """Return a power of two near the largest magnitude of every row, of shape (n_rows, 1)."""
-    peak = values.abs().amax(1, keepdim=True)
-    peak = torch.where(peak > 0, peak, torch.ones_like(peak))
-    return torch.ldexp(torch.ones_like(peak), torch.frexp(peak).exponent)
-
-
-def dictionary_of(dictionary: Any, warm_start_from: Any) -> Any:
-    """Return a dictionary, that of a fitted estimator where there is no other."""
-    if warm_start_from is None:
-        return dictionary
-    if not hasattr(warm_start_from, "__sklearn_tags__"):
-        raise TypeError(
-            f"warm_start_from must be a fitted scikit-learn estimator, got "
-            f"{describe(warm_start_from)}. Derive it from sklearn.base.BaseEstimator."
-        )
-    check_is_fitted(
-        warm_start_from,
-        msg="warm_start_from=%(name)s is not fitted. Fit it first, and wrap it in "
-        "sklearn.frozen.FrozenEstimator so that clone and cross-validation keep the fit.",
-    )
-    theirs = getattr(warm_start_from, "dictionary_", None)
-    if dictionary is None and theirs is None:
-        raise ValueError(
-            "warm_start_from has no dictionary of its own: pass dictionary=... to LassoCoder."
-        )
-    if dictionary is None:
-        return theirs
-    if theirs is not None and np.shape(dictionary) != np.shape(theirs):
-        raise ValueError(
-            f"dictionary has shape {np.shape(dictionary)}, but that of warm_start_from "
-            f"has shape {np.shape(theirs)}: its codes are no start."
-        )
-    return dictionary
-
-
-def start_codes(warm_start_from: Any, X: Any, n_components: int, device: torch.device) -> Tensor:
-    """Return the codes of another estimator, and raise unless they are codes of X."""
-    name = f"warm_start_from.predict(X), of {type(warm_start_from).__name__},"
-    codes = warm_start_from.predict(X)
-    with named(name, codes):
-        z = to_tensor(check_numbers(codes, name), dtype=torch.float64, device=device)
-    shape = tuple(z.shape)
-    z = z[:, None] if z.ndim == 1 else z
-    if z.shape != (len(X), n_components):
-        raise ValueError(
-            f"{name} must give codes of shape {(len(X), n_components)} for {len(X)} samples, got "
-            f"{shape}."
-        )
-    return check_magnitude(z, name)
-
-
-def check_atom_weights(atom_weights: Any, n_components: int, D: Tensor) -> Tensor:
-    """Return the weights of atoms as a tensor; raise unless they are positive."""
-    weights = check_numbers(atom_weights, "atom_weights")
-    weights = to_tensor(weights, dtype=D.dtype, device=D.device)
-    if weights.shape != (n_components,):
-        raise ValueError(
-            f"atom_weights must hold one weight per atom, of shape ({n_components},); got shape "
-            f"{tuple(weights.shape)}."
-        )
-    if not bool(((weights > 0) & torch.isfinite(weights)).all()):
-        raise ValueError(
-            f"atom_weights must be positive and finite; the smallest is {float(weights.min())}."
-        )
-    return weights
-
-
-def warn_if_not_converged(found: Solution, solver: str, tol: float, max_iter: int) -> None:
-    """Say how many samples are above the tolerance, and how far."""
-    left = int((~found.converged).sum())
-    if not left:
-        return
-    single = found.x.dtype == torch.float32 and tol < 1e-6
-    other = "" if solver == "auto" else ", or use solver='auto'"
-    advice = "fit in float64" if single else f"increase max_iter{other}"
-    warnings.warn(
-        f"{left} of {len(found.x)} samples did not reach a relative duality gap of tol={tol:g} "
-        f"with solver={solver!r} and max_iter={max_iter}; the largest is "
-        f"{float(found.gap.max()):.2g}. Their codes are the best found. Loosen tol, {advice}.",
-        ConvergenceWarning,
-        stacklevel=6,
-    )
+def _value(x: Tensor, chunk: Chunk) -> Tensor:
+    ridge = 0.5 * (chunk.l2 * x.square()).sum(1)
+    return lasso_value(x, chunk.obs, chunk.aim.value) + ridge

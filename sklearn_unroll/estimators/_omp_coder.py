@@ -12,11 +12,12 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import as_kind
-from sklearn_unroll.estimators._coder import BaseCoder
+from sklearn_unroll.estimators._coder import BaseCoder, by_dictionary
+from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_finite_codes, check_per_sample
-from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional.rows import Rows, blocks
 from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
 
@@ -120,13 +121,14 @@ class OMPCoder(BaseCoder):
         self.device = device
 
     @as_fitted
-    def solve(self, X: Any, *, tol: Any = None) -> OMPCodes:
+    def solve(self, X: Any, *, tol: Any = None, operators: Any = None) -> OMPCodes:
         """Return codes with their residuals, per sample.
 
         Parameters
         ----------
         %(X)s
         %(solver_tol)s
+        %(solver_operators)s
 
         Returns
         -------
@@ -143,42 +145,47 @@ class OMPCoder(BaseCoder):
         ConvergenceWarning
             If samples miss the tolerance, or the number of atoms.
         """
-        return self._pursue(X, tol, "solve")[1]
+        return self._pursue(X, tol, "solve", operators)[1]
 
     @as_fitted
-    def transform(self, X: Any, tol: Any = None) -> Any:
+    def transform(self, X: Any, tol: Any = None, operators: Any = None) -> Any:
         """Return the codes of observations.
 
         Parameters
         ----------
         %(X)s
         %(solver_tol)s
+        %(solver_operators)s
 
         Returns
         -------
         array of shape (n_samples, n_components)
             Codes, with the kind, device and float dtype of X.
         """
-        return self._pursue(X, tol, "transform")[1].codes
+        return self._pursue(X, tol, "transform", operators)[1].codes
 
     @as_fitted
-    def predict(self, X: Any, tol: Any = None) -> Any:
+    def predict(self, X: Any, tol: Any = None, operators: Any = None) -> Any:
         """Return the codes of observations, as ``transform`` does.
 
         Parameters
         ----------
         %(X)s
         %(solver_tol)s
+        %(solver_operators)s
 
         Returns
         -------
         array of shape (n_samples, n_components) or (n_samples,)
             Codes; one-dimensional where the dictionary was estimated from such y.
         """
-        return self._ravel(self._pursue(X, tol, "predict")[1].codes)
+        return self._ravel(self._pursue(X, tol, "predict", operators)[1].codes)
 
     @as_fitted
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None, tol: Any = None) -> float:
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, tol: Any = None,
+        operators: Any = None,
+    ) -> float:  # fmt: skip
         """Return R^2 of the codes, or minus the mean squared residual where there is no y.
 
         Parameters
@@ -187,28 +194,40 @@ class OMPCoder(BaseCoder):
         %(y)s
         %(sample_weight)s
         %(solver_tol)s
+        %(solver_operators)s
 
         Returns
         -------
         float
             Greater is better.
         """
-        seen, found = self._pursue(X, tol, "score")
+        seen, found = self._pursue(X, tol, "score", operators)
         # Its objective is the squared norm of the residual, twice that of the problem.
         twice = 1.0 if y is not None else 2.0
-        problem = self.task.problem(self, seen.whole())
+        seen = seen.whole()
+        if operators is not None:
+            seen = seen._replace(obs=seen.obs._replace(A=check_operators(operators, seen.obs.b)))
+        problem = self.task.problem(self, seen)
         return twice * self._score(seen, found.codes, y, sample_weight, problem)
 
-    def _pursue(self, X: Any, tol: Any, method: str) -> tuple[Seen, OMPCodes]:
-        seen = self.task.see_rows(self, X, method)
+    def _pursue(self, X: Any, tol: Any, method: str, operators: Any) -> tuple[Seen, OMPCodes]:
+        seen = self._seen(X, method, operators)
         b = seen.obs.b
         limit = self.tol if tol is None else check_tol(tol, len(b))
         most = self.n_nonzero_coefs
         if most is None:
             most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
             most = min(most, seen.obs.A.n_components)
-        run = _in_parts if isinstance(b, Rows) else orthogonal_matching_pursuit
-        found = run(seen.obs, most, limit)
+        if operators is None:
+            run = _in_parts if isinstance(b, Rows) else orthogonal_matching_pursuit
+            found = run(seen.obs, most, limit)
+        else:
+
+            def solve(rows: Tensor, some: Tensor, D: Tensor) -> Pursuit:
+                own = limit[rows] if isinstance(limit, Tensor) else limit
+                return orthogonal_matching_pursuit(Observation(some, Dense(D)), most, own)
+
+            found = Pursuit(*by_dictionary(b, operators, solve))
         check_finite_codes(found.x, self)
         if method == "solve" and not bool(torch.isfinite(found.residual).all()):
             raise ValueError(

@@ -27,6 +27,7 @@ __all__ = [
     "check_operator",
     "check_operators",
     "check_operators_allowed",
+    "group_operators",
     "resolve_operators",
 ]
 
@@ -164,6 +165,51 @@ def check_operators(
         )
     A = check_features(A, b.shape[1] if n_features is None else n_features, "operators")
     return check_action(A, b, "operators") if isinstance(operators, Operator) else A
+
+
+def group_operators(operators: Any, n_samples: int, like: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return the distinct dictionaries of samples, and the numbers of the samples of each.
+
+    Those who solve a dictionary at a time want it once; a list may hold one object many times.
+    """
+    if isinstance(operators, (Operator, LinearOperator)) or issparse(operators):
+        raise TypeError(
+            f"operators must be dense matrices, one for each sample, got {describe(operators)}. "
+            f"Pass one operator for all samples as dictionary."
+        )
+    if not isinstance(operators, (list, tuple)):
+        operators = check_numbers(operators, "operators", allow_nd=True)
+        if operators.ndim == 2:
+            operators = [operators] * n_samples
+    if len(operators) != n_samples:
+        raise ValueError(
+            f"operators holds {len(operators)} dictionaries, but X has {n_samples} samples: one "
+            f"for each is needed, or one of shape (n_components, n_features) for all."
+        )
+    groups: dict[Any, list[tuple[Any, Tensor, list[int]]]] = {}
+    objects: dict[int, list[int]] = {}
+    for nth, one in enumerate(operators):
+        if id(one) in objects:
+            objects[id(one)].append(nth)
+            continue
+        D = check_dictionary(one, like, "operators", zero_atoms=True)
+        alike = groups.setdefault((D.shape, float(D[0].sum()), float(D[-1].sum())), [])
+        rows = next((rows for _, known, rows in alike if bool((known == D).all())), None)
+        if rows is None:
+            rows = [nth]
+            alike.append((one, D, rows))
+        else:
+            rows.append(nth)
+        if isinstance(operators, (list, tuple)):  # rows of an array are new objects every time
+            objects[id(one)] = rows
+    found = [(torch.tensor(rows), D) for alike in groups.values() for _, D, rows in alike]
+    shapes = {tuple(D.shape) for _, D in found}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"operators must all have one shape, got {sorted(shapes)[:5]}. Take the samples of "
+            f"each shape on their own."
+        )
+    return found
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:

@@ -145,18 +145,38 @@ def check_per_sample(name: str, given: Any, n_samples: int) -> Tensor:
     return tensor
 
 
-def check_alpha(alpha: Any, n_samples: int, device: torch.device, name: str = "alpha") -> Tensor:
+def check_alpha(
+    alpha: Any, n_samples: int, device: torch.device, name: str = "alpha", zero: bool = False
+) -> Tensor:
     """Return the weights of samples, of shape (n_samples,); raise for anything else."""
     tensor = check_per_sample(name, alpha, n_samples)
-    if not bool(((tensor > 0) & torch.isfinite(tensor)).all()):
+    fits = (tensor >= 0) if zero else (tensor > 0)
+    if not bool((fits & torch.isfinite(tensor)).all()):
+        advice = (
+            "Nonnegative least squares, alpha=0, needs positive=True"
+            if name == "alpha" and not zero
+            else "Use least squares where nothing is to be penalised"
+        )
         raise ValueError(
             f"{name} must be positive and finite; got values from {float(tensor.min())} to "
-            f"{float(tensor.max())}. Use least squares where nothing is to be penalised."
+            f"{float(tensor.max())}. {advice}."
         )
     return tensor.to(device).expand(n_samples)
 
 
-def check_alphas(alphas: Any, device: torch.device) -> Tensor:
+def check_bound(name: str, bound: Any, n_samples: int, device: torch.device) -> Tensor:
+    """Return bounds of samples, of shape (n_samples,); raise unless they are positive."""
+    tensor = check_per_sample(name, bound, n_samples)
+    if not bool(((tensor > 0) & torch.isfinite(tensor)).all()):
+        what = "the squared norm of a residual" if name == "error" else "an l1 norm"
+        raise ValueError(
+            f"{name} must be positive and finite, it is the largest value of {what}; got values "
+            f"from {float(tensor.min())} to {float(tensor.max())}."
+        )
+    return tensor.to(device).expand(n_samples)
+
+
+def check_alphas(alphas: Any, device: torch.device, zero: bool = False) -> Tensor:
     """Return a path of weights, of shape (n_alphas,); raise for anything else."""
     numbers = check_numbers(alphas, "alphas", ensure_min_samples=0)
     if len(numbers.shape) > 1 or 0 in numbers.shape:
@@ -164,7 +184,8 @@ def check_alphas(alphas: Any, device: torch.device) -> Tensor:
             f"alphas must be weights of shape (n_alphas,), at least one; got shape "
             f"{tuple(numbers.shape)}."
         )
-    return check_alpha(alphas, numbers.shape[0] if numbers.shape else 1, device, "alphas")
+    n_alphas = numbers.shape[0] if numbers.shape else 1
+    return check_alpha(alphas, n_alphas, device, "alphas", zero)
 
 
 def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None, name: str) -> None:

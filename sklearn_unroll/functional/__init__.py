@@ -1,6 +1,7 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
 from sklearn_unroll._renamed import not_found
+from sklearn_unroll.functional.bounds import error_gap, l1_radius_gap
 from sklearn_unroll.functional.composite import (
     Composite,
     LeastSquares,
@@ -93,12 +94,14 @@ __all__ = [
     "dct",
     "dct_filters",
     "duality_gap",
+    "error_gap",
     "filter_adjoint",
     "filter_pictures",
     "filter_spectrum",
     "free_step",
     "hadamard",
     "idct",
+    "l1_radius_gap",
     "lasso_value",
     "layer_noise",
     "least_squares_gap",

@@ -92,10 +92,10 @@ def _penalty_dual(w: Tensor, R: object) -> tuple[Tensor, Tensor] | None:
         return torch.ones_like(w[:, :1]), ends.sum(1)
     if not isinstance(R, (L1, NonnegativeL1, ElasticNet)):
         return None
-    if isinstance(R, ElasticNet) and R.l1_ratio < 1:
-        weight = tensor_of(R.weight, "weight", w)
-        over = (w.abs() - R.l1_ratio * weight).relu().square()
-        ridge = (1 - R.l1_ratio) * weight
+    if isinstance(R, ElasticNet) and bool((tensor_of(R.l1_ratio, "l1_ratio", w) < 1).all()):
+        weight, ratio = tensor_of(R.weight, "weight", w), tensor_of(R.l1_ratio, "l1_ratio", w)
+        over = ((w if R.positive else w.abs()) - ratio * weight).relu().square()
+        ridge = (1 - ratio) * weight
         return torch.ones_like(w[:, :1]), (0.5 * over / ridge).sum(1)
     return 1 / _peak(w, R).clamp_min(1), torch.zeros_like(w[:, 0])
 
@@ -103,5 +103,6 @@ def _penalty_dual(w: Tensor, R: object) -> tuple[Tensor, Tensor] | None:
 def _peak(w: Tensor, R: L1 | NonnegativeL1 | ElasticNet) -> Tensor:
     """Return the largest entry over its weight, of shape (n_samples, 1)."""
     weight = tensor_of(R.weight, "weight", w)
-    size = w.relu() if isinstance(R, NonnegativeL1) else w.abs()
+    positive = isinstance(R, NonnegativeL1) or (isinstance(R, ElasticNet) and R.positive)
+    size = w.relu() if positive else w.abs()
     return (size / weight.clamp_min(torch.finfo(w.dtype).tiny)).amax(1, keepdim=True)

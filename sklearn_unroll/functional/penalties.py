@@ -144,25 +144,34 @@ class ElasticNet(Penalty):
     ----------
     weight : float or array of shape (n_samples, 1) or (n_components,), default=1.0
         Nonnegative.
-    l1_ratio : float, default=0.5
+    l1_ratio : float or Tensor like weight, default=0.5
         Share of the l1 norm, from 0 to 1.
+    positive : bool, default=False
+        Infinite unless ``x >= 0``.
     """
 
-    def __init__(self, weight: Any = 1.0, l1_ratio: float = 0.5) -> None:
-        if not isinstance(l1_ratio, Real) or not 0 <= l1_ratio <= 1:
+    def __init__(
+        self, weight: Any = 1.0, l1_ratio: float | Tensor = 0.5, positive: bool = False
+    ) -> None:
+        number = isinstance(l1_ratio, (Real, Tensor))
+        if not number or not bool(torch.as_tensor((l1_ratio >= 0) & (l1_ratio <= 1)).all()):
             raise ValueError(f"l1_ratio must lie in [0, 1], got {l1_ratio!r}.")
         self.weight = nonnegative("weight", weight)
         self.l1_ratio = l1_ratio
+        self.positive = positive
 
     def value(self, x: Tensor) -> Tensor:
         """Return the value of every row."""
-        each = self.l1_ratio * x.abs() + 0.5 * (1 - self.l1_ratio) * x.square()
-        return (like(x, self.weight) * each).sum(-1)
+        ratio = like(x, self.l1_ratio)
+        each = ratio * x.abs() + 0.5 * (1 - ratio) * x.square()
+        value = (like(x, self.weight) * each).sum(-1)
+        return torch.where((x < 0).any(-1), torch.inf, value) if self.positive else value
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return the soft threshold, then a shrinkage by a factor."""
-        s = step * like(x, self.weight)
-        return soft(x, self.l1_ratio * s) / (1 + (1 - self.l1_ratio) * s)
+        s, ratio = step * like(x, self.weight), like(x, self.l1_ratio)
+        shrunk = soft(x, ratio * s) / (1 + (1 - ratio) * s)
+        return shrunk.clamp_min(0) if self.positive else shrunk
 
 
 class Box(Penalty):

@@ -89,6 +89,7 @@ def duality_gap(
     *,
     relative: bool = True,
     positive: bool = False,
+    l2: Tensor | float = 0.0,
 ) -> Tensor:
     """Return the lasso duality gap ``P(x) - D(u)`` per sample; it bounds ``P(x) - min P``.
 
@@ -106,16 +107,25 @@ def duality_gap(
     obs : Observation
         Data and operator.
     alpha : float or Tensor of shape (n_samples,)
-        Weight of the l1 norm, positive.
+        Weight of the l1 norm, positive; zero with ``positive=True`` only.
     relative : bool, default=True
         Divide by ``P(0) = 0.5 ||b||^2`` (where b = 0 the gap is divided by 1).
     positive : bool, default=False
         Whether codes are constrained to be nonnegative.
+    l2 : float or Tensor of shape (n_components,), default=0.0
+        Weight of half the squared l2 norm in ``P``, the elastic net. It is a lasso whose signals
+        have one feature more for each atom, zero: so is its gap.
 
     Returns
     -------
     Tensor of shape (n_samples,)
         Gaps, nonnegative. float32 resolves a relative gap of about 1e-6; use float64 below.
+
+    Notes
+    -----
+    Nonnegative least squares, ``alpha = 0``, has no dual point at hand. There the gap is that to
+    the codes whose l1 norm is at most twice that of x, ``2 ||x||_1 max(A^T r) - <x, A^T r>``
+    (Jaggi 2013), and no more than ``P(x)``.
 
     Examples
     --------
@@ -126,9 +136,20 @@ def duality_gap(
     tensor([0.])
     """
     r = obs.residual(x)
-    value = 0.5 * r.square().sum(-1) + alpha * x.abs().sum(-1)
-    peak = _peak(obs.A.adjoint(r), positive)
-    return gap_from_residual(value, r, obs.b, peak, alpha, relative=relative, positive=positive)
+    g = obs.A.adjoint(r) - l2 * x
+    ridge = (l2 * x.square()).sum(-1)
+    value = 0.5 * (r.square().sum(-1) + ridge) + alpha * x.abs().sum(-1)
+    gap = gap_from_residual(
+        value, r, obs.b, _peak(g, positive), alpha, relative=relative, positive=positive,
+        ridge=ridge,
+    )  # fmt: skip
+    zero = torch.as_tensor(alpha, device=x.device) == 0
+    if not bool(zero.any()):
+        return gap
+    ball = 2 * x.abs().sum(-1) * _peak(g, positive) - (x * g).sum(-1)
+    ball = torch.where((x != 0).any(-1), torch.minimum(ball, value), value)
+    ball = torch.where(_peak(g, positive) > 0, ball, -(x * g).sum(-1)).clamp_min(0)
+    return torch.where(zero, ball / (_at_zero(obs.b) if relative else 1.0), gap)
 
 
 def gap_from_residual(
@@ -140,17 +161,24 @@ def gap_from_residual(
     *,
     relative: bool = True,
     positive: bool = False,
+    ridge: Tensor | float = 0.0,
 ) -> Tensor:
-    """Return :func:`duality_gap` where objective, residual and ``||A^T r||_inf`` are at hand."""
+    """Return :func:`duality_gap` where objective, residual and ``||A^T r||_inf`` are at hand.
+
+    And, for the elastic net, ``l2 ||x||^2``; the peak is that of ``A^T r - l2 x`` then.
+    """
     tiny = torch.finfo(r.dtype).tiny
     c = alpha / peak.clamp_min(tiny)
-    b_r, r_r = (b * r).sum(-1), r.square().sum(-1)
+    b_r, r_r = (b * r).sum(-1), r.square().sum(-1) + ridge
     s = torch.minimum(torch.maximum(b_r / r_r.clamp_min(tiny), 0 * c if positive else -c), c)
     gap = (value - s * b_r + 0.5 * s.square() * r_r).clamp_min(0)
-    if not relative:
-        return gap
-    at_zero = 0.5 * b.square().sum(-1)
-    return gap / torch.where(at_zero > 0, at_zero, torch.ones_like(at_zero))
+    return gap / _at_zero(b) if relative else gap
+
+
+def _at_zero(b: Tensor) -> Tensor:
+    """Return the objective of zero codes, or 1 where that is zero."""
+    value = 0.5 * b.square().sum(-1)
+    return torch.where(value > 0, value, torch.ones_like(value))
 
 
 def _peak(g: Tensor, positive: bool) -> Tensor:

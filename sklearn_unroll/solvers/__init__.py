@@ -4,6 +4,7 @@ from sklearn_unroll.solvers.active_set import active_set
 from sklearn_unroll.solvers.admm import ADMM, admm
 from sklearn_unroll.solvers.amp import AMP, amp
 from sklearn_unroll.solvers.analysis_admm import analysis_admm
+from sklearn_unroll.solvers.bounded import bounded_lasso
 from sklearn_unroll.solvers.certified import certified_lasso
 from sklearn_unroll.solvers.composite import (
     AdamDescent,
@@ -18,6 +19,7 @@ from sklearn_unroll.solvers.dictionary import DictionaryStatistics, update_atoms
 from sklearn_unroll.solvers.first_order import FISTA, ISTA, fista, ista
 from sklearn_unroll.solvers.greedy import Pursuit, orthogonal_matching_pursuit
 from sklearn_unroll.solvers.ground_truth import cvxpy_lasso
+from sklearn_unroll.solvers.homotopy import PathCodes, homotopy
 from sklearn_unroll.solvers.solver import Method, Solution, iterates, minimize
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "DictionaryStatistics",
     "Method",
     "NesterovDescent",
+    "PathCodes",
     "Pursuit",
     "Solution",
     "active_set",
@@ -37,11 +40,13 @@ __all__ = [
     "amp",
     "analysis_admm",
     "best_step",
+    "bounded_lasso",
     "certified_lasso",
     "coordinate_descent",
     "cvxpy_lasso",
     "debias",
     "fista",
+    "homotopy",
     "ista",
     "iterates",
     "minimize",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -12,13 +11,11 @@ from torch import Tensor
 from sklearn_unroll.functional import Dense, Observation, duality_gap
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_codes, check_observation, check_positive
-from sklearn_unroll.solvers._loops import descend
+from sklearn_unroll.solvers._descent_loops import descend
+from sklearn_unroll.solvers._samples import MAX_ATOMS, in_threads, inner_products, ridges
 from sklearn_unroll.solvers.solver import Solution
 
-__all__ = ["coordinate_descent"]
-
-MAX_ATOMS = 2**12  # the Gram matrix is stored, and a working copy of it for each thread
-_ROWS = 512  # rows of a thread at a time
+__all__ = ["MAX_ATOMS", "coordinate_descent"]
 
 
 @torch.no_grad()
@@ -28,13 +25,15 @@ def coordinate_descent(
     *,
     x0: Tensor | None = None,
     positive: bool = False,
+    l2: Tensor | float = 0.0,
     tol: float = 1e-6,
     max_passes: int = 1000,
 ) -> Solution:
-    """Minimise ``0.5 ||b - A x||^2 + alpha ||x||_1`` by coordinate descent, compiled.
+    """Minimise ``0.5 ||b - A x||^2 + alpha ||x||_1 + 0.5 l2 ||x||^2``, compiled.
 
-    Cycles over a working set, ``x_i <- soft(a_i^T r + ||a_i||^2 x_i, alpha) / ||a_i||^2``, on the
-    inner products of its atoms (Friedman, Hastie and Tibshirani 2010, covariance updates); the
+    Coordinate descent over a working set, ``x_i <- soft(a_i^T r + ||a_i||^2 x_i, alpha) /
+    (||a_i||^2 + l2)``, on the inner products of its atoms (Friedman, Hastie and Tibshirani 2010,
+    covariance updates), which are looked up where samples are many, and computed otherwise; the
     set grows by the atoms that violate optimality most, down to 0.6 of the worst, so that the
     first sets are those of a larger alpha. Once it is complete, Cholesky on the nonzeros takes the
     codes to their minimum, if no sign changes on the way; otherwise the descent goes on.
@@ -49,6 +48,8 @@ def coordinate_descent(
         Where to start, zero by default.
     positive : bool, default=False
         Constrain codes to be nonnegative.
+    l2 : float or Tensor of shape (n_components,), default=0.0
+        Weight of half the squared l2 norm: the elastic net.
     tol : float, default=1e-6
         Tolerance on the relative duality gap. The descent stops by its value from inner products,
         which rounding keeps above about 1e-14; the one returned is that of the residual.
@@ -101,10 +102,11 @@ def coordinate_descent(
     gap, passes = x.new_empty(len(b)), torch.zeros(len(b), dtype=torch.long)
 
     def certify(rows: slice, some: Tensor) -> None:
+        part = Observation(some, A)
         own = torch.from_numpy(weight[rows])
-        gap[rows] = duality_gap(x[rows], Observation(some, A), own, positive=positive)
+        gap[rows] = duality_gap(x[rows], part, own, positive=positive, l2=l2)
 
-    descend_all(b, D, weight, x, passes, (float(tol), max_passes, positive), certify)
+    descend_all(b, D, weight, x, passes, (float(tol), max_passes, positive), l2, certify)
     return Solution(x, gap, passes, gap <= tol)
 
 
@@ -115,6 +117,7 @@ def descend_all(
     x: Tensor,
     passes: Tensor,
     limits: tuple[float, int, bool],
+    l2: Tensor | float = 0.0,
     then: Callable[[slice, Tensor], None] | None = None,
 ) -> None:
     """Overwrite codes x by the lasso's, and count passes; call ``then`` for rows that are done.
@@ -122,21 +125,18 @@ def descend_all(
     All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive. The
     tolerance is held by inner products: without ``then`` nothing else is computed.
     """
-    gram, loop, codes = (D @ D.T).numpy(), compiled(descend), x.numpy()
-    n_threads = torch.get_num_threads()
-    n_rows = min(_ROWS, -(-len(b) // n_threads))
+    gram, loop, codes = inner_products(D, len(b)), compiled(descend), x.numpy()
+    atoms, ridge = D.contiguous().numpy(), ridges(l2, D).numpy()
 
-    def run(first: int) -> None:
-        rows = slice(first, first + n_rows)
-        some = b[rows].double()
+    def run(rows: slice) -> None:
+        some = b[rows].double().contiguous()
         q, energy = (some @ D.T).numpy(), some.square().sum(1).numpy()
-        loop(gram, q, energy, codes[rows], passes.numpy()[rows], weight[rows], *limits)
+        own = passes.numpy()[rows]
+        loop(
+            gram, atoms, some.numpy(), q, energy, codes[rows], own, weight[rows], ridge,
+            *limits,
+        )  # fmt: skip
         if then is not None:
             then(rows, some)
 
-    first_rows = range(0, len(b), n_rows)
-    if n_threads == 1:  # to start one for every small batch would cost a tenth of it
-        list(map(run, first_rows))
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(run, first_rows))
+    in_threads(run, len(b))

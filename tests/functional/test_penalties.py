@@ -224,7 +224,7 @@ def test_float32_is_kept(case, x):
 
 def test_penalties_are_parameter_objects():
     penalty = ElasticNet(weight=2.0, l1_ratio=0.25)
-    assert repr(penalty) == "ElasticNet(weight=2.0, l1_ratio=0.25)"
+    assert repr(penalty) == "ElasticNet(weight=2.0, l1_ratio=0.25, positive=False)"
     assert clone(penalty).get_params() == penalty.get_params()
     assert penalty.set_params(weight=3.0) is penalty and penalty.weight == 3.0
     assert Zero().get_params() == {}

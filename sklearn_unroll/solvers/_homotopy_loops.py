@@ -1,0 +1,272 @@
+"""The lasso's path from zero codes, one sample after another, in steps that numba compiles.
+
+:func:`follow`, the homotopy of the lasso, for every sample::
+
+    admit       the atom that correlates most: alpha is its correlation
+    repeat
+        direct      d = G_S^-1 s: codes move by it, correlations by a = A^T A_S d, alpha by 1
+        meet        how far the first atom outside reaches the same correlation
+        vanish      how far the first code reaches zero
+        record      codes of all targets that lie before: polish them by their residual
+        advance     to the nearer of both, and admit or remove that atom
+
+S are the atoms in use and s their signs. G are inner products of atoms, to be looked up, or has no
+rows: then products go through the features. The first ``size`` entries of x, s, d and w belong to
+the atoms in members; outer is 1 for atoms outside, 0 for members and -1 for those that are
+dependent on members. Factors have the inverse of their diagonal in its place.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_unroll.solvers._loops import (
+    backward,
+    copy,
+    forward,
+    inner,
+    product,
+    squared_norm,
+    subtract,
+)
+
+ALPHA, ERROR, RADIUS = 0, 1, 2  # what targets are
+# Squared norm of an atom outside the span of others, as part of it, that counts as dependent.
+_DEPENDENT = 1e-12
+_TINY, _NEVER = 1e-290, 1e-300  # their quotient is out of reach
+
+
+def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, kinks):
+    """Overwrite codes X and their alpha, (targets, samples), by those of the lasso's path."""
+    n_samples, n_atoms = q.shape
+    factor, members = np.empty((room, room // 8 * 8 + 8)), np.empty(room, np.int64)
+    x, s, d = np.empty(room), np.empty(room), np.empty(room)
+    w, z, move = np.empty(room), np.empty(room), np.empty(room)
+    c, a = np.empty(n_atoms), np.empty(n_atoms)
+    ahead, outer = np.empty(n_atoms), np.empty(n_atoms)
+    r = np.empty(D.shape[1])
+    for sample in range(n_samples):
+        copy(q, sample, c)
+        copy(b, sample, r)
+        outer[:] = 1.0
+        energy = squared_norm(r)
+        level, atom = strongest(c, positive)
+        nth = at_zero(targets, kind, sample, level, energy, X, alpha)
+        size = n_kinks = 0
+        norm, gone, wait = 0.0, -1, -1
+        while nth < len(targets) and level > 0.0 and n_kinks < most:
+            n_kinks += 1
+            if atom >= 0:
+                size = admit(G, D, l2, atom, c, members, size, outer, factor, x, s, w)
+            if gone >= 0:
+                size = remove(members, gone, size, outer, factor, x, s, w)
+            if size == 0:
+                break
+            slope = direct(factor, size, s, w, d)
+            turn(G, D, l2, members, d, size, r, a)
+            if wait >= 0:  # what has just left does not come back at once
+                outer[wait] = 0.0
+            meet(c, a, level, outer, positive, ahead)
+            reach, atom = nearest(ahead)
+            if wait >= 0:
+                outer[wait] = 1.0
+            if size == room or not reach < level:
+                reach, atom = level, -1
+            length, gone = vanish(x, s, d, size, reach)
+            if gone >= 0:
+                reach, atom = length, -1
+            while nth < len(targets):
+                step = until(kind, targets[nth, sample], level, energy, norm, slope)
+                if not step <= reach:
+                    break
+                for place in range(size):
+                    z[place] = x[place] + step * d[place]
+                alpha[nth, sample] = polish(
+                    D, b, sample, l2, kind, targets[nth, sample], level - step, slope, members,
+                    z, s, size, factor, r, move,
+                )  # fmt: skip
+                for place in range(size):
+                    X[nth, sample, members[place]] = z[place]
+                nth += 1
+            wait = members[gone] if gone >= 0 else -1
+            energy += slope * ((level - reach) * (level - reach) - level * level)
+            norm += reach * slope
+            level -= reach
+            for place in range(size):
+                x[place] += reach * d[place]
+            for i in range(n_atoms):
+                c[i] -= reach * a[i]
+        kinks[sample] = n_kinks
+        for late in range(nth, len(targets)):  # out of reach: the end of the path
+            alpha[late, sample] = level
+            for place in range(size):
+                X[late, sample, members[place]] = x[place]
+
+
+def strongest(c, positive):
+    """Return the largest correlation, and its atom."""
+    level, atom = 0.0, -1
+    for i in range(len(c)):
+        value = c[i] if positive else abs(c[i])
+        if value > level:
+            level, atom = value, i
+    return level, atom
+
+
+def at_zero(targets, kind, sample, level, energy, X, alpha):
+    """Record the targets that zero codes meet, and return how many these are."""
+    for nth in range(len(targets)):
+        target = targets[nth, sample]
+        if (kind == ALPHA and target < level) or (kind == ERROR and target < energy):
+            return nth
+        if kind == RADIUS and target > 0.0:
+            return nth
+        alpha[nth, sample] = target if kind == ALPHA else level
+    return len(targets)
+
+
+def admit(G, D, l2, atom, c, members, size, outer, factor, x, s, w):
+    """Put an atom behind the members, unless it depends on them, and return their number."""
+    square = left = product(G, D, atom, atom) + l2[atom]
+    for place in range(size):
+        entry = product(G, D, atom, members[place])
+        factor[size, place] = forward(factor, place, entry, factor[size])
+        left -= factor[size, place] * factor[size, place]
+    if not left > _DEPENDENT * square:
+        outer[atom] = -1.0
+        return size
+    factor[size, size] = 1.0 / np.sqrt(left)
+    members[size], x[size], outer[atom] = atom, 0.0, 0.0
+    s[size] = 1.0 if c[atom] > 0.0 else -1.0
+    w[size] = forward(factor, size, s[size], w)
+    return size + 1
+
+
+def remove(members, gone, size, outer, factor, x, s, w):
+    """Take a member out, rotate its factor to triangular form, and return their number."""
+    for i in range(len(outer)):
+        outer[i] = abs(outer[i])  # what depended on the members may not any more
+    outer[members[gone]] = 1.0
+    size -= 1
+    for row in range(gone, size):
+        members[row], x[row], s[row] = members[row + 1], x[row + 1], s[row + 1]
+        for column in range(row + 1):
+            factor[row, column] = factor[row + 1, column]
+        factor[row, row + 1] = 1.0 / factor[row + 1, row + 1]
+    for row in range(gone, size):
+        one, two = factor[row, row], factor[row, row + 1]
+        length = np.sqrt(one * one + two * two)
+        cosine, sine = one / length, two / length
+        for below in range(row, size):
+            one, two = factor[below, row], factor[below, row + 1]
+            factor[below, row] = cosine * one + sine * two
+            factor[below, row + 1] = cosine * two - sine * one
+    for row in range(gone, size):
+        factor[row, row] = 1.0 / factor[row, row]
+        w[row] = forward(factor, row, s[row], w)
+    return size
+
+
+def direct(factor, size, s, w, d):
+    """Compute ``d = G_S^-1 s`` from ``w = L^-1 s``; return ``s^T d``."""
+    slope = 0.0
+    for place in range(size):
+        d[place] = w[place]
+        slope += w[place] * w[place]
+    backward(factor, size, d)
+    return slope
+
+
+def turn(G, D, l2, members, d, size, r, a):
+    """Compute how fast the correlations of all atoms fall, ``a = A^T A_S d + l2 d``."""
+    if len(G):
+        for i in range(len(a)):
+            a[i] = 0.0
+        fours = size - size % 4
+        # Four atoms at a time, so that the sums are read and written less.
+        for at in range(0, fours, 4):
+            d0, d1, d2, d3 = d[at], d[at + 1], d[at + 2], d[at + 3]
+            r0, r1, r2, r3 = members[at], members[at + 1], members[at + 2], members[at + 3]
+            for i in range(len(a)):
+                a[i] += d0 * G[r0, i] + d1 * G[r1, i] + d2 * G[r2, i] + d3 * G[r3, i]
+        for place in range(fours, size):
+            subtract(-d[place], G, members[place], len(a), a)
+    else:
+        for i in range(len(r)):
+            r[i] = 0.0
+        for place in range(size):
+            subtract(-d[place], D, members[place], len(r), r)
+        for atom in range(len(a)):
+            a[atom] = inner(D, atom, r)
+    for place in range(size):
+        a[members[place]] += l2[members[place]] * d[place]
+
+
+def meet(c, a, level, outer, positive, reach):
+    """Overwrite reach by how far atoms outside are from the members' correlation."""
+    # As one expression for all atoms, it runs on several at once.
+    for i in range(len(c)):
+        falls = (1.0 - a[i]) * outer[i]
+        reach[i] = (max(level - c[i], 0.0) + _TINY) / (falls if falls > 1e-12 else _NEVER)
+    if not positive:
+        for i in range(len(c)):
+            falls = (1.0 + a[i]) * outer[i]
+            other = (max(level + c[i], 0.0) + _TINY) / (falls if falls > 1e-12 else _NEVER)
+            reach[i] = min(reach[i], other)
+
+
+def nearest(reach):
+    """Return the least of these lengths, and the first atom that has it."""
+    least = reach[0]
+    for i in range(len(reach)):
+        least = min(least, reach[i])
+    atom = 0
+    while atom < len(reach) - 1 and reach[atom] != least:
+        atom += 1
+    return least, atom
+
+
+def vanish(x, s, d, size, reach):
+    """Return how far the first code of a member is from zero, and its place, if it is nearer."""
+    gone = -1
+    for place in range(size):
+        if d[place] * s[place] < 0.0:
+            length = max(-x[place] / d[place], 0.0)
+            if length < reach:
+                reach, gone = length, place
+    return reach, gone
+
+
+def until(kind, target, level, energy, norm, slope):
+    """Return how far a target is, on a line that goes on for ever."""
+    if kind == ALPHA:
+        return max(level - target, 0.0)
+    if kind == RADIUS:
+        return (target - norm) / slope
+    square = level * level - (energy - target) / slope
+    return level - np.sqrt(square) if square >= 0.0 else 1.0 / _NEVER
+
+
+def polish(D, b, sample, l2, kind, target, alpha, slope, members, z, s, size, factor, r, move):
+    """Correct codes of members by their residual, and the alpha that meets a target."""
+    for _ in range(1 if kind == ALPHA else 3):
+        copy(b, sample, r)
+        norm = 0.0
+        for place in range(size):
+            subtract(z[place], D, members[place], len(r), r)
+            norm += abs(z[place])
+        if kind == ERROR:
+            alpha = np.sqrt(max(alpha * alpha + (target - squared_norm(r)) / slope, 0.0))
+        if kind == RADIUS:
+            alpha = max(alpha + (norm - target) / slope, 0.0)
+        for place in range(size):
+            atom = members[place]
+            lack = inner(D, atom, r) - l2[atom] * z[place] - alpha * s[place]
+            move[place] = forward(factor, place, lack, move)
+        backward(factor, size, move)
+        for place in range(size):
+            z[place] += move[place]
+    for place in range(size):
+        if not z[place] * s[place] > 0.0:
+            z[place] = 0.0
+    return alpha
