@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.estimators._validation import check_alpha, check_bound
-from sklearn_unroll.functional import Dense, Observation, alpha_max
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional.rows import Rows
+from sklearn_unroll.solvers._samples import Products, products_of
 
 _LEAST_ALPHA = 1e-13  # relative to the smallest alpha whose code is zero
 _NUMBERS = 2**19  # in the codes that are solved at a time on the CPU: float64 stays small
@@ -29,12 +30,15 @@ class Aim(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Samples whose codes are not zero, of size one, and their aims."""
+    """Some samples, and of those whose codes are not zero what a solver needs."""
 
-    live: Tensor  # their numbers
-    obs: Observation
+    rows: slice  # all of them
+    alpha: Tensor  # (..., n_samples), of zero codes, in the user's units
+    live: Tensor  # the numbers of those with others
+    obs: Observation  # of size one
     aim: Aim
     l2: Tensor
+    products: Products | None  # what is looked up, for solvers that are compiled
     out: Tensor  # (n_samples, 1), by which codes are multiplied
     unit: Tensor  # (n_samples,), by which alpha is
 
@@ -68,60 +72,47 @@ def aim_of(coder: Any, n_samples: int, device: torch.device, **given: Any) -> Ai
     return Aim(name, check_bound(name, given[name], n_samples, device))
 
 
-def zero_alpha(aim: Aim, b: Tensor | Rows, A: Dense, positive: bool) -> Tensor:
-    """Return the alpha of samples as long as their codes are zero, like the value of the aim."""
-    if aim.name == "alpha" and not aim.relative:
-        return aim.value.clone()
-    peaks = [
-        alpha_max(Observation(b[rows].double(), A), positive=positive)
-        for rows in _pieces(b, A.n_components)
-    ]
-    peak = torch.cat(peaks)
-    return aim.value * peak if aim.name == "alpha" else peak.expand_as(aim.value).clone()
-
-
 def chunks(
-    b: Tensor | Rows, A: Dense, aim: Aim, l2: Tensor, positive: bool, exact_zero: bool
+    b: Tensor | Rows, A: Dense, aim: Aim, l2: Tensor, positive: bool, compiled: bool
 ) -> Iterator[Chunk]:
-    """Yield the samples whose codes are not zero, a few at a time.
+    """Yield samples, a few at a time.
 
     Atoms and each observation are brought to size one by powers of two, which round nothing: no
-    square leaves the range, and codes do not depend on units. With ``exact_zero`` an alpha of
-    zero stays.
+    square leaves the range, and codes do not depend on units.
     """
     atoms = powers_of_two(A.D.flatten()[None])[0]
-    A = Dense(A.D / atoms)
-    for rows in _pieces(b, A.n_components):
+    A, l2 = Dense(A.D / atoms), l2 / atoms.square()
+    products = products_of(A.D, len(b)) if compiled else None
+    n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
+    for first in range(0, len(b), n_rows):
+        rows = slice(first, min(first + n_rows, len(b)))
         part, value = b[rows].double(), aim.value[..., rows]
         size = powers_of_two(part)
-        obs = Observation(part / size, A)
-        peak, scale = alpha_max(obs, positive=positive), size[:, 0]
+        obs, scale = Observation(part / size, A), size[:, 0]
+        q, unit = A.adjoint(obs.b), scale * atoms
+        peak = (q if positive else q.abs()).amax(1).clamp_min(0)
         if aim.name == "alpha":
-            value = value * peak if aim.relative else value / scale / atoms
-            # Below this alpha is lost in rounding, and its inverse would be, too.
-            least = torch.where((value == 0) & exact_zero, 0.0, _LEAST_ALPHA * peak)
-            value = torch.maximum(value, least)
-            live = peak > value
+            scaled = value * peak if aim.relative else value / unit
+            # Below this alpha is lost in rounding, and its inverse would be, too. Solvers that
+            # are compiled can do without, for nonnegative least squares.
+            least = torch.where((scaled == 0) & compiled, 0.0, _LEAST_ALPHA * peak)
+            scaled = torch.maximum(scaled, least)
+            live = peak > scaled
+            alpha = scaled * unit if aim.relative else value
         elif aim.name == "error":
-            value = value / scale / scale
-            live = (obs.b.square().sum(1) > value) & (peak > 0)
+            scaled = value / scale / scale
+            live = (obs.b.square().sum(1) > scaled) & (peak > 0)
+            alpha = peak * unit
         else:
-            value = value / scale * atoms
-            live = (peak > 0).expand_as(value)
+            scaled = value / scale * atoms
+            live, alpha = (peak > 0).expand_as(value), peak * unit
         here = (live if live.ndim == 1 else live.any(0)).nonzero()[:, 0]
-        if not len(here):
-            continue
-        part = Aim(aim.name, value[..., here])
+        if len(here) < len(part):
+            obs, q, scaled = obs.take(here), q[here], scaled[..., here]
         yield Chunk(
-            rows.start + here, obs.take(here), part, l2 / atoms.square(), size[here] / atoms,
-            scale[here] * atoms,
+            rows, alpha, first + here, obs, Aim(aim.name, scaled), l2,
+            None if products is None else products._replace(q=q), size[here] / atoms, unit[here],
         )  # fmt: skip
-
-
-def _pieces(b: Tensor | Rows, n_components: int) -> Iterator[slice]:
-    n_rows = max(_NUMBERS // n_components, 1) * (1 if b.device.type == "cpu" else 32)
-    for first in range(0, len(b), n_rows):
-        yield slice(first, min(first + n_rows, len(b)))
 
 
 def powers_of_two(values: Tensor) -> Tensor:

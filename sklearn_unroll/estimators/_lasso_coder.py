@@ -67,7 +67,7 @@ class LassoCoder(BaseLassoCoder):
             "cvxpy"}, default="auto"
         Where numba is installed, on a CPU, "auto" is compiled: "coordinate_descent" on working
         sets, or, where passes over them are many, as with coherent atoms, "homotopy", the path
-        from zero codes to alpha; up to 64 samples tell which. Elsewhere it takes a few
+        from zero codes to alpha; up to 32 samples tell which. Elsewhere it takes a few
         iterations of restarted FISTA in float32 until the support settles (none where two atoms
         have a coherence above .95), then solves for the codes on it and repairs it in float64,
         see :func:`~sklearn_unroll.solvers.active_set`: "active_set" does only that, from zero,

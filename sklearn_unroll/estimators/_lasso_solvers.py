@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks, zero_alpha
+from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
 from sklearn_unroll.functional import Dense, Observation, duality_gap, lasso_value
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional.rows import Rows
@@ -17,7 +17,6 @@ from sklearn_unroll.solvers import (
     FISTA,
     ISTA,
     Method,
-    PathCodes,
     Solution,
     bounded_lasso,
     certified_lasso,
@@ -26,12 +25,14 @@ from sklearn_unroll.solvers import (
     homotopy,
     minimize,
 )
+from sklearn_unroll.solvers._samples import Products
 
 SOLVERS = (
     "auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "homotopy", "cvxpy",
 )  # fmt: skip
 _PASSES = 200  # of coordinate descent, before the active set takes over
-_PROBE = 64  # samples that tell which compiled solver to take
+_PROBE = 32  # samples that tell which compiled solver to take; fewer atoms leave no choice
+_ALIKE = 0.98  # coherence from which on passes are too many
 _ENOUGH = 0.8  # of them that coordinate descent has to solve in few passes
 _FEW = 0.2  # passes for each atom: more cost more than the corners of a path
 _COHERENT = 0.95  # from which on gradient steps take thousands of iterations
@@ -71,21 +72,25 @@ def solve_chunks(
     # Rounding the codes takes some of the tolerance.
     inner = how._replace(tol=how.tol if exact else 0.25 * how.tol)
     x = b.new_empty(len(b), A.n_components).zero_()
-    alpha = zero_alpha(aim, b, A, how.positive)
-    gap = torch.zeros(len(b), dtype=torch.float64, device=b.device)
+    alpha, gap = (torch.zeros(len(b), dtype=torch.float64, device=b.device) for _ in range(2))
     n_iter = torch.zeros(len(b), dtype=torch.long, device=b.device)
     compiled = compiled_pays(b, A)
     coherent = not compiled and how.solver == "auto" and is_coherent(A)
     for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
+        alpha[chunk.rows] = chunk.alpha
         live, part = chunk.live, chunk.obs
+        if not len(live):
+            continue
         own = inner._replace(l2=chunk.l2)
         if aim.name != "alpha":
-            bound = {aim.name: chunk.aim.value}
-            found = bounded_lasso(part, positive=how.positive, tol=inner.tol, **bound)
+            found = bounded_lasso(
+                part, positive=how.positive, tol=inner.tol, products=chunk.products,
+                **{aim.name: chunk.aim.value},
+            )  # fmt: skip
             alpha[live] = found.alpha * chunk.unit
         else:
-            found = solve_live(part, chunk.aim.value, _start(start, chunk), own, coherent)
-            alpha[live] = chunk.aim.value * chunk.unit if aim.relative else aim.value[live]
+            x0 = _start(start, chunk)
+            found = solve_live(part, chunk.aim.value, x0, own, coherent, chunk.products)
         x[live], n_iter[live] = (found.x * chunk.out).to(x), found.n_iter.to(n_iter)
         gap[live] = found.gap.to(gap)
         if not exact and aim.name == "alpha":
@@ -100,31 +105,31 @@ def follow_chunks(b: Tensor | Rows, A: Dense, aim: Aim, how: How) -> Found:
     """Solve all samples for every one of many weights, of shape (n_alphas, n_samples)."""
     n_alphas, n = aim.value.shape
     x = b.new_empty(n_alphas, n, A.n_components).zero_()
-    alpha = zero_alpha(aim, b, A, how.positive)
-    gap = torch.zeros_like(aim.value)
+    alpha, gap = torch.zeros_like(aim.value), torch.zeros_like(aim.value)
     n_iter = torch.zeros(n_alphas, n, dtype=torch.long, device=b.device)
     compiled = compiled_pays(b, A) and how.solver in ("auto", "homotopy")
     coherent = not compiled and how.solver == "auto" and is_coherent(A)
     inner = how._replace(tol=how.tol if b.dtype == torch.float64 else 0.25 * how.tol)
     for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
+        alpha[:, chunk.rows] = chunk.alpha
         own, live = inner._replace(l2=chunk.l2), chunk.live
+        if not len(live):
+            continue
         path, before = None, None
         if compiled:
             path = homotopy(
                 chunk.obs, chunk.aim.value, positive=how.positive, l2=chunk.l2, tol=own.tol,
-                max_iter=how.max_iter,
+                max_iter=how.max_iter, products=chunk.products,
             )  # fmt: skip
         for nth, weight in enumerate(chunk.aim.value):
             if path is None:
-                found = solve_live(chunk.obs, weight, before, own, coherent)
+                found = solve_live(chunk.obs, weight, before, own, coherent, chunk.products)
             else:
                 found = Solution(path.x[nth], path.gap[nth], path.n_iter, path.converged[nth])
                 _finish(found, chunk.obs, weight, own)
             before = found.x
             x[nth, live], gap[nth, live] = (found.x * chunk.out).to(x), found.gap.to(gap)
             n_iter[nth, live] = found.n_iter.to(n_iter)
-            if aim.relative:
-                alpha[nth, live] = weight * chunk.unit
     return Found(x, alpha, gap, n_iter, gap <= how.tol)
 
 
@@ -148,18 +153,20 @@ def is_coherent(A: Dense) -> bool:
 
 
 def solve_live(
-    obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, coherent: bool = False
+    obs: Observation,
+    alpha: Tensor,
+    x0: Tensor | None,
+    how: How,
+    coherent: bool = False,
+    products: Products | None = None,
 ) -> Solution:
     """Solve samples whose codes are not zero, in float64."""
-    if how.solver == "auto" and compiled_pays(obs.b, obs.A):
-        return _solve_compiled(obs, alpha, x0, how)
+    if how.solver == "auto" and products is not None:
+        return _solve_compiled(obs, alpha, x0, how, products)
     if how.solver == "homotopy":
-        found = homotopy(
-            obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter
-        )
-        return _finish(_solution(found), obs, alpha, how)
+        return _finish(_follow(obs, alpha, how, products), obs, alpha, how)
     if how.solver == "coordinate_descent":
-        return _finish(_descend(obs, alpha, x0, how, _PASSES), obs, alpha, how)
+        return _finish(_descend(obs, alpha, x0, how, products, _PASSES), obs, alpha, how)
     obs = with_ridge(obs, how.l2)
     if how.solver in ("auto", "active_set"):
         return certified_lasso(
@@ -175,49 +182,65 @@ def solve_live(
     return minimize(method, obs, tol=how.tol, max_iter=how.max_iter)
 
 
-def _solve_compiled(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) -> Solution:
+def _solve_compiled(
+    obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, products: Products
+) -> Solution:
     """Take coordinate descent where few passes do for a few samples, and otherwise the path.
 
-    A pass costs the square of the support, a corner of the path that times the atoms for each
-    nonzero; where atoms are alike, passes are many. The choice is by counts, not by clock: same
-    data, same bits.
+    A pass costs the square of the support, a corner of the path its product with the number of
+    atoms; where atoms are alike, or few, passes are too many. The choice is by counts, not by
+    clock: same data, same bits.
     """
     n, most = len(obs.b), max(10, int(_FEW * obs.A.n_components))
-    done = torch.zeros(n, dtype=torch.bool)
-    found = Solution(
-        obs.b.new_zeros(n, obs.A.n_components), torch.full_like(alpha, torch.inf),
-        torch.zeros(n, dtype=torch.long), done,
-    )  # fmt: skip
-    probe = torch.arange(0, n, -(-n // _PROBE))
-    few = bool((alpha == 0).any()) or _try(found, probe, obs, alpha, x0, how, most) < _ENOUGH
-    left = torch.ones(n, dtype=torch.bool).index_fill_(0, probe, False).nonzero()[:, 0]
-    if not few and len(left):
-        _try(found, left, obs, alpha, x0, how, most)
+    alike = obs.A.n_components < _PROBE or products.is_coherent(_ALIKE)
+    if (alike and x0 is None) or bool((alpha == 0).any()):
+        return _finish(_follow(obs, alpha, how, products), obs, alpha, how)
+    if n <= _PROBE:
+        found = _descend(obs, alpha, x0, how, products, most)
+    else:
+        found = Solution(
+            torch.zeros_like(products.q), torch.full_like(alpha, torch.inf),
+            torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.bool),
+        )  # fmt: skip
+        probe = torch.zeros(n, dtype=torch.bool)
+        probe[:: -(-n // _PROBE)] = True
+        _try(found, probe.nonzero()[:, 0], obs, alpha, x0, how, products, most)
+        if float(found.converged[probe].double().mean()) >= _ENOUGH:
+            _try(found, (~probe).nonzero()[:, 0], obs, alpha, x0, how, products, most)
     left = (~found.converged).nonzero()[:, 0]
     if len(left) and how.max_iter > most:
-        path = homotopy(
-            obs.take(left), alpha[left], positive=how.positive, l2=how.l2, tol=how.tol,
-            max_iter=how.max_iter - most,
-        )  # fmt: skip
-        _keep(found, left, _solution(path))
+        more = how._replace(max_iter=how.max_iter - most)
+        part = obs.take(left), alpha[left], more, products.take(left)
+        _keep(found, left, _follow(*part))
     return _finish(found, obs, alpha, how)
 
 
 def _try(
     found: Solution, rows: Tensor, obs: Observation, alpha: Tensor, x0: Tensor | None, how: How,
-    most: int,
-) -> float:  # fmt: skip
-    """Run a few passes on some samples; return the share of those that are done."""
+    products: Products, most: int,
+) -> None:  # fmt: skip
+    """Run a few passes on some samples."""
     start = None if x0 is None else x0[rows]
-    _keep(found, rows, _descend(obs.take(rows), alpha[rows], start, how, most))
-    return float(found.converged[rows].double().mean())
+    part = obs.take(rows), alpha[rows], start, how, products.take(rows), most
+    _keep(found, rows, _descend(*part))
 
 
-def _descend(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, most: int) -> Solution:
+def _descend(
+    obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, products: Products | None,
+    most: int,
+) -> Solution:  # fmt: skip
     return coordinate_descent(
         obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
-        max_passes=min(how.max_iter, most),
+        max_passes=min(how.max_iter, most), products=products,
     )  # fmt: skip
+
+
+def _follow(obs: Observation, alpha: Tensor, how: How, products: Products | None) -> Solution:
+    found = homotopy(
+        obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter,
+        products=products,
+    )  # fmt: skip
+    return Solution(found.x, found.gap, found.n_iter, found.converged)
 
 
 def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solution:
@@ -234,10 +257,6 @@ def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solut
         better = more.gap < found.gap[left]
         _keep(found, left[better], Solution(*(field[better] for field in more)))
     return found
-
-
-def _solution(found: PathCodes) -> Solution:
-    return Solution(found.x, found.gap, found.n_iter, found.converged)
 
 
 def _keep(found: Solution, rows: Tensor, part: Solution) -> None:

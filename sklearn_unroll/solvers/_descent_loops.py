@@ -25,9 +25,10 @@ from sklearn_unroll.solvers._loops import backward, copy, forward, inner, produc
 # Share of the largest correlation that an atom needs to enter the set: where atoms are alike, few
 # should enter at once; where they are random, many.
 _NEAR = 0.6
+_ROUNDING = 64 * 2.0**-53  # of inner products, as part of squared lengths
 
 
-def descend(G, D, b, q, energy, X, passes, alpha, l2, tol, max_passes, positive):
+def descend(G, D, b, q, energy, X, passes, gaps, alpha, l2, tol, max_passes, positive):
     """Overwrite the codes X by the lasso's; energy is ``||b||^2``."""
     n_samples, n_atoms = q.shape
     # Rows a multiple of 4096 bytes apart would share a few lines of the cache.
@@ -64,7 +65,9 @@ def descend(G, D, b, q, energy, X, passes, alpha, l2, tol, max_passes, positive)
                 break
             if size == before:
                 leap(gram, near, weight, x, size, factor, used, move)
+            gap = np.inf  # until the next look
         passes[sample] = n_passes
+        gaps[sample] = certificate(G, D, gap, energy[sample], members, x, size)
         X[sample] = 0.0
         for place in range(size):
             X[sample, members[place]] = x[place]
@@ -120,6 +123,16 @@ def measure(q, sample, energy, g, peak, members, x, size, weight):
     c = weight / max(peak, 1e-300)
     u = min(max(b_r / max(r_r, 1e-300), 0.0), c)
     return 0.5 * r_r + weight * l1 - u * b_r + 0.5 * u * u * r_r
+
+
+def certificate(G, D, gap, energy, members, x, size):
+    """Return a gap relative to the objective at zero, with what rounding may have hidden."""
+    if energy <= 0.0:
+        return 0.0
+    length = np.sqrt(energy)
+    for place in range(size):
+        length += abs(x[place]) * np.sqrt(product(G, D, members[place], members[place]))
+    return (max(gap, 0.0) + _ROUNDING * length * length) / (0.5 * energy)
 
 
 def admit(g, least, positive, members, x, size, outer):

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_unroll.solvers._descent_loops import certificate, correlate, measure, peaks
 from sklearn_unroll.solvers._loops import (
     backward,
     copy,
@@ -36,8 +37,8 @@ _DEPENDENT = 1e-12
 _TINY, _NEVER = 1e-290, 1e-300  # their quotient is out of reach
 
 
-def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, kinks):
-    """Overwrite codes X and their alpha, (targets, samples), by those of the lasso's path."""
+def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, gaps, kinks):
+    """Overwrite codes X, alpha and gaps, (targets, samples), by those of the lasso's path."""
     n_samples, n_atoms = q.shape
     factor, members = np.empty((room, room // 8 * 8 + 8)), np.empty(room, np.int64)
     x, s, d = np.empty(room), np.empty(room), np.empty(room)
@@ -49,9 +50,9 @@ def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, kinks)
         copy(q, sample, c)
         copy(b, sample, r)
         outer[:] = 1.0
-        energy = squared_norm(r)
+        energy = total = squared_norm(r)
         level, atom = strongest(c, positive)
-        nth = at_zero(targets, kind, sample, level, energy, X, alpha)
+        nth = at_zero(targets, kind, sample, level, energy, alpha, gaps)
         size = n_kinks = 0
         norm, gone, wait = 0.0, -1, -1
         while nth < len(targets) and level > 0.0 and n_kinks < most:
@@ -87,6 +88,13 @@ def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, kinks)
                 )  # fmt: skip
                 for place in range(size):
                     X[nth, sample, members[place]] = z[place]
+                if kind == ALPHA and targets[nth, sample] > 0.0:
+                    correlate(G, D, b, q, sample, l2, members, z, size, r, ahead)
+                    peak, _ = peaks(ahead, outer, positive)
+                    gap = measure(
+                        q, sample, total, ahead, peak, members, z, size, targets[nth, sample]
+                    )
+                    gaps[nth, sample] = certificate(G, D, gap, total, members, z, size)
                 nth += 1
             wait = members[gone] if gone >= 0 else -1
             energy += slope * ((level - reach) * (level - reach) - level * level)
@@ -113,7 +121,7 @@ def strongest(c, positive):
     return level, atom
 
 
-def at_zero(targets, kind, sample, level, energy, X, alpha):
+def at_zero(targets, kind, sample, level, energy, alpha, gaps):
     """Record the targets that zero codes meet, and return how many these are."""
     for nth in range(len(targets)):
         target = targets[nth, sample]
@@ -122,6 +130,7 @@ def at_zero(targets, kind, sample, level, energy, X, alpha):
         if kind == RADIUS and target > 0.0:
             return nth
         alpha[nth, sample] = target if kind == ALPHA else level
+        gaps[nth, sample] = 0.0
     return len(targets)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,35 @@ from torch import Tensor
 
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
 _ROWS = 512  # of a thread at a time
+_PAYS = 16  # samples for each atom, from which on inner products are stored
+
+
+class Products(NamedTuple):
+    """What loops over samples look up, in float64: atoms, and their inner products."""
+
+    D: np.ndarray  # (n_components, n_features)
+    gram: np.ndarray  # (n_components, n_components), or without rows: to be computed
+    q: Tensor | None = None  # (n_samples, n_components), with observations; None: to be computed
+
+    def take(self, rows: Tensor) -> Products:
+        """Return those of some samples."""
+        return self if self.q is None else self._replace(q=self.q[rows])
+
+    def is_coherent(self, least: float) -> bool:
+        """Return whether two atoms are that much alike, as far as it is known."""
+        norm = np.sqrt(self.gram.diagonal())
+        norm[norm == 0] = 1
+        limit = least * norm[:, None] * norm
+        np.fill_diagonal(limit, np.inf)
+        return bool((np.abs(self.gram) > limit).any())
+
+
+def products_of(D: Tensor, n_samples: int) -> Products:
+    """Return what is to be looked up: inner products only where enough samples pay for them."""
+    D = D.detach().double()
+    stored = len(D) <= MAX_ATOMS and _PAYS * n_samples >= len(D)
+    gram = (D @ D.T).numpy() if stored else np.empty((0, 0))
+    return Products(D.contiguous().numpy(), gram)
 
 
 def in_threads(run: Callable[[slice], None], n_samples: int) -> None:
@@ -26,13 +56,7 @@ def in_threads(run: Callable[[slice], None], n_samples: int) -> None:
         list(pool.map(run, shares))
 
 
-def inner_products(D: Tensor, n_samples: int) -> np.ndarray:
-    """Return those of all atoms, or no rows where so few samples do not pay for them."""
-    if len(D) > MAX_ATOMS or 16 * n_samples < len(D):
-        return np.empty((0, 0))
-    return (D @ D.T).numpy()
-
-
 def ridges(l2: Tensor | float, D: Tensor) -> Tensor:
-    """Return the weights of squared codes, one for each atom."""
-    return torch.as_tensor(l2, dtype=D.dtype, device=D.device).expand(len(D)).contiguous()
+    """Return the weights of squared codes, one for each atom, in float64."""
+    l2 = torch.as_tensor(l2, dtype=torch.float64, device=D.device)
+    return l2.expand(len(D)).contiguous()

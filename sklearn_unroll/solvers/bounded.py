@@ -8,6 +8,7 @@ from torch import Tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, error_gap, l1_radius_gap
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers._checks import check_dense, check_observation, check_positive
+from sklearn_unroll.solvers._samples import Products
 from sklearn_unroll.solvers._supports import Atoms, System, buckets, find_places
 from sklearn_unroll.solvers.active_set import prepare
 from sklearn_unroll.solvers.certified import certified_lasso
@@ -30,6 +31,7 @@ def bounded_lasso(
     positive: bool = False,
     tol: float = 1e-8,
     max_iter: int = 100,
+    products: Products | None = None,
 ) -> PathCodes:
     """Minimise ``||x||_1`` over ``||b - A x||^2 <= error``, or the error over an l1 norm.
 
@@ -57,6 +59,8 @@ def bounded_lasso(
         :func:`~sklearn_unroll.functional.l1_radius_gap`.
     max_iter : int, default=100
         Most values of alpha that are tried.
+    products : Products, default=None
+        What the path looks up, where another call has computed it.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def bounded_lasso(
     search = _Search(name, obs, bound.clone(), positive, tol)
     rows = torch.arange(len(bound), device=bound.device)
     if compiled_available() and not obs.A.per_sample and bound.device.type == "cpu":
-        found = homotopy(obs, positive=positive, tol=tol, **{name: bound})
+        found = homotopy(obs, positive=positive, tol=tol, products=products, **{name: bound})
         rows = (~found.converged).nonzero()[:, 0]
         search.keep(found)
     search.run(rows, max_iter)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +10,7 @@ from sklearn_unroll.functional import Dense, Observation, duality_gap
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_codes, check_observation, check_positive
 from sklearn_unroll.solvers._descent_loops import descend
-from sklearn_unroll.solvers._samples import MAX_ATOMS, in_threads, inner_products, ridges
+from sklearn_unroll.solvers._samples import MAX_ATOMS, Products, in_threads, products_of, ridges
 from sklearn_unroll.solvers.solver import Solution
 
 __all__ = ["MAX_ATOMS", "coordinate_descent"]
@@ -28,6 +26,7 @@ def coordinate_descent(
     l2: Tensor | float = 0.0,
     tol: float = 1e-6,
     max_passes: int = 1000,
+    products: Products | None = None,
 ) -> Solution:
     """Minimise ``0.5 ||b - A x||^2 + alpha ||x||_1 + 0.5 l2 ||x||^2``, compiled.
 
@@ -51,10 +50,13 @@ def coordinate_descent(
     l2 : float or Tensor of shape (n_components,), default=0.0
         Weight of half the squared l2 norm: the elastic net.
     tol : float, default=1e-6
-        Tolerance on the relative duality gap. The descent stops by its value from inner products,
-        which rounding keeps above about 1e-14; the one returned is that of the residual.
+        Tolerance on the relative duality gap. The descent stops by its value from inner products;
+        where that, with a bound on its rounding (about 1e-13), is above the tolerance, the one
+        returned is that of the residual.
     max_passes : int, default=1000
         Largest number of passes over a working set, per sample.
+    products : Products, default=None
+        What is looked up, where another call has computed it.
 
     Returns
     -------
@@ -91,22 +93,21 @@ def coordinate_descent(
             "or certified_lasso."
         )
     alpha = check_positive("alpha", alpha, obs)
-    weight = torch.as_tensor(alpha, dtype=torch.float64).expand(len(obs.b)).contiguous().numpy()
+    weight = torch.as_tensor(alpha, dtype=torch.float64).expand(len(obs.b)).contiguous()
     # Threads do not know that there are to be no gradients.
     D, b = obs.A.D.detach().double(), obs.b.detach()
-    A = Dense(D)
     x = b.new_zeros(len(b), len(D), dtype=torch.float64)
     if x0 is not None:
         x0 = check_codes(x0, obs)
         x.copy_(x0.relu() if positive else x0)
     gap, passes = x.new_empty(len(b)), torch.zeros(len(b), dtype=torch.long)
-
-    def certify(rows: slice, some: Tensor) -> None:
-        part = Observation(some, A)
-        own = torch.from_numpy(weight[rows])
-        gap[rows] = duality_gap(x[rows], part, own, positive=positive, l2=l2)
-
-    descend_all(b, D, weight, x, passes, (float(tol), max_passes, positive), l2, certify)
+    limits = float(tol), max_passes, positive
+    descend_all(b, D, weight.numpy(), x, passes, limits, l2, gap, products)
+    doubtful = (~(gap <= tol)).nonzero()[:, 0]
+    if len(doubtful):  # inner products cannot tell
+        part = Observation(b[doubtful].double(), Dense(D))
+        own = x[doubtful], part, weight[doubtful]
+        gap[doubtful] = duality_gap(*own, positive=positive, l2=ridges(l2, D))
     return Solution(x, gap, passes, gap <= tol)
 
 
@@ -118,25 +119,24 @@ def descend_all(
     passes: Tensor,
     limits: tuple[float, int, bool],
     l2: Tensor | float = 0.0,
-    then: Callable[[slice, Tensor], None] | None = None,
+    gap: Tensor | None = None,
+    products: Products | None = None,
 ) -> None:
-    """Overwrite codes x by the lasso's, and count passes; call ``then`` for rows that are done.
+    """Overwrite codes x by the lasso's, count passes, and measure gaps by inner products.
 
-    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive. The
-    tolerance is held by inner products: without ``then`` nothing else is computed.
+    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive.
     """
-    gram, loop, codes = inner_products(D, len(b)), compiled(descend), x.numpy()
-    atoms, ridge = D.contiguous().numpy(), ridges(l2, D).numpy()
+    known = products_of(D, len(b)) if products is None else products
+    loop, ridge = compiled(descend), ridges(l2, D).numpy()
+    gap = torch.empty_like(x[:, 0]) if gap is None else gap
 
     def run(rows: slice) -> None:
         some = b[rows].double().contiguous()
-        q, energy = (some @ D.T).numpy(), some.square().sum(1).numpy()
-        own = passes.numpy()[rows]
+        q = some @ D.T if known.q is None else known.q[rows].contiguous()
+        found = x.numpy()[rows], passes.numpy()[rows], gap.numpy()[rows]
         loop(
-            gram, atoms, some.numpy(), q, energy, codes[rows], own, weight[rows], ridge,
-            *limits,
+            known.gram, known.D, some.numpy(), q.numpy(), some.square().sum(1).numpy(), *found,
+            weight[rows], ridge, *limits,
         )  # fmt: skip
-        if then is not None:
-            then(rows, some)
 
     in_threads(run, len(b))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from sklearn_unroll.functional import (
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_observation
 from sklearn_unroll.solvers._homotopy_loops import ALPHA, ERROR, RADIUS, follow
-from sklearn_unroll.solvers._samples import in_threads, inner_products, ridges
+from sklearn_unroll.solvers._samples import Products, in_threads, products_of, ridges
 
 __all__ = ["PathCodes", "homotopy"]
 
@@ -62,6 +61,7 @@ def homotopy(
     l2: Tensor | float = 0.0,
     tol: float = 1e-10,
     max_iter: int = 10_000,
+    products: Products | None = None,
 ) -> PathCodes:
     """Follow the lasso's path to a weight, to an error or to an l1 norm, exactly.
 
@@ -91,6 +91,8 @@ def homotopy(
         Tolerance on the certificates, for the flags.
     max_iter : int, default=10000
         Most corners.
+    products : Products, default=None
+        What is looked up, where another call has computed it.
 
     Returns
     -------
@@ -147,16 +149,22 @@ def homotopy(
     targets = _check_targets(kind, given[kind], len(obs.b), positive)
     b, A = obs.b.detach().double(), Dense(obs.A.D.detach().double())
     x = b.new_zeros(len(targets), len(b), A.n_components)
-    found, gap = torch.zeros_like(targets), torch.zeros_like(targets)
+    found, gap = torch.zeros_like(targets), torch.full_like(targets, torch.inf)
     n_iter = torch.zeros(len(b), dtype=torch.long)
-    _follow_all(b, A.D, targets, kind, ridge, positive, max_iter, x, found, n_iter)
-    obs = Observation(b, A)
-    for nth in range(len(targets)):
+    if products is None:
+        products = products_of(A.D, 4 * len(b))  # a path has more to look up than a descent
+    out = x, found, gap, n_iter
+    _follow_all(b, products, targets, kind, ridge, (max_iter, positive), out)
+    for nth, target in enumerate(targets):
+        doubtful = (~(gap[nth] <= tol)).nonzero()[:, 0]
+        if not len(doubtful):
+            continue
+        own = x[nth, doubtful], Observation(b[doubtful], A), target[doubtful]
         if kind == "alpha":
-            gap[nth] = duality_gap(x[nth], obs, targets[nth], positive=positive, l2=ridge)
+            gap[nth, doubtful] = duality_gap(*own, positive=positive, l2=ridge)
         else:
             certify = error_gap if kind == "error" else l1_radius_gap
-            gap[nth] = certify(x[nth], obs, targets[nth], positive=positive)
+            gap[nth, doubtful] = certify(*own, positive=positive)
     parts = x, found, gap
     if not isinstance(given[kind], Tensor) or given[kind].ndim < 2:
         parts = tuple(part[0] for part in parts)
@@ -185,31 +193,26 @@ def _check_targets(kind: str, value: Tensor | float, n_samples: int, positive: b
 
 def _follow_all(
     b: Tensor,
-    D: Tensor,
+    products: Products,
     targets: Tensor,
     kind: str,
     ridge: Tensor,
-    positive: bool,
-    max_iter: int,
-    x: Tensor,
-    alpha: Tensor,
-    n_iter: Tensor,
+    limits: tuple[int, bool],
+    out: tuple[Tensor, Tensor, Tensor, Tensor],
 ) -> None:
-    """Overwrite codes, their alpha, and the corners of their path."""
-    gram, loop = inner_products(D, len(b)), compiled(follow)
+    """Overwrite codes, their alpha, gaps by inner products, and the corners of their path."""
+    loop, D = compiled(follow), torch.from_numpy(products.D)
     code = {"alpha": ALPHA, "error": ERROR, "l1_radius": RADIUS}[kind]
     most = len(D) if bool((ridge > 0).any()) else min(D.shape)
     room = max(1, min(most, int(_NUMBERS**0.5)))
-    atoms, weights, given = D.contiguous().numpy(), ridge.numpy(), targets.numpy()
 
     def run(rows: slice) -> None:
         some = b[rows].contiguous()
-        q = (some @ D.T).numpy()
-        codes, own = np.zeros((len(targets), *q.shape)), np.zeros((len(targets), len(q)))
+        q = some @ D.T if products.q is None else products.q[rows].contiguous()
+        x, alpha, gap, n_iter = (part.numpy() for part in out)
         loop(
-            gram, atoms, some.numpy(), q, np.ascontiguousarray(given[:, rows]), code, room,
-            max_iter, positive, weights, codes, own, n_iter.numpy()[rows],
+            products.gram, products.D, some.numpy(), q.numpy(), targets.numpy()[:, rows], code,
+            room, *limits, ridge.numpy(), x[:, rows], alpha[:, rows], gap[:, rows], n_iter[rows],
         )  # fmt: skip
-        x[:, rows], alpha[:, rows] = torch.from_numpy(codes), torch.from_numpy(own)
 
     in_threads(run, len(b))

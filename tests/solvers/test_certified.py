@@ -235,9 +235,10 @@ def test_coordinate_descent_agrees(fraction, positive):
     solution = coordinate_descent(obs, alpha, tol=1e-9, positive=positive, max_passes=10_000)
     # A few ill-conditioned samples would take a million passes: for those there is the finish.
     assert int(solution.converged.sum()) >= 550
-    torch.testing.assert_close(
-        solution.gap, duality_gap(solution.x, obs, alpha, positive=positive), rtol=1e-6, atol=1e-14
-    )
+    # It comes from inner products, with a bound on their rounding.
+    gap = duality_gap(solution.x, obs, alpha, positive=positive)
+    torch.testing.assert_close(solution.gap, gap, rtol=1e-6, atol=1e-12)
+    assert bool((solution.gap >= gap).all())
     expected = certified_lasso(obs, alpha, tol=1e-13, positive=positive)
     excess = lasso_value(solution.x, obs, alpha) - lasso_value(expected.x, obs, alpha)
     energy = 0.5 * obs.b.square().sum(1)

@@ -33,7 +33,18 @@ def test_coordinate_descent_step_by_step_is_the_lasso(seed, fraction, positive):
     expected = certified_lasso(obs, alpha, positive=positive, tol=1e-13)
     D, b = obs.A.D.numpy(), obs.b.numpy()
     X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-    given = D @ D.T, D, b, b @ D.T, (b * b).sum(1), X, passes, alpha.numpy(), np.zeros(14)
+    given = (
+        D @ D.T,
+        D,
+        b,
+        b @ D.T,
+        (b * b).sum(1),
+        X,
+        passes,
+        np.zeros(4),
+        alpha.numpy(),
+        np.zeros(14),
+    )
     descend(*given, 1e-12, 10_000, positive)
     torch.testing.assert_close(torch.from_numpy(X), expected.x, atol=1e-6, rtol=0)
     gap = duality_gap(torch.from_numpy(X), obs, alpha, positive=positive)
@@ -47,7 +58,7 @@ def test_coordinate_descent_compiled_takes_the_same_steps():
     D, b = obs.A.D.numpy(), obs.b.numpy()
     for max_passes in (1, 3, 8, 1000):
         X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = D @ D.T, D, b, b @ D.T, (b * b).sum(1), X, passes, np.full(4, 0.05)
+        given = D @ D.T, D, b, b @ D.T, (b * b).sum(1), X, passes, np.zeros(4), np.full(4, 0.05)
         descend(*given, np.zeros(14), 1e-9, max_passes, False)
         found = coordinate_descent(obs, 0.05, tol=1e-9, max_passes=max_passes)
         np.testing.assert_allclose(found.x.numpy(), X, atol=1e-11, rtol=0)
@@ -65,7 +76,7 @@ def test_no_pass_of_coordinate_descent_raises_the_objective(positive):
     before = 0.5 * obs.b.square().sum(1)
     for max_passes in range(1, 60):
         X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = G, D.numpy(), b, q, (b * b).sum(1), X, passes, alpha, np.zeros(14)
+        given = G, D.numpy(), b, q, (b * b).sum(1), X, passes, np.zeros(4), alpha, np.zeros(14)
         descend(*given, 0.0, max_passes, positive)
         value = lasso_value(torch.from_numpy(X), obs, 0.02)
         assert bool((value <= before * (1 + 1e-14)).all())
@@ -77,7 +88,18 @@ def test_coordinate_descent_ends_at_rounding_where_no_gap_is_small_enough():
     obs = problem(5)
     D, b = obs.A.D.numpy(), obs.b.numpy()
     X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-    given = D @ D.T, D, b, b @ D.T, (b * b).sum(1), X, passes, np.full(4, 0.05), np.zeros(14)
+    given = (
+        D @ D.T,
+        D,
+        b,
+        b @ D.T,
+        (b * b).sum(1),
+        X,
+        passes,
+        np.zeros(4),
+        np.full(4, 0.05),
+        np.zeros(14),
+    )
     descend(*given, -1.0, 1000, False)
     assert float(duality_gap(torch.from_numpy(X), obs, 0.05).max()) < 1e-14
     assert passes.max() < 1000
