@@ -14,9 +14,11 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import resolve_device
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._lasso_codes import check_atom_weights
+from sklearn_unroll.estimators._missing import observed, split_missing
 from sklearn_unroll.functional import Dense, Observation, alpha_max
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all
+from sklearn_unroll.solvers.masked import descend_seen_all
 
 _COMPILED_FROM = 2**18  # numbers in all codes, for which numba is loaded (0.4 s)
 
@@ -63,13 +65,18 @@ class CompiledLassoCoding:
         if coder.atom_weights is not None:
             atoms = check_atom_weights(coder.atom_weights, len(D), D)
             D = D / atoms[:, None]
+        b, visible = split_missing(b)
+        obs = Observation(b, observed(Dense(D), visible))
         alpha = torch.full_like(b[:, 0], coder.alpha)
         if coder.alpha_relative:
-            alpha *= alpha_max(Observation(b, Dense(D)), positive=coder.positive)
+            alpha *= alpha_max(obs, positive=coder.positive)
         x = b.new_zeros(len(b), len(D))
         passes = torch.zeros(len(b), dtype=torch.long)
         limits = float(max(tol, coder.tol)), coder.max_iter, coder.positive
-        descend_all(b, D, alpha.numpy(), x, passes, limits)
+        if visible is None:
+            descend_all(b, D, alpha.numpy(), x, passes, limits)
+        else:
+            descend_seen_all(obs, alpha, x, passes, limits)
         penalty = alpha * x.abs().sum(1)
         return x if atoms is None else x / atoms, penalty
 

@@ -27,7 +27,8 @@ _ROOM = 2.0**10
 _SHAPES = {"X": "(n_samples, n_features)", "y": "(n_samples, n_components)"}
 _MISSING = (
     "Leave such rows out, or fill the entries, with sklearn.impute.SimpleImputer, say. "
-    "AdaLISTARegressor, LISTARegressor(weights='adjoint') and MathL2OSolver do without them: "
+    "LassoCoder, OMPCoder, OnlineDictionaryLearning and, for least squares, MathL2OSolver take "
+    "NaN for what was not seen; AdaLISTARegressor and LISTARegressor(weights='adjoint') do without: "
     "give zeros there, in X and in the columns of each sample's own dictionary, operators=...; "
     "GlowProxInpainter fills in pictures."
 )
@@ -87,15 +88,17 @@ def check_observations(
         )
 
 
-def check_numbers(array: Any, name: str, **options: Any) -> Any:
-    """Return finite numbers of float dtype, of any shape; tensors stay tensors."""
+def check_numbers(array: Any, name: str, missing: bool = False, **options: Any) -> Any:
+    """Return finite numbers of float dtype, or NaN, of any shape; tensors stay tensors."""
     with named(name, array):
         _refuse_others(array, name)
         if isinstance(array, Tensor):
-            if not bool(torch.isfinite(array).all()):
+            known = torch.isfinite(array) | torch.isnan(array) & missing
+            if not bool(known.all()):
                 raise ValueError(f"Input {name} contains NaN or infinity.")
             return array.detach()
-        options = {"ensure_2d": False, "allow_nd": True, **options}
+        finite = "allow-nan" if missing else True
+        options = {"ensure_2d": False, "allow_nd": True, "ensure_all_finite": finite, **options}
         array = np.asarray(array) if isinstance(array, Complex) else array
         dtypes = float_dtypes(array)
         return _floating(check_array(array, dtype=dtypes, input_name=name, **options))

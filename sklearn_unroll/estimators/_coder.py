@@ -14,6 +14,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device, to_tensor
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._missing import atoms_of
 from sklearn_unroll.estimators._operators import group_operators
 from sklearn_unroll.estimators._shell import Seen, Shell, Transforms
 from sklearn_unroll.estimators._state import Fitting, as_fitted
@@ -28,7 +29,7 @@ class BaseCoder(Transforms, Shell):
     A subclass has a constructor that only assigns, with at least the parameters below.
     """
 
-    task = Codes(any_size=True, zero_atoms=True)
+    task = Codes(any_size=True, zero_atoms=True, missing=True)
     takes_operators = True
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,
@@ -67,7 +68,7 @@ class BaseCoder(Transforms, Shell):
             given = self.task.take_in(
                 work, X, None if known else y, None, operators=one_of(operators)
             )
-            work.check_fit(given.obs.A.D)
+            work.check_fit(atoms_of(given.obs.A).D)
             vars(work).update(given.fitted)
         return self
 
@@ -132,6 +133,7 @@ class BaseCoder(Transforms, Shell):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.target_tags.required = self.dictionary is None
         tags.target_tags.multi_output = True

@@ -25,6 +25,7 @@ from sklearn_unroll.estimators._checked import (
 from sklearn_unroll.estimators._familiar import familiar, warn_if_unfamiliar
 from sklearn_unroll.estimators._guard import Run, settle_guard
 from sklearn_unroll.estimators._judge import judge_codes
+from sklearn_unroll.estimators._missing import observed, split_missing
 from sklearn_unroll.estimators._operators import (
     check_operators,
     check_operators_allowed,
@@ -75,6 +76,8 @@ class Codes(Task):
         Whether codes are found for observations whose squares leave the range, too.
     zero_atoms : bool, default=False
         Whether a dictionary may have atoms that are zero, whose codes are then zero.
+    missing : bool, default=False
+        Whether NaN in observations stands for what was not seen.
     """
 
     operator: str = "dictionary"
@@ -82,6 +85,7 @@ class Codes(Task):
     needs_pairs: bool = False
     any_size: bool = False
     zero_atoms: bool = False
+    missing: bool = False
 
     def take_in(
         self,
@@ -97,15 +101,20 @@ class Codes(Task):
         keep: bool = False,
     ) -> Given:
         """Validate what fit was given; ``keep`` goes on with the operator of the last fit."""
-        X = check_observations(est, X, reset=reset, y=None if y is None else "no_validation")
+        # Pairs are to estimate a dictionary from, and complete.
+        X = check_observations(
+            est, X, reset=reset, y=None if y is None else "no_validation",
+            missing=self.missing and y is None,
+        )  # fmt: skip
         y = None if y is None else check_codes(y, X, est)
         est._y_was_1d = y is not None and y.ndim == 1
         b = to_rows(X, dtype=None, device=resolve_device(est.device, X))
+        b, visible = split_missing(b) if self.missing else (b, None)
         b = self._in_range(b, least=torch.finfo(b.dtype).tiny ** 0.5)
         weight = check_weight(sample_weight, X, stand_in(b))
         codes = None if y is None else as_codes(y, b)
         own, A = resolve_operators(self, est, b, codes, weight, operators, keep)
-        obs = Observation(b, A)
+        obs = Observation(b, observed(A, visible))
         if codes is not None:
             check_codes_match(codes, A, est)
         norm, scale = sizes_of_fit(self, est, obs, codes, weight, keep)
@@ -192,11 +201,13 @@ class Codes(Task):
             Data may be rows.
         """
         self.check_ready(est, X, method, operators)
-        X = check_observations(est, X, reset=False)
+        X = check_observations(est, X, reset=False, missing=self.missing)
         like = est.compute_like(X)
         like = like if dtype is None else like.to(dtype)
-        b = self._in_range(rows_to_compute(X, like))
-        obs = Observation(b, self.fitted_operator(est, stand_in(b), operators))
+        b = rows_to_compute(X, like)
+        b, visible = split_missing(b) if self.missing else (b, None)
+        b = self._in_range(b)
+        obs = Observation(b, observed(self.fitted_operator(est, stand_in(b), operators), visible))
         return Seen(X, obs, units_of(self, est, obs, est.norm_, est.scale_))
 
     def see_codes(self, est: Any, y: Any, seen: Seen) -> Tensor:

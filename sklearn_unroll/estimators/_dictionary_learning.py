@@ -25,6 +25,7 @@ from sklearn_unroll.estimators._arrays import (
 )
 from sklearn_unroll.estimators._checked import check_observations, check_parameters
 from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._missing import check_signals_seen, takes_missing
 from sklearn_unroll.estimators._online_data import Plan, Signals, divided
 from sklearn_unroll.estimators._online_start import left_behind, start_learner, warn_if_worthless
 from sklearn_unroll.estimators._progress import CallbackReport
@@ -330,11 +331,12 @@ class OnlineDictionaryLearning(
         check_is_fitted(self)
         refuse_kind(X, "X")
         check_same_namespace(X, self, attribute="components_", method=method)
-        return check_observations(self, X, reset=False)
+        return check_observations(self, X, reset=False, missing=takes_missing(self.coder))
 
     def _take_in(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Signals]:
         check_parameters(self)
-        X = check_observations(self, X, reset=reset)
+        X = check_observations(self, X, reset=reset, missing=takes_missing(self.coder))
+        check_signals_seen(X, columns=reset)
         return X, Signals.of(X, sample_weight)
 
     @property
@@ -347,5 +349,6 @@ class OnlineDictionaryLearning(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
+        tags.input_tags.allow_nan = takes_missing(self.coder)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

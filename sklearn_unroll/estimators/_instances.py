@@ -20,6 +20,7 @@ from sklearn_unroll.estimators._checked import (
     to_computed,
 )
 from sklearn_unroll.estimators._judge import compared, judge_trained
+from sklearn_unroll.estimators._missing import observed, split_missing
 from sklearn_unroll.estimators._operators import check_operator, check_operators
 from sklearn_unroll.estimators._shell import Seen, Task
 from sklearn_unroll.estimators._state import Given
@@ -94,8 +95,13 @@ class Instances(Task):
         """Validate instances, and find their optimal values where the objective wants them."""
         # Where each instance brings its operator, a stream may be of several sizes.
         own_sizes = not reset and operators is not None
-        X = check_rows(X) if own_sizes else check_observations(est, X, reset=reset)
+        nan = takes_missing(est)
+        if own_sizes:
+            X = check_rows(X, missing=nan)
+        else:
+            X = check_observations(est, X, reset=reset, missing=nan)
         b = to_tensor(X, dtype=None, device=resolve_device(est.device, X))
+        b, visible = split_missing(b)
         check_magnitude(b, "X", least=torch.finfo(b.dtype).tiny ** 0.5)
         weight = check_weight(sample_weight, X, b)
         own = None
@@ -103,7 +109,7 @@ class Instances(Task):
             own = check_operator(est.operator, b, "operator")
         elif operators is None:
             own = Dense(torch.eye(b.shape[1], dtype=b.dtype, device=b.device))
-        A = own if operators is None else check_operators(operators, b)
+        A = observed(own if operators is None else check_operators(operators, b), visible)
         known = est.classes_ if keep else None
         if known is not None:
             known = to_tensor(known, dtype=b.dtype, device=b.device)
@@ -152,7 +158,7 @@ class Instances(Task):
         """Validate instances for a fitted solver: of any size where they bring operators."""
         check_is_fitted(est)
         if operators is not None:
-            checked = check_rows(X)
+            checked = check_rows(X, missing=takes_missing(est))
         elif est.operator_ is None:
             raise ValueError(
                 f"{type(est).__name__} was fitted with operators of the instances and has "
@@ -161,13 +167,15 @@ class Instances(Task):
         else:
             if not isinstance(est.operator_, Operator):
                 check_same_namespace(X, est, attribute="operator_", method=method)
-            checked = check_observations(est, X, reset=False)
+            checked = check_observations(est, X, reset=False, missing=takes_missing(est))
         b = to_tensor(checked, dtype=dtype, device=est.compute_like(checked).device)
+        b, visible = split_missing(b)
         check_magnitude(b, "X")
         if operators is None:
             A = check_operator(est.operator_, b, "operator")
         else:
             A = check_operators(operators, b)
+        A = observed(A, visible)
         classes = est.classes_
         if classes is not None:
             classes = to_tensor(classes, dtype=b.dtype, device=b.device)
@@ -228,9 +236,14 @@ def _weights(alpha: Any, b: Tensor) -> Any:
     return float(alpha) if np.ndim(alpha) == 0 else weights[:, None].contiguous()
 
 
-def check_rows(X: Any) -> Any:
+def takes_missing(est: Any) -> bool:
+    """Return whether NaN stands for what was not seen: squares of the rest are what is left."""
+    return isinstance(est.loss, str) and est.loss == "least_squares"
+
+
+def check_rows(X: Any, missing: bool = False) -> Any:
     """Return instances of any number of features."""
-    return check_numbers(X, "X", ensure_2d=True, allow_nd=False)
+    return check_numbers(X, "X", missing=missing, ensure_2d=True, allow_nd=False)
 
 
 def check_x0(x0: Any, b: Tensor, A: Operator, name: str = "x0") -> Tensor | None:

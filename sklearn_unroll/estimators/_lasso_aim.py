@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sklearn_unroll.estimators._missing import atoms_of, behind_mask
 from sklearn_unroll.estimators._validation import check_alpha, check_bound
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense, Observation, Operator
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers._samples import Products, products_of
 
@@ -73,23 +74,24 @@ def aim_of(coder: Any, n_samples: int, device: torch.device, **given: Any) -> Ai
 
 
 def chunks(
-    b: Tensor | Rows, A: Dense, aim: Aim, l2: Tensor, positive: bool, compiled: bool
+    b: Tensor | Rows, A: Operator, aim: Aim, l2: Tensor, positive: bool, compiled: bool
 ) -> Iterator[Chunk]:
     """Yield samples, a few at a time.
 
     Atoms and each observation are brought to size one by powers of two, which round nothing: no
     square leaves the range, and codes do not depend on units.
     """
-    atoms = powers_of_two(A.D.flatten()[None])[0]
-    A, l2 = Dense(A.D / atoms), l2 / atoms.square()
+    D = atoms_of(A).D
+    atoms = powers_of_two(D.flatten()[None])[0]
+    A, l2 = behind_mask(A, Dense(D / atoms)), l2 / atoms.square()
     products = products_of(A.D, len(b)) if compiled else None
     n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     for first in range(0, len(b), n_rows):
         rows = slice(first, min(first + n_rows, len(b)))
         part, value = b[rows].double(), aim.value[..., rows]
         size = powers_of_two(part)
-        obs, scale = Observation(part / size, A), size[:, 0]
-        q, unit = A.adjoint(obs.b), scale * atoms
+        obs, scale = Observation(part / size, A.take(rows)), size[:, 0]
+        q, unit = obs.A.adjoint(obs.b), scale * atoms
         peak = (q if positive else q.abs()).amax(1).clamp_min(0)
         if aim.name == "alpha":
             scaled = value * peak if aim.relative else value / unit

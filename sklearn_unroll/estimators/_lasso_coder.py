@@ -22,6 +22,7 @@ from sklearn_unroll.estimators._lasso_codes import (
 )
 from sklearn_unroll.estimators._lasso_methods import BaseLassoCoder
 from sklearn_unroll.estimators._lasso_solvers import SOLVERS, Found, How, no_start, solve_chunks
+from sklearn_unroll.estimators._missing import atoms_of, behind_mask
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.functional import (
     L1,
@@ -29,6 +30,7 @@ from sklearn_unroll.functional import (
     ElasticNet,
     NonnegativeL1,
     Observation,
+    Operator,
     Penalty,
     alpha_max,
 )
@@ -214,7 +216,7 @@ class LassoCoder(BaseLassoCoder):
     def _atom_weights(self, n_components: int, like: Tensor) -> Tensor:
         return check_atom_weights(self.atom_weights, n_components, like)
 
-    def _atoms(self, seen: Seen, own: Tensor | None = None) -> Dense:
+    def _atoms(self, seen: Seen, own: Tensor | None = None, rows: Any = slice(None)) -> Operator:
         """Return the operator in float64, with atoms whose codes all have weight one."""
         D = to_tensor(
             self.dictionary_ if own is None else own, dtype=torch.float64,
@@ -222,15 +224,15 @@ class LassoCoder(BaseLassoCoder):
         )  # fmt: skip
         if self.atom_weights is not None:
             D = D / self._atom_weights(len(D), D)[:, None]
-        return Dense(D)
+        return behind_mask(seen.obs.A.take(rows), Dense(D))
 
     def _unweighted(self, codes: Tensor) -> Tensor:
         if self.atom_weights is None:
             return codes
         return codes / self._atom_weights(codes.shape[-1], codes)
 
-    def _how(self, A: Dense) -> How:
-        l2 = torch.full_like(A.D[:, 0], float(self.l2))
+    def _how(self, A: Operator) -> How:
+        l2 = torch.full_like(atoms_of(A).D[:, 0], float(self.l2))
         if self.atom_weights is not None:
             l2 = l2 / self._atom_weights(len(l2), l2).square()
         return How(self.solver, self.positive, l2, self.tol, self.max_iter)
@@ -248,18 +250,18 @@ class LassoCoder(BaseLassoCoder):
         else:
 
             def solve(rows: Tensor, some: Tensor, D: Tensor) -> Found:
-                A = self._atoms(seen, D)
+                A = self._atoms(seen, D, rows)
                 return solve_chunks(some, A, aim.take(rows), no_start, self._how(A))
 
             found = Found(*by_dictionary(b, operators, solve))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
         return seen, found._replace(x=self._unweighted(found.x))
 
-    def _start(self, X: Any, rows: slice, A: Dense) -> Tensor | None:
+    def _start(self, X: Any, rows: slice, A: Operator) -> Tensor | None:
         """Return the codes of the other estimator, in the units in which atoms weigh one."""
         if self.warm_start_from is None:
             return None
         some = X[rows, ...] if hasattr(X, "shape") and not hasattr(X, "iloc") else None
         some = _safe_indexing(X, rows) if some is None else some
-        z = start_codes(self.warm_start_from, some, A.n_components, A.D.device)
+        z = start_codes(self.warm_start_from, some, A.n_components, A.like.device)
         return z if self.atom_weights is None else z * self._atom_weights(z.shape[1], z)

@@ -9,6 +9,7 @@ from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._lasso_aim import Aim
 from sklearn_unroll.estimators._lasso_codes import LassoCodes, LassoPath, warn_if_not_converged
 from sklearn_unroll.estimators._lasso_solvers import follow_chunks
+from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import stated
 from sklearn_unroll.estimators._state import as_fitted
@@ -164,7 +165,7 @@ class BaseLassoCoder(BaseCoder):
         seen = seen.whole()
         obs = seen.obs
         if operators is not None:
-            obs = obs._replace(A=check_operators(operators, obs.b))
+            obs = obs._replace(A=behind_mask(obs.A, check_operators(operators, obs.b)))
         problem = stated(obs, LeastSquares(), self._penalty(found.alpha)).exact()
         return self._score(seen, as_kind(found.x, seen.X), y, sample_weight, problem)
 

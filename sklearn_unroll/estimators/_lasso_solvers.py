@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
-from sklearn_unroll.functional import Dense, Observation, duality_gap, lasso_value
+from sklearn_unroll.functional import Dense, Observation, Operator, duality_gap, lasso_value
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import (
@@ -23,9 +23,11 @@ from sklearn_unroll.solvers import (
     coordinate_descent,
     cvxpy_lasso,
     homotopy,
+    masked_lasso,
     minimize,
 )
-from sklearn_unroll.solvers._samples import Products
+from sklearn_unroll.solvers._samples import Products, products_of
+from sklearn_unroll.solvers.masks import each_mask, is_masked
 
 SOLVERS = (
     "auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "homotopy", "cvxpy",
@@ -65,7 +67,7 @@ def no_start(rows: slice) -> None:
 
 
 def solve_chunks(
-    b: Tensor | Rows, A: Dense, aim: Aim, start: Callable[[slice], Tensor | None], how: How
+    b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How
 ) -> Found:
     """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
     exact = b.dtype == torch.float64
@@ -83,10 +85,7 @@ def solve_chunks(
             continue
         own = inner._replace(l2=chunk.l2)
         if aim.name != "alpha":
-            found = bounded_lasso(
-                part, positive=how.positive, tol=inner.tol, products=chunk.products,
-                **{aim.name: chunk.aim.value},
-            )  # fmt: skip
+            found = _bounded(chunk, inner)
             alpha[live] = found.alpha * chunk.unit
         else:
             x0 = _start(start, chunk)
@@ -101,7 +100,18 @@ def solve_chunks(
     return Found(x, alpha, gap, n_iter, gap <= how.tol)
 
 
-def follow_chunks(b: Tensor | Rows, A: Dense, aim: Aim, how: How) -> Found:
+def _bounded(chunk: Chunk, how: How) -> PathCodes:
+    """Solve samples whose error or l1 norm is bounded, those of one mask after others."""
+    name, value = chunk.aim.name, chunk.aim.value
+    rest = {"positive": how.positive, "tol": how.tol}
+    if is_masked(chunk.obs.A):
+        return each_mask(chunk.obs, lambda part, rows: bounded_lasso(
+            part, **{name: value[rows]}, **rest
+        ))  # fmt: skip
+    return bounded_lasso(chunk.obs, products=chunk.products, **{name: value}, **rest)
+
+
+def follow_chunks(b: Tensor | Rows, A: Operator, aim: Aim, how: How) -> Found:
     """Solve all samples for every one of many weights, of shape (n_alphas, n_samples)."""
     n_alphas, n = aim.value.shape
     x = b.new_empty(n_alphas, n, A.n_components).zero_()
@@ -133,7 +143,7 @@ def follow_chunks(b: Tensor | Rows, A: Dense, aim: Aim, how: How) -> Found:
     return Found(x, alpha, gap, n_iter, gap <= how.tol)
 
 
-def compiled_pays(b: Tensor | Rows, A: Dense) -> bool:
+def compiled_pays(b: Tensor | Rows, A: Operator) -> bool:
     """Return whether there are compiled solvers for such data."""
     return (
         b.device.type == "cpu"
@@ -143,7 +153,7 @@ def compiled_pays(b: Tensor | Rows, A: Dense) -> bool:
     )
 
 
-def is_coherent(A: Dense) -> bool:
+def is_coherent(A: Operator) -> bool:
     """Return whether two atoms are so much alike that gradient steps would take for ever."""
     if A.per_sample or A.n_components > _STORED:
         return False
@@ -161,6 +171,8 @@ def solve_live(
     products: Products | None = None,
 ) -> Solution:
     """Solve samples whose codes are not zero, in float64."""
+    if is_masked(obs.A):
+        return _solve_seen(obs, alpha, x0, how)
     if how.solver == "auto" and products is not None:
         return _solve_compiled(obs, alpha, x0, how, products)
     if how.solver == "homotopy":
@@ -180,6 +192,25 @@ def solve_live(
     kinds = {"ista": ISTA, "fista": FISTA, "admm": ADMM}
     method: Method = kinds[how.solver](obs, alpha, x0=x0, positive=how.positive)
     return minimize(method, obs, tol=how.tol, max_iter=how.max_iter)
+
+
+def _solve_seen(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) -> Solution:
+    """Solve samples of which some entries are seen: together, or those of each mask."""
+    together = how.solver == "auto" or (
+        how.solver == "coordinate_descent" and compiled_available()
+    )
+    if together and bool((alpha > 0).all()) and not bool((how.l2 > 0).any()):
+        return masked_lasso(
+            obs, alpha, x0=x0, positive=how.positive, tol=how.tol, max_iter=how.max_iter
+        )
+
+    def solve(part: Observation, rows: Tensor) -> Solution:
+        start = None if x0 is None else x0[rows]
+        compiled = how.solver == "auto" and compiled_pays(part.b, part.A)
+        products = products_of(part.A.D, len(rows)) if compiled else None
+        return solve_live(part, alpha[rows], start, how, products=products)
+
+    return each_mask(obs, solve)
 
 
 def _solve_compiled(

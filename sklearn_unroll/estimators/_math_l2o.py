@@ -9,7 +9,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from sklearn_unroll.estimators._instances import LOSSES, PENALTIES, Instances
+from sklearn_unroll.estimators._instances import LOSSES, PENALTIES, Instances, takes_missing
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._solver_methods import SolverMethods
 from sklearn_unroll.estimators._start import FEW, MANY, budget
@@ -187,6 +187,11 @@ class MathL2OSolver(SolverMethods, Learned):
         self.warm_start = warm_start
         self.device = device
         self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = takes_missing(self)
+        return tags
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         """Return the recipe: about 1900 steps, through 20 of 60 iterations each."""

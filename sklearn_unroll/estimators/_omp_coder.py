@@ -13,13 +13,15 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import as_kind
 from sklearn_unroll.estimators._coder import BaseCoder, by_dictionary
+from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_finite_codes, check_per_sample
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional.rows import Rows, blocks
-from sklearn_unroll.solvers import Pursuit, orthogonal_matching_pursuit
+from sklearn_unroll.solvers import Pursuit, masked_pursuit, orthogonal_matching_pursuit
+from sklearn_unroll.solvers.masks import is_masked
 
 __all__ = ["OMPCoder", "OMPCodes"]
 
@@ -206,7 +208,11 @@ class OMPCoder(BaseCoder):
         twice = 1.0 if y is not None else 2.0
         seen = seen.whole()
         if operators is not None:
-            seen = seen._replace(obs=seen.obs._replace(A=check_operators(operators, seen.obs.b)))
+            seen = seen._replace(
+                obs=seen.obs._replace(
+                    A=behind_mask(seen.obs.A, check_operators(operators, seen.obs.b))
+                )
+            )
         problem = self.task.problem(self, seen)
         return twice * self._score(seen, found.codes, y, sample_weight, problem)
 
@@ -216,16 +222,15 @@ class OMPCoder(BaseCoder):
         limit = self.tol if tol is None else check_tol(tol, len(b))
         most = self.n_nonzero_coefs
         if most is None:
-            most = b.shape[1] if limit is not None else max(1, b.shape[1] // 10)
-            most = min(most, seen.obs.A.n_components)
+            most = usual_number(seen.obs, limit)
         if operators is None:
-            run = _in_parts if isinstance(b, Rows) else orthogonal_matching_pursuit
-            found = run(seen.obs, most, limit)
+            found = (_in_parts if isinstance(b, Rows) else pursue)(seen.obs, most, limit)
         else:
 
             def solve(rows: Tensor, some: Tensor, D: Tensor) -> Pursuit:
-                own = limit[rows] if isinstance(limit, Tensor) else limit
-                return orthogonal_matching_pursuit(Observation(some, Dense(D)), most, own)
+                A = behind_mask(seen.obs.A.take(rows), Dense(D))
+                own = (v[rows] if isinstance(v, Tensor) else v for v in (most, limit))
+                return pursue(Observation(some, A), *own)
 
             found = Pursuit(*by_dictionary(b, operators, solve))
         check_finite_codes(found.x, self)
@@ -241,7 +246,20 @@ class OMPCoder(BaseCoder):
         )  # fmt: skip
 
 
-def _in_parts(obs: Observation, n_nonzero: int, tol: Any) -> Pursuit:
+def usual_number(obs: Observation, tol: Any) -> int | Tensor:
+    """Return as many atoms as entries are seen, or a tenth of it where there is no tolerance."""
+    n = obs.A.second.visible.sum(1) if is_masked(obs.A) else torch.tensor(obs.b.shape[1])
+    n = (n if tol is not None else (n // 10).clamp_min(1)).clamp_max(obs.A.n_components)
+    return n if n.ndim else int(n)
+
+
+def pursue(obs: Observation, n_nonzero: int | Tensor, tol: Any) -> Pursuit:
+    """Return the pursuit of what is seen."""
+    run = masked_pursuit if is_masked(obs.A) else orthogonal_matching_pursuit
+    return run(obs, n_nonzero, tol)
+
+
+def _in_parts(obs: Observation, n_nonzero: int | Tensor, tol: Any) -> Pursuit:
     """Return the pursuit of data that are seen a few rows at a time."""
     n = len(obs.b)
     result = Pursuit(
@@ -251,8 +269,8 @@ def _in_parts(obs: Observation, n_nonzero: int, tol: Any) -> Pursuit:
         obs.b.new_empty(n, dtype=torch.bool),
     )
     for rows in blocks(obs.b):
-        own = tol[rows] if isinstance(tol, Tensor) else tol
-        found = orthogonal_matching_pursuit(obs.take(rows), n_nonzero, own)
+        own = (v[rows] if isinstance(v, Tensor) else v for v in (n_nonzero, tol))
+        found = pursue(obs.take(rows), *own)
         for one, part in zip(result, found, strict=True):
             one[rows] = part
     return result
@@ -269,19 +287,20 @@ def check_tol(tol: Any, n_samples: int) -> Tensor:
     return tensor.expand(n_samples)
 
 
-def warn_if_not_reached(found: Pursuit, tol: Any, n_nonzero_coefs: int) -> None:
+def warn_if_not_reached(found: Pursuit, tol: Any, n_nonzero_coefs: int | Tensor) -> None:
     """Say how many samples are above the tolerance, or have too few atoms."""
     missed = ~found.converged
     left = int(missed.sum())
     if not left:
         return
     dependent = int((missed & (found.n_nonzero < n_nonzero_coefs)).sum())
+    most = int(torch.as_tensor(n_nonzero_coefs).max())
     if tol is None:
-        what = f"got n_nonzero_coefs={n_nonzero_coefs} atoms"
+        what = f"got n_nonzero_coefs={most} atoms"
     else:
         what = (
             f"reached their tol, the largest squared norm of a residual is "
-            f"{float(found.residual[missed].max()):.2g}, with at most {n_nonzero_coefs} atoms"
+            f"{float(found.residual[missed].max()):.2g}, with at most {most} atoms"
         )
     warnings.warn(
         f"{left} of {len(found.x)} samples have not {what}; for {dependent} of them no linearly "

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_unroll.estimators._missing import energy_seen, filled
 from sklearn_unroll.solvers import DictionaryStatistics, update_atoms
 
 _ROUGH, _FALLING = 0.03, 0.1  # relative duality gaps: of the first codes, and by steps
@@ -65,12 +66,14 @@ class OnlineLearner:
         self.n_steps += 1
         tol = min(_ROUGH, _FALLING * self.n_steps**-0.5)
         codes, penalty = self.coding(b, self.D, tol)
+        at_zero = energy_seen(b, weight)
+        b = filled(b, codes, self.D)
         batch = DictionaryStatistics.of(codes, b, weight, penalty)
         check_range(b, batch.energy)
         self.n_seen += batch.weight
         share = min(1.0, batch.weight / self.window())
         self.statistics = self.statistics * (1 - share) + batch
-        before, self.last = self.D, (batch, self.D)
+        before, self.last = self.D, (batch, self.D, at_zero)
         self.D = update_atoms(before, self.statistics, positive=self.positive)
         self._replace_unused(b, codes, before)
         return share
@@ -90,7 +93,8 @@ class OnlineLearner:
     def measure(self, b: Tensor, weight: Tensor) -> float:
         """Return the objective of samples relative to that of zero codes."""
         codes, penalty = self.coding(b, self.D, _FINE)
-        return relative(DictionaryStatistics.of(codes, b, weight, penalty), self.D)
+        found = DictionaryStatistics.of(codes, filled(b, codes, self.D), weight, penalty)
+        return relative(found, self.D, energy_seen(b, weight))
 
     def _replace_unused(self, b: Tensor, codes: Tensor, D: Tensor) -> None:
         """Put directions of a batch's residuals in the place of atoms that no code uses."""
@@ -120,10 +124,9 @@ def check_range(b: Tensor, energy: float) -> None:
         )
 
 
-def relative(batch: DictionaryStatistics, D: Tensor) -> float:
+def relative(batch: DictionaryStatistics, D: Tensor, at_zero: float) -> float:
     """Return the objective of samples relative to that of zero codes; one where both are zero."""
-    at_zero = batch.energy / batch.weight
-    return batch.value(D) / at_zero if at_zero > 0 else 1.0
+    return batch.value(D) * batch.weight / at_zero if at_zero > 0 else 1.0
 
 
 def leading_rows(R: Tensor, n: int) -> list[int]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import from_tensor
 from sklearn_unroll.estimators._batch_coding import coding_of
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
+from sklearn_unroll.estimators._missing import filled_by_means
 from sklearn_unroll.estimators._online import OnlineLearner, draw_atoms
 from sklearn_unroll.estimators._online_data import Signals
 from sklearn_unroll.estimators._operators import check_dictionary
@@ -56,6 +57,7 @@ def start_learner(
     else:
         n_atoms = est.n_features_in_ if est.n_components is None else est.n_components
         some = signals.sample(max(_DRAWN_FROM, 4 * n_atoms), rng)
+        some = filled_by_means(some[0]), some[1]
         D = draw_atoms(*some, n_atoms, est.positive_dict, rng)
     statistics = est.statistics_ if resume else DictionaryStatistics.zeros(*D.shape)
     coding = coding_of(own_coder(est), n_passes * len(signals), len(D))

@@ -8,6 +8,7 @@ from torch.special import entr
 
 from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional.composite import Composite, LeastSquares, Logistic
+from sklearn_unroll.functional.operators import Dense
 from sklearn_unroll.functional.penalties import L1, Box, ElasticNet, NonnegativeL1, Zero
 from sklearn_unroll.functional.problems import (
     gap_from_residual,
@@ -59,7 +60,7 @@ def composite_gap(x: Tensor, problem: Composite, *, relative: bool = True) -> Te
 
 def _gap(x: Tensor, problem: Composite) -> Tensor:
     f, R, b, A = problem.f, problem.R, problem.b, problem.A
-    if isinstance(f, LeastSquares) and isinstance(R, Zero):
+    if isinstance(f, LeastSquares) and isinstance(R, Zero) and isinstance(A, Dense):
         return least_squares_gap(x, problem, range_basis(A))
     value = problem.value(x)
     if isinstance(f, LeastSquares) and isinstance(R, (L1, NonnegativeL1)):

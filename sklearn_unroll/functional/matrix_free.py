@@ -11,6 +11,8 @@ from sklearn_unroll.functional.operators import Operator
 
 __all__ = ["Composed", "MatrixFree"]
 
+_NUMBERS = 2**22  # in the Gram matrices of samples at a time
+
 
 class MatrixFree(Operator):
     """Any real :class:`scipy.sparse.linalg.LinearOperator`, with derivatives; on the CPU.
@@ -72,7 +74,9 @@ class _Product(torch.autograd.Function):
 
 
 class Composed(Operator):
-    """``A x = A2 (A1 x)``: one operator after another.
+    """``A x = A2 (A1 x)``: one operator after another, either of them shared or per sample.
+
+    Signals of which some entries are seen are ``Composed(Dense(D), Mask(visible))``.
 
     Parameters
     ----------
@@ -82,7 +86,7 @@ class Composed(Operator):
     Raises
     ------
     ValueError
-        If what the first gives is not what the second takes, or samples have their own operators.
+        If what the first gives is not what the second takes.
 
     Examples
     --------
@@ -99,9 +103,8 @@ class Composed(Operator):
                 f"The first operator gives {first.n_features} numbers, but the second takes "
                 f"{second.n_components}."
             )
-        if first.per_sample or second.per_sample:
-            raise ValueError("Only operators that all samples share can be composed.")
         self.first, self.second = first, second
+        self.per_sample = first.per_sample or second.per_sample
         self.n_components, self.n_features = first.n_components, second.n_features
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -115,6 +118,30 @@ class Composed(Operator):
         """Of the two, what is coarser: a float32 operator takes nothing else."""
         first, second = self.first.like, self.second.like
         return first if first.dtype == torch.float32 else second
+
+    def lipschitz(self) -> Tensor:
+        if not self.per_sample:
+            return super().lipschitz()
+        n_samples = len((self.second if self.second.per_sample else self.first).lipschitz())
+        side = min(self.n_features, self.n_components)
+        n_rows = max(_NUMBERS // side**2, 1)
+        starts = range(0, n_samples, n_rows)
+        slices = [slice(start, min(start + n_rows, n_samples)) for start in starts]
+        parts = [self.take(rows)._largest(rows.stop - rows.start) for rows in slices]
+        return torch.cat(parts) if parts else self.like.new_zeros(0, 1)
+
+    def _largest(self, n_samples: int) -> Tensor:
+        """Return ``||A||_2^2`` of every sample, by the smaller Gram matrix."""
+        tall = self.n_features < self.n_components
+        like, side = self.like, min(self.n_features, self.n_components)
+        ones = torch.eye(side, dtype=like.dtype, device=like.device)
+        rows = (row.expand(n_samples, -1) for row in ones)
+        gram = [self(self.adjoint(r)) if tall else self.adjoint(self(r)) for r in rows]
+        largest = torch.linalg.eigvalsh(torch.stack(gram, 1).double())[:, -1:]
+        return largest.clamp_min(0).to(like)
+
+    def take(self, rows: Tensor | slice) -> Composed:
+        return Composed(self.first.take(rows), self.second.take(rows)) if self.per_sample else self
 
     def to(self, like: Tensor) -> Composed:
         return Composed(self.first.to(like), self.second.to(like))

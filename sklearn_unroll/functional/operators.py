@@ -228,7 +228,8 @@ class Dense(Operator):
         # The smaller Gram matrix has the same largest eigenvalue.
         wide = self.n_components > self.n_features
         gram = self.D.mT @ self.D if wide else self.D @ self.D.mT
-        largest = torch.linalg.eigvalsh(gram)[..., -1].clamp_min(0)
+        # In float32 LAPACK fails on some matrices with rows of zeros, those of unseen features.
+        largest = torch.linalg.eigvalsh(gram.double())[..., -1].clamp_min(0).to(self.D)
         return largest[:, None] if self.per_sample else largest
 
     def take(self, rows: Tensor | slice) -> Dense:

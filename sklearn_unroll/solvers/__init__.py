@@ -20,6 +20,7 @@ from sklearn_unroll.solvers.first_order import FISTA, ISTA, fista, ista
 from sklearn_unroll.solvers.greedy import Pursuit, orthogonal_matching_pursuit
 from sklearn_unroll.solvers.ground_truth import cvxpy_lasso
 from sklearn_unroll.solvers.homotopy import PathCodes, homotopy
+from sklearn_unroll.solvers.masked import masked_lasso, masked_pursuit
 from sklearn_unroll.solvers.solver import Method, Solution, iterates, minimize
 
 __all__ = [
@@ -49,6 +50,8 @@ __all__ = [
     "homotopy",
     "ista",
     "iterates",
+    "masked_lasso",
+    "masked_pursuit",
     "minimize",
     "optimal_values",
     "orthogonal_matching_pursuit",

@@ -19,7 +19,7 @@ from sklearn_unroll.solvers._supports import GRAM, Atoms, chunks
 
 __all__ = ["Pursuit", "orthogonal_matching_pursuit"]
 
-_DEPENDENT = 64  # machine precisions of an atom's energy outside the span of the others
+DEPENDENT = 64  # machine precisions of an atom's energy outside the span of the others
 _CHUNK = 2**18  # numbers in the codes of a chunk; a quarter of those in its dictionaries
 _FACTORS = 2**26  # numbers in the largest factors of a chunk
 _COMPILED_FROM = 2**18  # numbers in the codes, for which numba is loaded (0.4 s)
@@ -171,7 +171,7 @@ def _pursue(batch: _Batch, result: Pursuit) -> None:
         if 8 * len(live) < 7 * len(batch.rows):
             batch.keep(live)
         choice = batch.choose()
-        enough = choice[-1][:, 0] > _DEPENDENT * batch.eps
+        enough = choice[-1][:, 0] > DEPENDENT * batch.eps
         stuck = (batch.active & ~enough).nonzero()[:, 0]
         if len(stuck):
             batch.leave(stuck, batch.refresh(stuck), result)
@@ -183,7 +183,7 @@ def _pursue_compiled(b: Tensor, atoms: Atoms, tol: Tensor, most: Tensor, result:
     q, gram = atoms.A.adjoint(b)[:, :-1].contiguous(), atoms.gram.view(len(atoms.D), -1)
     given = (part.contiguous().numpy() for part in (gram, atoms.D, b, q, tol, most))
     eps = q.numpy().dtype.type(torch.finfo(b.dtype).eps)
-    compiled(pursue)(*given, eps, _DEPENDENT * eps, *(part.numpy() for part in result))
+    compiled(pursue)(*given, eps, DEPENDENT * eps, *(part.numpy() for part in result))
 
 
 def _compiled_pays(b: Tensor, A: Dense) -> bool:
@@ -192,13 +192,13 @@ def _compiled_pays(b: Tensor, A: Dense) -> bool:
     return fits and len(b) * n >= _COMPILED_FROM and compiled_available()
 
 
-def _exponents(b: Tensor) -> Tensor:
+def exponents(b: Tensor) -> Tensor:
     """Return the powers of two that bring signals, whose squares may overflow, to about one."""
     edge = -6 - int(torch.tensor(torch.finfo(b.dtype).tiny, dtype=torch.float64).log2())
     return torch.frexp(b.abs().amax(1)).exponent.clamp(-edge, edge)
 
 
-def _per_sample(name: str, value: Tensor | float, obs: Observation, dtype: torch.dtype) -> Tensor:
+def check_limit(name: str, value: Tensor | float, obs: Observation, dtype: torch.dtype) -> Tensor:
     given = tensor_of(value, name)
     whole = not given.is_floating_point() or bool((given == given.round()).all())
     if given.is_complex() or (dtype == torch.long and not whole):
@@ -293,10 +293,10 @@ def orthogonal_matching_pursuit(
     obs = Observation(obs.b.detach(), Dense(obs.A.D.detach()))
     b, A = obs.b, obs.A
     n, m = A.n_components, A.n_features
-    asked = _per_sample("n_nonzero", m if n_nonzero is None else n_nonzero, obs, torch.long)
-    limit = None if tol is None else _per_sample("tol", tol, obs, torch.float64)
+    asked = check_limit("n_nonzero", m if n_nonzero is None else n_nonzero, obs, torch.long)
+    limit = None if tol is None else check_limit("tol", tol, obs, torch.float64)
     most = asked.clamp_max(min(m, n))
-    exponent, pays = _exponents(b), _compiled_pays(b, A)
+    exponent, pays = exponents(b), _compiled_pays(b, A)
     # Looking up inner products pays from a few samples on.
     shared = None if A.per_sample else n * n <= GRAM and n < 32 * len(b)
     atoms = None if shared is None else Atoms(A.D.to(b.dtype), with_gram=pays or shared)

@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from sklearn_unroll.functional import (
     Composed,
     Dense,
+    Mask,
     MaskedFourier,
     MatrixFree,
     Observation,
@@ -58,6 +59,10 @@ OPERATORS = {
     "composed": Composed(Dense(normal(30, 64)), MaskedFourier(mask(8, 8))),
     "composed, orthogonal": Composed(PartialDCT((8, 8)), MaskedFourier(mask(8, 8))),
     "composed, matrix-free": Composed(MatrixFree(MATRIX), Dense(normal(6, 4))),
+    "composed, of each sample": Composed(Dense(normal(3, 12, 8)), PartialDCT(8, rows=[0, 2, 5])),
+    "some entries": Composed(Dense(normal(12, 8)), Mask(normal(3, 8, seed=1) > 0)),
+    "some entries, tall": Composed(Dense(normal(5, 9)), Mask(normal(3, 9, seed=1) > 0)),
+    "some entries, of each": Composed(Dense(normal(3, 5, 9)), Mask(normal(9, seed=1) > 0)),
 }
 
 
@@ -187,7 +192,6 @@ def test_conjugate_gradients_say_when_they_fail():
         (lambda: PartialDCT((2, 2), rows=np.zeros(4, bool)), "not all False"),
         (lambda: PartialHadamard(12), "power of two as length, got 12"),
         (lambda: Composed(PartialDCT(4), PartialDCT(5)), "gives 4 numbers.*takes 5"),
-        (lambda: Composed(Dense(normal(3, 4, 5)), PartialDCT(5)), "all samples share"),
         (lambda: PartialDCT(4).solve_normal(normal(1, 4), 0.0), "rho must be positive, got 0"),
         (lambda: Dense(normal(3, 4)).solve_normal(normal(1, 3), -1.0), "positive, got -1"),
         (lambda: MatrixFree(MATRIX).solve_normal(normal(1, 15), -1.0), "positive, got -1"),

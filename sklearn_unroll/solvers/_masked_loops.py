@@ -1,0 +1,346 @@
+"""Loops over samples of which some entries are seen, in steps that numba compiles.
+
+:func:`descend_seen`, the lasso by coordinate descent on residuals, for every sample::
+
+    look        which entries are seen
+    the set is the support of the first codes
+    repeat
+        correlate   g = A^T r, for all atoms
+        measure     the duality gap: the end, if it is small
+        admit       atoms with |g| > alpha into the set, those near the largest
+        gather      the seen entries of the set's new atoms side by side
+        cycle       x_i = soft(a_i^T r + ||a_i||^2 x_i, alpha) / ||a_i||^2, and r follows
+        leap        once the set is complete: to the minimum over the nonzeros, by Cholesky
+
+:func:`pursue_seen`, orthogonal matching pursuit, for every sample::
+
+    repeat
+        settle      codes and their residual, where its energy is small: perhaps the end
+        correlate   all atoms with the residual, and take the one of the least angle
+        append      its direction outside the span of the atoms so far, by Gram and Schmidt
+        step        along that direction, and take it out of the residual
+
+T are the atoms, one a column, so that a seen entry is a row. ``atoms`` has the seen entries of
+the atoms in members, b and r those of a sample and of its residual, and ``places`` says where
+they are. No inner product of atoms outlives a sample. The rest is named as in ``_loops``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_unroll.solvers._descent_loops import _NEAR, admit, begin, peaks
+from sklearn_unroll.solvers._loops import backward, forward
+
+
+def look(table, seen, sample, places, out):
+    """Copy the seen entries of a row, and return their number."""
+    n_seen = 0
+    for i in range(table.shape[1]):
+        if seen[sample, i]:
+            places[n_seen], out[n_seen] = i, table[sample, i]
+            n_seen += 1
+    return n_seen
+
+
+def correlate(T, places, r, n_seen, g):
+    """Compute the inner products of all atoms with the residual."""
+    for i in range(len(g)):
+        g[i] = 0
+    # Four entries at a time, so that the sums are read and written less.
+    fours = n_seen - n_seen % 4
+    for at in range(0, fours, 4):
+        r0, r1, r2, r3 = r[at], r[at + 1], r[at + 2], r[at + 3]
+        p0, p1, p2, p3 = places[at], places[at + 1], places[at + 2], places[at + 3]
+        for i in range(len(g)):
+            g[i] += r0 * T[p0, i] + r1 * T[p1, i] + r2 * T[p2, i] + r3 * T[p3, i]
+    for at in range(fours, n_seen):
+        for i in range(len(g)):
+            g[i] += r[at] * T[places[at], i]
+
+
+def gather(T, members, gathered, size, places, n_seen, atoms, squares):
+    """Copy the seen entries of the set's new atoms, and return its size."""
+    for place in range(gathered, size):
+        for i in range(n_seen):
+            atoms[place, i] = T[places[i], members[place]]
+        squares[place] = dot(atoms, place, atoms[place], n_seen)
+    return size
+
+
+def dot(table, row, v, size):
+    """Return the inner product of a row's first entries with others."""
+    total = v.dtype.type(0)
+    for i in range(size):
+        total += table[row, i] * v[i]
+    return total
+
+
+def take_out(scale, table, row, size, out):
+    """Take a multiple of a row's first entries from others."""
+    for i in range(size):
+        out[i] -= scale * table[row, i]
+
+
+def residual(b, atoms, x, size, n_seen, r):
+    """Compute ``r = b - A x``, and return its energy."""
+    for i in range(n_seen):
+        r[i] = b[i]
+    for place in range(size):
+        if x[place] != 0:
+            take_out(x[place], atoms, place, n_seen, r)
+    return energy_of(r, n_seen)
+
+
+def energy_of(r, n_seen):
+    """Return ``||r||^2``."""
+    total = r.dtype.type(0)
+    for i in range(n_seen):
+        total += r[i] * r[i]
+    return total
+
+
+def descend_seen(T, b, seen, X, passes, alpha, tol, max_passes, positive):
+    """Overwrite the codes X by the lasso's on seen entries."""
+    n_features, n_atoms = T.shape
+    room = min(n_features, n_atoms)
+    atoms, factor = np.empty((n_atoms, n_features)), np.empty((room, room))
+    members, used = np.empty(n_atoms, np.int64), np.empty(room, np.int64)
+    places, own, r = np.empty(n_features, np.int64), np.empty(n_features), np.empty(n_features)
+    x, g, outer = np.empty(n_atoms), np.empty(n_atoms), np.empty(n_atoms)
+    squares, move = np.empty(n_atoms), np.empty(room)
+    for sample in range(len(b)):
+        n_seen = look(b, seen, sample, places, own)
+        weight, gathered, n_passes = alpha[sample], 0, 0
+        energy = energy_of(own, n_seen)
+        loose, n_inner, settled = 0.1, 6, True
+        size = begin(X[sample], members, x, outer)
+        while True:
+            gathered = gather(T, members, gathered, size, places, n_seen, atoms, squares)
+            left = residual(own, atoms, x, size, n_seen, r)
+            correlate(T, places, r, n_seen, g)
+            peak, outside = peaks(g, outer, positive)
+            gap = measure(own, r, left, n_seen, peak, x, size, weight)
+            if gap <= 0.5 * tol * 0.5 * energy or n_passes >= max_passes or loose < 1e-15:
+                break
+            before = size
+            if outside > weight * (1 + 1e-12):
+                least = max(weight * (1 + 1e-12), _NEAR * outside)
+                size = admit(g, least, positive, members, x, size, outer)
+            if size == before:
+                n_inner = min(2 * n_inner, 200)
+                if settled:
+                    loose *= 0.03
+            gathered = gather(T, members, gathered, size, places, n_seen, atoms, squares)
+            for _ in range(min(n_inner, max_passes - n_passes)):
+                n_passes += 1
+                move_most = cycle(atoms, squares, weight, positive, x, size, r, n_seen)
+                settled = move_most <= loose * weight
+                if settled:
+                    break
+            if size == before:
+                leap(atoms, squares, weight, x, size, r, n_seen, factor, used, move)
+        passes[sample] = n_passes
+        X[sample] = 0.0
+        for place in range(size):
+            X[sample, members[place]] = x[place]
+
+
+def measure(b, r, left, n_seen, peak, x, size, weight):
+    """Return the duality gap; left is the energy of the residual."""
+    b_r, l1 = 0.0, 0.0
+    for i in range(n_seen):
+        b_r += b[i] * r[i]
+    for place in range(size):
+        l1 += abs(x[place])
+    u = min(max(b_r / max(left, 1e-300), 0.0), weight / max(peak, 1e-300))
+    return 0.5 * left + weight * l1 - u * b_r + 0.5 * u * u * left
+
+
+def cycle(atoms, squares, weight, positive, x, size, r, n_seen):
+    """Minimise over each code of the set in turn, and return the largest move."""
+    largest = 0.0
+    for place in range(size):
+        square = squares[place]
+        if square <= 0.0:
+            continue
+        z, new = dot(atoms, place, r, n_seen) + x[place] * square, 0.0
+        if z > weight:
+            new = (z - weight) / square
+        elif z < -weight and not positive:
+            new = (z + weight) / square
+        step = new - x[place]
+        if step != 0.0:
+            x[place] = new
+            take_out(step, atoms, place, n_seen, r)
+            largest = max(largest, abs(step) * square)
+    return largest
+
+
+def leap(atoms, squares, weight, x, size, r, n_seen, factor, used, move):
+    """Go to the minimum over the nonzeros with their signs; an atom that is in the way goes out.
+
+    The objective falls on the way, which ends where the atoms are dependent.
+    """
+    for _ in range(n_seen):
+        n_used = list_used(x, size, used, n_seen)
+        for nth in range(n_used):
+            sign = 1.0 if x[used[nth]] > 0.0 else -1.0
+            move[nth] = dot(atoms, used[nth], r, n_seen) - sign * weight
+        if n_used == 0 or not newton(atoms, squares, used, n_used, n_seen, factor, move):
+            return
+        first, until = -1, 1.0
+        for nth in range(n_used):
+            code, step = x[used[nth]], move[nth]
+            if (code + step) * code <= 0.0 and -code / step < until:
+                first, until = nth, -code / step
+        for nth in range(n_used):
+            x[used[nth]] += until * move[nth]
+            take_out(until * move[nth], atoms, used[nth], n_seen, r)
+        if first < 0:
+            return
+        x[used[first]] = 0.0
+
+
+def list_used(x, size, used, most):
+    """List the places of nonzeros; return how many, none where there are more than that."""
+    n_used = 0
+    for place in range(size):
+        if x[place] != 0.0:
+            if n_used == most:
+                return 0
+            used[n_used] = place
+            n_used += 1
+    return n_used
+
+
+def newton(atoms, squares, used, n_used, n_seen, factor, move):
+    """Overwrite move by the solution of the normal equations; return whether there is one."""
+    for new in range(n_used):
+        row, atom = factor[new], atoms[used[new]]
+        for old in range(new):
+            row[old] = forward(factor, old, dot(atoms, used[old], atom, n_seen), row)
+        square = left = squares[used[new]]
+        for old in range(new):
+            left -= row[old] * row[old]
+        if not left > 1e-10 * square:
+            return False
+        row[new] = 1.0 / np.sqrt(left)
+        move[new] = forward(factor, new, move[new], move)
+    backward(factor, n_used, move)
+    return True
+
+
+def pursue_seen(T, b, seen, tol, most, eps, dependent, X, n_nonzero, energies, reached):
+    """Overwrite the codes X by those of the pursuit on seen entries."""
+    n_features, n_atoms = T.shape
+    room, kind = most.max(), T.dtype
+    Q, atoms = np.empty((room, n_features), kind), np.empty((room, n_features), kind)
+    R, members = np.empty((room, room), kind), np.empty(room, np.int64)
+    x, along, d = np.empty(room, kind), np.empty(room, kind), np.empty(room, kind)
+    places, own = np.empty(n_features, np.int64), np.empty(n_features, kind)
+    r, other = np.empty(n_features, kind), np.empty(n_features, kind)
+    c, inverse = np.empty(n_atoms, kind), np.empty(n_atoms, kind)
+    for sample in range(len(b)):
+        n_seen = look(b, seen, sample, places, own)
+        inverse_norms(T, places, n_seen, inverse)
+        size, stuck, goal = 0, False, tol[sample]
+        energy = residual(own, atoms, x, 0, n_seen, r)
+        length, doubtful = np.sqrt(energy), np.sqrt(eps) * energy
+        while True:
+            full = stuck or size >= most[sample]
+            if full or energy <= max(goal, doubtful):
+                energy = settle(own, atoms, Q, R, along, size, n_seen, x, d, r, other)
+                rounding = 2 * eps * (length + l1_of(x, size))
+                reached[sample] = energy <= max(goal, rounding * rounding)
+                if full or reached[sample]:
+                    break
+                doubtful = np.sqrt(eps) * energy
+            correlate(T, places, r, n_seen, c)
+            best = least_angle(c, inverse)
+            for i in range(n_seen):
+                Q[size, i] = atoms[size, i] = T[places[i], best] * inverse[best]
+            outside = append(Q, R, size, n_seen)
+            stuck = c[best] == 0 or not outside > dependent
+            if not stuck:
+                members[size], along[size] = best, dot(Q, size, r, n_seen)
+                take_out(along[size], Q, size, n_seen, r)
+                energy = energy_of(r, n_seen)
+                size += 1
+        n_nonzero[sample], energies[sample] = size, energy
+        for place in range(size):
+            X[sample, members[place]] = x[place] * inverse[members[place]]
+
+
+def inverse_norms(T, places, n_seen, inverse):
+    """Compute the inverse norms of all atoms on seen entries, zero where nothing is left."""
+    for i in range(len(inverse)):
+        inverse[i] = 0
+    for at in range(n_seen):
+        for i in range(len(inverse)):
+            inverse[i] += T[places[at], i] * T[places[at], i]
+    for i in range(len(inverse)):
+        inverse[i] = 1 / np.sqrt(inverse[i]) if inverse[i] > 0 else 0
+
+
+def least_angle(c, inverse):
+    """Return the first atom whose correlation, of its direction, is the largest."""
+    best, peak = 0, abs(c[0]) * inverse[0]
+    for i in range(1, len(c)):
+        value = abs(c[i]) * inverse[i]
+        if value > peak:
+            best, peak = i, value
+    return best
+
+
+def append(Q, R, size, n_seen):
+    """Orthogonalise the new direction, twice; return its energy outside the span of the others."""
+    for old in range(size):
+        R[size, old] = 0
+    for _ in range(2):
+        for old in range(size):
+            share = dot(Q, old, Q[size], n_seen)
+            R[size, old] += share
+            take_out(share, Q, old, n_seen, Q[size])
+    outside = energy_of(Q[size], n_seen)
+    length = np.sqrt(outside)
+    R[size, size] = length
+    if length > 0:
+        for i in range(n_seen):
+            Q[size, i] /= length
+    return outside
+
+
+def solve(R, rhs, size, out):
+    """Compute ``out = R^-1 rhs``; row j of R holds column j of the triangle."""
+    for row in range(size - 1, -1, -1):
+        out[row] = rhs[row] / R[row, row]
+        for later in range(row + 1, size):
+            out[row] -= R[later, row] * out[later] / R[row, row]
+
+
+def settle(b, atoms, Q, R, along, size, n_seen, x, d, r, other):
+    """Compute codes, correct them once, and return the energy of their residual."""
+    solve(R, along, size, x)
+    energy = residual(b, atoms, x, size, n_seen, r)
+    for place in range(size):
+        d[place] = dot(Q, place, r, n_seen)
+    solve(R, d, size, d)
+    for place in range(size):
+        d[place] += x[place]
+    corrected = residual(b, atoms, d, size, n_seen, other)
+    if not corrected <= energy:
+        return energy
+    for place in range(size):
+        x[place] = d[place]
+    for i in range(n_seen):
+        r[i] = other[i]
+    return corrected
+
+
+def l1_of(x, size):
+    """Return ``||x||_1``."""
+    total = x.dtype.type(0)
+    for place in range(size):
+        total += abs(x[place])
+    return total
