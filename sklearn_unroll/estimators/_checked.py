@@ -28,8 +28,8 @@ _SHAPES = {"X": "(n_samples, n_features)", "y": "(n_samples, n_components)"}
 _MISSING = (
     "Leave such rows out, or fill the entries, with sklearn.impute.SimpleImputer, say. "
     "LassoCoder, OMPCoder, OnlineDictionaryLearning and, for least squares, MathL2OSolver take "
-    "NaN for what was not seen; AdaLISTARegressor and LISTARegressor(weights='adjoint') do without: "
-    "give zeros there, in X and in the columns of each sample's own dictionary, operators=...; "
+    "NaN for what was not seen. AdaLISTARegressor and LISTARegressor(weights='adjoint') take "
+    "zeros there, in X and in the columns of each sample's own dictionary, operators=...; "
     "GlowProxInpainter fills in pictures."
 )
 
@@ -169,7 +169,7 @@ def rows_to_compute(array: Any, like: Tensor | Rows, name: str = "X") -> Tensor 
 
 def _is_finite(numbers: Tensor | Rows) -> bool:
     parts = [numbers] if numbers.ndim != 2 else (numbers[rows] for rows in blocks(numbers))
-    return all(bool(torch.isfinite(part).all()) for part in parts)
+    return not any(bool(torch.isinf(part).any()) for part in parts)  # NaN is what was not seen
 
 
 def _too_large(name: str) -> ValueError:

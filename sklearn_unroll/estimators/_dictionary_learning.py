@@ -215,7 +215,7 @@ class OnlineDictionaryLearning(
             work = fitting.work
             given, rng = X, check_random_state(self.random_state)
             resume = self.warm_start and work.__sklearn_is_fitted__()
-            X, signals = work._take_in(X, sample_weight, reset=True)
+            X, signals = work._take_in(X, sample_weight, reset=True, whole=True)
             signals, held_out = divided(signals, work, rng)
             plan = Plan.of(signals, held_out, work, rng)
             learner = start_learner(work, signals, resume, self.max_iter, rng)
@@ -333,10 +333,12 @@ class OnlineDictionaryLearning(
         check_same_namespace(X, self, attribute="components_", method=method)
         return check_observations(self, X, reset=False, missing=takes_missing(self.coder))
 
-    def _take_in(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Signals]:
+    def _take_in(
+        self, X: Any, sample_weight: Any, *, reset: bool, whole: bool = False
+    ) -> tuple[Any, Signals]:
         check_parameters(self)
         X = check_observations(self, X, reset=reset, missing=takes_missing(self.coder))
-        check_signals_seen(X, columns=reset)
+        check_signals_seen(X, columns=whole)
         return X, Signals.of(X, sample_weight)
 
     @property

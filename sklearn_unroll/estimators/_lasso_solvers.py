@@ -17,6 +17,7 @@ from sklearn_unroll.solvers import (
     FISTA,
     ISTA,
     Method,
+    PathCodes,
     Solution,
     bounded_lasso,
     certified_lasso,

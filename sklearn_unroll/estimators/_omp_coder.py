@@ -208,11 +208,8 @@ class OMPCoder(BaseCoder):
         twice = 1.0 if y is not None else 2.0
         seen = seen.whole()
         if operators is not None:
-            seen = seen._replace(
-                obs=seen.obs._replace(
-                    A=behind_mask(seen.obs.A, check_operators(operators, seen.obs.b))
-                )
-            )
+            own = behind_mask(seen.obs.A, check_operators(operators, seen.obs.b))
+            seen = seen._replace(obs=seen.obs._replace(A=own))
         problem = self.task.problem(self, seen)
         return twice * self._score(seen, found.codes, y, sample_weight, problem)
 

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn.utils import get_tags
 
 from tests.estimator_table import MAKERS, case, fitted
 from tests.odd_input import EDGES, MISSING, RIGHT, ROUNDED, WRONG, Outcomes
@@ -86,11 +87,21 @@ def test_what_is_no_table_of_numbers_is_refused_by_every_method(name):
     model = fitted(name)
     fits_of_any_width = name in ("Math-L2O",)
     table = {k: v for k, v in WRONG.items() if not (fits_of_any_width and k == "other width")}
-    if name != "GLOW-Prox":  # takes NaN for what it is to fill in
+    if not get_tags(model).input_tags.allow_nan:  # takes NaN for what was not seen
         table = table | MISSING
     run(name, [m for m in methods_of(model) if m not in ("fit", "fit_transform")], table, True)
     outer = {k: v for k, v in table.items() if k != "other width"}  # any width begins a fit
     run(name, ["fit"], outer, True)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_was_not_seen_is_taken_by_every_method_or_by_none(name):
+    model = fitted(name)
+    taken = get_tags(model).input_tags.allow_nan
+    assert taken == name.startswith(("GLOW", "Math-L2O", "LassoCoder", "OMPCoder"))
+    methods = [m for m in methods_of(model) if m not in ("inverse_transform", "fit_transform")]
+    if taken and name != "GLOW-Prox":  # which is given holes by all other tests
+        run(name, methods, MISSING, False)
 
 
 @pytest.mark.parametrize("name", MAKERS)

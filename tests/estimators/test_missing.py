@@ -1,0 +1,235 @@
+"""NaN in X: estimators solve on what was seen, and complete signals in a Pipeline."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Lasso, orthogonal_mp
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
+
+from sklearn_unroll import LassoCoder, MathL2OSolver, OMPCoder, OnlineDictionaryLearning, Trainer
+from sklearn_unroll.datasets import make_sparse_recovery
+from sklearn_unroll.estimators._batch_coding import CoderCoding, CompiledLassoCoding
+from sklearn_unroll.estimators._missing import filled
+from sklearn_unroll.solvers import DictionaryStatistics, update_atoms
+
+DATA = make_sparse_recovery(40, 20, 30, sparsity=2, snr_db=40, random_state=0)
+D = DATA.dictionary
+
+
+def holes(X=DATA.X, share=0.4, seed=0, dtype=np.float64):
+    """Return X with NaN; the first rows are complete, and some share a mask."""
+    missing = np.random.default_rng(seed).random(X.shape) < share
+    missing[:4], missing[10:14] = False, missing[10]
+    return np.where(missing, np.nan, X).astype(dtype)
+
+
+def row_by_row(X, code):
+    """Return the codes of every row over the seen columns of the dictionary."""
+    seen = ~np.isnan(X)
+    return np.array([code(D[:, m], x[m], i) for i, (x, m) in enumerate(zip(X, seen, strict=True))])
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("solver", ["auto", "active_set", "fista"])
+def test_lasso_is_scikit_learns_row_by_row(solver, positive):
+    X, alpha = holes(), np.linspace(0.01, 0.2, len(DATA.X))
+    coder = LassoCoder(D, positive=positive, solver=solver, tol=1e-9).fit(X)
+    found = coder.solve(X, alpha=alpha)
+    assert found.converged.all()
+
+    def code(own, x, i):
+        lasso = Lasso(alpha[i] / len(x), positive=positive, fit_intercept=False, tol=1e-12)
+        return lasso.set_params(max_iter=100_000).fit(own.T, x).coef_
+
+    np.testing.assert_allclose(found.codes, row_by_row(X, code), atol=1e-3)
+    values = coder.problem(X, alpha=alpha).exact()
+    assert coder.score(X, alpha=alpha) == pytest.approx(
+        -float(values.value(values.b.new_tensor(found.codes)).mean())
+    )
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"alpha": 0.2, "alpha_relative": True},
+        {"alpha": 0.05, "atom_weights": np.linspace(0.5, 2, 30)},
+        {"alpha": 0.05, "l2": 0.1},
+        {"error": 1e-2},
+        {"l1_radius": 0.5},
+        {"solver": "homotopy", "alpha": 0.05},
+    ],
+    ids=lambda p: " ".join(p),
+)
+def test_every_option_is_that_of_the_seen_columns(parameters):
+    pytest.importorskip("numba")
+    X = holes()[:15]
+    found = LassoCoder(D, tol=1e-10).set_params(**parameters).fit(X).solve(X)
+    assert found.converged.all()
+
+    def code(own, x, i):
+        return (
+            LassoCoder(own, tol=1e-10).set_params(**parameters).fit(x[None]).transform(x[None])[0]
+        )
+
+    np.testing.assert_allclose(found.codes, row_by_row(X, code), atol=1e-4)
+
+
+def test_path_and_dictionaries_of_samples():
+    X = holes()
+    coder = LassoCoder(D, tol=1e-9).fit(X)
+    path = coder.path(X, [0.05, 0.2])
+    assert path.converged.all()
+    np.testing.assert_allclose(path.codes[1], coder.transform(X, alpha=0.05), atol=1e-3)
+    own = np.random.default_rng(0).permutation(D)
+    operators = np.where(np.arange(40)[:, None, None] % 2, own, D)
+    for est, name in ((coder, "score"), (OMPCoder(D).fit(X), "score")):
+        found = est.transform(X, operators=operators)
+        np.testing.assert_allclose(found[::2], est.transform(X)[::2], atol=1e-3)
+        other = type(est)(own).fit(X)
+        np.testing.assert_allclose(found[1::2], other.transform(X)[1::2], atol=1e-3)
+        halves = getattr(est, name)(X[::2]), getattr(other, name)(X[1::2])
+        assert getattr(est, name)(X, operators=operators) == pytest.approx(
+            np.mean(halves), rel=1e-3
+        )
+
+
+@pytest.mark.parametrize("limits", [{}, {"n_nonzero_coefs": 3}, {"tol": 5e-3}])
+def test_pursuit_is_scikit_learns_row_by_row(limits):
+    X = holes()
+
+    def code(own, x, i):
+        norms = np.linalg.norm(own, axis=1)
+        most = None if "tol" in limits else limits.get("n_nonzero_coefs", max(1, len(x) // 10))
+        atoms = (own / norms[:, None]).T
+        return orthogonal_mp(atoms, x, n_nonzero_coefs=most, tol=limits.get("tol")) / norms
+
+    found = OMPCoder(D, **limits).fit(X).solve(X)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.codes, row_by_row(X, code), atol=1e-9)
+
+
+def test_a_pipeline_imputes():
+    X = holes(share=0.3)
+    completer = make_pipeline(OMPCoder(D, tol=20 * DATA.noise_std[0] ** 2))
+    complete = completer.inverse_transform(completer.fit_transform(X))
+    missing = np.isnan(X)
+    error = np.square(complete - DATA.X)[missing].mean() / np.square(DATA.X)[missing].mean()
+    assert error < 0.01  # where zeros have 1
+
+
+@pytest.mark.parametrize("make", [LassoCoder, OMPCoder])
+def test_units_dtypes_and_what_is_complete(make):
+    X = holes()
+    coder = make(D).fit(X)
+    codes = coder.transform(X)
+    np.testing.assert_array_equal(coder.transform(X[:4]), make(D).fit(X).transform(DATA.X[:4]))
+    single = holes(dtype=np.float32)
+    assert coder.fit(single).transform(single).dtype == np.float32
+    np.testing.assert_allclose(coder.transform(single), codes, atol=1e-3)
+    factor = 2.0**-300
+    given = {"alpha": 0.1 * factor} if make is LassoCoder else {}
+    np.testing.assert_array_equal(make(D, **given).fit(X).transform(factor * X), factor * codes)
+
+
+def test_math_l2o_solves_what_a_coder_solves():
+    X = holes()
+    solver = MathL2OSolver(D, n_layers=4, trainer=Trainer("lasso", max_epochs=0), random_state=0)
+    solution = solver.fit(X).solve(X, n_iter=500)
+    assert solution.gap.max() < 1e-8
+    np.testing.assert_allclose(
+        solution.codes, LassoCoder(D, tol=1e-12).fit(X).transform(X), atol=1e-3
+    )
+    assert solver.certify(X).shape == (40,)
+    dense = np.where(np.isnan(X)[:, None], 0, D)
+    other = solver.solve(np.nan_to_num(X), operators=dense, n_iter=500)
+    np.testing.assert_allclose(solution.codes, other.codes, atol=1e-12)
+    labels = np.where(np.isnan(X), np.nan, np.sign(DATA.X))
+    with pytest.raises(ValueError, match="X contains NaN"):
+        solver.set_params(loss="logistic").fit(labels)
+
+
+def test_what_was_not_seen_at_all_is_named():
+    X = holes()
+    X[[5, 7]] = np.nan
+    for est in (LassoCoder(D), OMPCoder(D), MathL2OSolver(D), OnlineDictionaryLearning(5)):
+        with pytest.raises(ValueError, match=r"X has 2 sample\(s\) .* at rows \[5, 7\]"):
+            est.fit(X)
+    coder = LassoCoder(D).fit(DATA.X)
+    with pytest.raises(ValueError, match=r"at rows \[5, 7\]"):
+        coder.transform(X)
+    with pytest.raises(ValueError, match="X contains infinity"):
+        coder.transform(np.where(np.isnan(X), np.inf, X))
+    with pytest.raises(ValueError, match="X contains NaN"):
+        LassoCoder().fit(holes(), DATA.y)
+    X = holes()
+    X[:, 3] = np.nan
+    with pytest.raises(ValueError, match=r"1 feature\(s\) that no sample has seen.*columns \[3\]"):
+        OnlineDictionaryLearning(5).fit(X)
+
+
+def learned(X, **parameters):
+    learner = OnlineDictionaryLearning(30, alpha=0.05, tol=0.0, batch_size=64, random_state=0)
+    return learner.set_params(**parameters).fit(X)
+
+
+def test_a_dictionary_is_learned_from_what_is_seen():
+    pytest.importorskip("numba")
+    whole = make_sparse_recovery(1500, 10, 15, sparsity=1, snr_db=40, random_state=1)
+    X = holes(whole.X, share=0.3, seed=1)
+    learner = learned(X, n_components=15, max_iter=20)
+    assert (np.abs(whole.dictionary @ learner.components_.T).max(1) > 0.9).mean() > 0.7
+    complete = learner.inverse_transform(learner.transform(X))
+    missing = np.isnan(X)
+    error = np.square(complete - whole.X)[missing].mean() / np.square(whole.X)[missing].mean()
+    assert error < 0.3  # where zeros have 1
+    monitored = [epoch.monitor for epoch in learner.history_]
+    assert monitored[0] < 1
+    assert monitored[-1] < 0.8 * monitored[0]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_batches_are_coded_alike_compiled_or_not(relative):
+    pytest.importorskip("numba")
+    coder = LassoCoder(alpha=0.1, alpha_relative=relative, tol=1e-12)
+    b, atoms = torch.from_numpy(holes()), torch.from_numpy(D)
+    codings = [kind(coder)(b, atoms, 1e-12) for kind in (CompiledLassoCoding, CoderCoding)]
+    for one, other in zip(*codings, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_filling_in_never_raises_the_objective_of_what_is_seen():
+    b = torch.from_numpy(holes())
+    atoms = torch.from_numpy(np.random.default_rng(0).standard_normal((12, 20)))
+    atoms /= atoms.norm(dim=1, keepdim=True)
+    coding = CoderCoding(LassoCoder(alpha=0.05, tol=1e-10))
+
+    def value(atoms):
+        codes, penalty = coding(b, atoms, 0.0)
+        fit = 0.5 * (b - codes @ atoms).nan_to_num(0.0).square().sum(1)
+        return float((fit + penalty).sum()), codes, penalty
+
+    before, codes, penalty = value(atoms)
+    start = before
+    for _ in range(10):
+        signals = filled(b, codes, atoms)
+        statistics = DictionaryStatistics.of(codes, signals, penalty=penalty)
+        # The surrogate touches the objective of what is seen.
+        assert statistics.value(atoms) * len(b) == pytest.approx(before, rel=1e-9)
+        atoms = update_atoms(atoms, statistics)
+        after, codes, penalty = value(atoms)
+        assert after <= before * (1 + 1e-9)
+        before = after
+    assert before < 0.9 * start
+
+
+def test_learning_takes_nan_where_its_coder_does():
+    X = holes()
+    learner = learned(X, coder=OMPCoder(n_nonzero_coefs=2), max_iter=2)
+    assert get_tags(learner).input_tags.allow_nan
+    assert np.isfinite(learner.components_).all() and np.isfinite(learner.score(X))
+    partial = OnlineDictionaryLearning(8, alpha=0.05, random_state=0)
+    first = X[:20].copy()
+    first[:, 3] = np.nan  # seen later
+    assert not partial.partial_fit(first).components_[:, 3].any()
+    assert partial.partial_fit(X[20:]).components_[:, 3].any()
