@@ -101,11 +101,9 @@ class Codes(Task):
         keep: bool = False,
     ) -> Given:
         """Validate what fit was given; ``keep`` goes on with the operator of the last fit."""
-        # Pairs are to estimate a dictionary from, and complete.
         X = check_observations(
-            est, X, reset=reset, y=None if y is None else "no_validation",
-            missing=self.missing and y is None,
-        )  # fmt: skip
+            est, X, reset=reset, y=None if y is None else "no_validation", missing=self.missing
+        )
         y = None if y is None else check_codes(y, X, est)
         est._y_was_1d = y is not None and y.ndim == 1
         b = to_rows(X, dtype=None, device=resolve_device(est.device, X))
@@ -113,7 +111,7 @@ class Codes(Task):
         b = self._in_range(b, least=torch.finfo(b.dtype).tiny ** 0.5)
         weight = check_weight(sample_weight, X, stand_in(b))
         codes = None if y is None else as_codes(y, b)
-        own, A = resolve_operators(self, est, b, codes, weight, operators, keep)
+        own, A = resolve_operators(self, est, b, codes, weight, operators, keep, visible)
         obs = Observation(b, observed(A, visible))
         if codes is not None:
             check_codes_match(codes, A, est)

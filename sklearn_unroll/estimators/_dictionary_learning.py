@@ -19,13 +19,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.estimators._arrays import (
-    own_arithmetic,
-    refuse_kind,
-)
+from sklearn_unroll.estimators._arrays import own_arithmetic, refuse_kind
 from sklearn_unroll.estimators._checked import check_observations, check_parameters
 from sklearn_unroll.estimators._document import fill
-from sklearn_unroll.estimators._missing import check_signals_seen, takes_missing
+from sklearn_unroll.estimators._missing import (
+    check_features_seen,
+    check_signals_seen,
+    takes_missing,
+)
 from sklearn_unroll.estimators._online_data import Plan, Signals, divided
 from sklearn_unroll.estimators._online_start import left_behind, start_learner, warn_if_worthless
 from sklearn_unroll.estimators._progress import CallbackReport
@@ -115,12 +116,17 @@ class OnlineDictionaryLearning(
     Notes
     -----
     A memory map is read a batch at a time, and nothing is kept for a sample but its place in the
-    shuffle. Results scale with X and alpha, exactly by powers of two.
+    shuffle. Results scale with X and alpha, exactly by powers of two. NaN in X was not seen, where
+    the coder takes it: the objective is that of what was seen, and codes over the atoms at hand
+    fill in the rest, which bounds it from above and touches it, so that no update raises it [2]_.
+    ``inverse_transform(transform(X))`` is complete.
 
     References
     ----------
     .. [1] Mairal, Bach, Ponce and Sapiro, "Online dictionary learning for sparse coding", ICML
        2009.
+    .. [2] Mairal, "Stochastic majorization-minimization algorithms for large-scale optimization",
+       NIPS 2013.
 
     Examples
     --------
@@ -215,7 +221,8 @@ class OnlineDictionaryLearning(
             work = fitting.work
             given, rng = X, check_random_state(self.random_state)
             resume = self.warm_start and work.__sklearn_is_fitted__()
-            X, signals = work._take_in(X, sample_weight, reset=True, whole=True)
+            X, signals = work._take_in(X, sample_weight, reset=True)
+            check_features_seen(X)
             signals, held_out = divided(signals, work, rng)
             plan = Plan.of(signals, held_out, work, rng)
             learner = start_learner(work, signals, resume, self.max_iter, rng)
@@ -333,12 +340,10 @@ class OnlineDictionaryLearning(
         check_same_namespace(X, self, attribute="components_", method=method)
         return check_observations(self, X, reset=False, missing=takes_missing(self.coder))
 
-    def _take_in(
-        self, X: Any, sample_weight: Any, *, reset: bool, whole: bool = False
-    ) -> tuple[Any, Signals]:
+    def _take_in(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Signals]:
         check_parameters(self)
         X = check_observations(self, X, reset=reset, missing=takes_missing(self.coder))
-        check_signals_seen(X, columns=whole)
+        check_signals_seen(X)
         return X, Signals.of(X, sample_weight)
 
     @property

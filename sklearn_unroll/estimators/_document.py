@@ -139,6 +139,11 @@ operators : array-like of shape (n_samples, n_components, n_features), default=N
     "solver_tol": """\
 tol : float or array-like of shape (n_samples,), default=None
     Largest squared norms of residuals; the estimator's own by default.""",
+    "seen_only": """\
+NaN in X stands for entries that were not seen: each sample's problem, with its certificate, is
+that on its own entries. ``inverse_transform`` gives complete signals, so that a
+:class:`~sklearn.pipeline.Pipeline` of a coder imputes. A sample of which nothing was seen is
+an error.""",
     "codes": """\
 array of shape (n_samples, n_components) or (n_samples,)
     Codes, with the kind, device and float dtype of X; one-dimensional where y was.""",

@@ -101,6 +101,11 @@ class MathL2OSolver(SolverMethods, Learned):
     --------
     LassoCoder : Solves the lasso to a certificate without training.
 
+    Notes
+    -----
+    With least squares, NaN in X stands for entries that were not seen: an instance is the problem
+    on those that were.
+
     References
     ----------
     .. [1] Liu, J., Chen, X., Wang, Z., Yin, W. and Cai, H., "Towards constituting mathematical

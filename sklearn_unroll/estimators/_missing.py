@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -39,19 +40,26 @@ def check_rows_seen(visible: Tensor) -> None:
         )
 
 
-def check_signals_seen(X: Any, columns: bool) -> None:
-    """Raise for samples of which nothing is seen and, of columns too, for features never seen."""
-    b = to_rows(X, dtype=None, device=torch.device("cpu"))
-    visible = [~torch.isnan(b[rows]) for rows in blocks(b)]
-    rows = torch.cat([part.any(1, keepdim=True) for part in visible])
-    check_rows_seen(rows)
-    never = (~torch.stack([part.any(0) for part in visible]).any(0)).nonzero()[:, 0].tolist()
-    if columns and never:
+def check_signals_seen(X: Any) -> None:
+    """Raise for samples of which nothing is seen."""
+    check_rows_seen(torch.cat([part.any(1, keepdim=True) for part in _seen_parts(X)]))
+
+
+def check_features_seen(X: Any) -> None:
+    """Raise for features that no sample has seen."""
+    seen = torch.stack([part.any(0) for part in _seen_parts(X)]).any(0)
+    never = (~seen).nonzero()[:, 0].tolist()
+    if never:
         raise ValueError(
             f"X has {len(never)} feature(s) that no sample has seen, all NaN, in columns "
             f"{never[:5]}{'...' if len(never) > 5 else ''}: no atom can be learned there. Leave "
             f"them out."
         )
+
+
+def _seen_parts(X: Any) -> Iterator[Tensor]:
+    b = to_rows(X, dtype=None, device=torch.device("cpu"))
+    return (~torch.isnan(b[rows]) for rows in blocks(b))
 
 
 def takes_missing(coder: Any) -> bool:

@@ -87,6 +87,9 @@ class OMPCoder(BaseCoder):
 
     Notes
     -----
+    %(seen_only)s
+    Its ``tol`` and the default of ``n_nonzero_coefs`` are then those of the entries seen.
+
     Both limits hold if both are given; scikit-learn ignores n_nonzero_coefs then. Samples that
     miss the tolerance, or the number of atoms because no independent one is left, are counted in
     a ConvergenceWarning, and :meth:`solve` says which they are. The score with codes y is R^2;

@@ -40,6 +40,7 @@ def resolve_operators(
     weight: Tensor | None,
     operators: Any,
     keep: bool,
+    visible: Tensor | None = None,
 ) -> tuple[Operator | None, Operator]:
     """Return the estimator's own operator, if there is one, and the one to train on."""
     own, like = est.own_operator(), stand_in(b)
@@ -61,9 +62,8 @@ def resolve_operators(
                 f"to estimate one, but the target y is None. Pass {task.operator}=..., or "
                 f"pairs."
             )
-        own = Dense(
-            check_magnitude(estimate_dictionary(b, codes, weight), "The dictionary", room=1.0)
-        )
+        D = estimate_dictionary(b, codes, weight, visible)
+        own = Dense(check_magnitude(D, "The dictionary", room=1.0))
     if operators is None:
         return own, own
     check_operators_allowed(task, est)

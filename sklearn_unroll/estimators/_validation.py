@@ -22,7 +22,7 @@ from sklearn_unroll.estimators._checked import (
 )
 from sklearn_unroll.exceptions import PairsWarning
 from sklearn_unroll.functional import Dense, Observation, Operator
-from sklearn_unroll.functional.rows import Rows, blocks
+from sklearn_unroll.functional.rows import Rows, blocks, whole
 from sklearn_unroll.training import Lasso
 
 # Share of the observations' energy from which on a residual is no noise.
@@ -230,12 +230,17 @@ def warn_if_unexplained(obs: Observation, codes: Tensor, weight: Tensor | None, 
     )
 
 
-def estimate_dictionary(X: Tensor | Rows, y: Tensor | Rows, weight: Tensor | None) -> Tensor:
+def estimate_dictionary(
+    X: Tensor | Rows, y: Tensor | Rows, weight: Tensor | None, visible: Tensor | None = None
+) -> Tensor:
     """Return the ridge estimate of D in ``X ~ y D``, on the data's device, in float64.
 
     The ridge is 1e-6 of the mean squared activity: it only matters for atoms whose activity
-    the pairs cannot tell apart. Atoms that are never active come out as zero.
+    the pairs cannot tell apart. Atoms that are never active come out as zero. With a mask, each
+    feature is estimated from the samples that see it, and is zero where their codes are.
     """
+    if visible is not None:
+        return _estimate_seen(whole(X), whole(y), weight, visible)
     # Own line of algebra instead of sklearn's Ridge: it keeps data on their device.
     gram = right = 0.0
     for rows in blocks(X, y):
@@ -250,3 +255,15 @@ def estimate_dictionary(X: Tensor | Rows, y: Tensor | Rows, weight: Tensor | Non
         )
     gram.diagonal().add_(ridge)
     return torch.linalg.solve(gram, right).to(X.dtype)
+
+
+def _estimate_seen(X: Tensor, y: Tensor, weight: Tensor | None, visible: Tensor) -> Tensor:
+    D = X.new_zeros(y.shape[1], X.shape[1])
+    for feature, rows in enumerate(visible.T):
+        some = y[rows]
+        if bool(some.any()):
+            own = None if weight is None else weight[rows]
+            D[:, feature] = estimate_dictionary(X[rows, feature, None], some, own)[:, 0]
+    if not bool(D.any()):
+        raise ValueError("y is all zero where X was seen: no dictionary can be estimated from it.")
+    return D

@@ -96,7 +96,7 @@ def certified_lasso(
     alphas = torch.as_tensor(alpha, dtype=torch.float64, device=obs.b.device).expand(len(obs.b))
     size = len(obs.b)
     chunk = _CHUNK if obs.b.device.type == "cpu" else 16 * _CHUNK
-    numbers = obs.A.n_components * (obs.A.n_features // 4 if obs.A.per_sample else 1)
+    numbers = obs.A.n_components * (max(obs.A.n_features // 4, 1) if obs.A.per_sample else 1)
     with torch.no_grad():
         atoms = prepare(obs.A, size)
         shared = None if obs.A.per_sample else _methods(obs, positive)

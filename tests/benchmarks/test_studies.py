@@ -46,6 +46,14 @@ def compressive_imaging(table):
     assert (table["total_variation"] > table["zero_filling"] + 0.1).all()
 
 
+def missing_entries(table):
+    assert set(table["missing"]) == {0.5}
+    filled = table[~table["method"].str.startswith("codes")]
+    assert (filled["psnr"] > 10).all() and (filled["psnr_worst"] <= filled["psnr"] + 1e-9).all()
+    loops = table[table["method"].str.startswith("codes: scikit-learn")]
+    assert len(loops) == 2 and (loops["off"] < 1e-3).all()
+
+
 def dictionary_learning(table):
     both = table.groupby("problem")["method"].apply(set)
     assert {"ours", "scikit-learn"} <= both["patches"] & both["gaussian"]
@@ -172,6 +180,7 @@ CHECKS = (
     dictionary_learning,
     l2o_rivals,
     math_l2o,
+    missing_entries,
     prediction_floor,
 )
 CHECKS += (
