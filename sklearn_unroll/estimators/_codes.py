@@ -97,7 +97,8 @@ class Codes(Task):
         keep: bool = False,
     ) -> Given:
         """Validate what fit was given; ``keep`` goes on with the operator of the last fit."""
-        X = check_observations(est, X, reset=reset, y=None if y is None else "no_validation")
+        known = y is not None or operators is not None
+        X = check_observations(est, X, reset=reset, y="no_validation" if known else None)
         y = None if y is None else check_codes(y, X, est)
         est._y_was_1d = y is not None and y.ndim == 1
         b = to_rows(X, dtype=None, device=resolve_device(est.device, X))

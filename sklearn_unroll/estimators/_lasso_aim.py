@@ -64,6 +64,9 @@ def aim_of(coder: Any, n_samples: int, device: torch.device, **given: Any) -> Ai
     if len(names) > 1:
         raise ValueError(f"Only one of {' and '.join(names)} can be met at a time; got both.")
     name = names[0]
+    if name == "alpha" and given[name] is coder.alpha and coder.alpha > 0:  # checked in fit
+        value = torch.full((n_samples,), float(coder.alpha), dtype=torch.float64, device=device)
+        return Aim(name, value, coder.alpha_relative)
     if name == "alpha":
         value = check_alpha(given[name], n_samples, device, zero=coder.positive)
         return Aim(name, value, coder.alpha_relative)
@@ -93,9 +96,8 @@ def chunks(
         peak = (q if positive else q.abs()).amax(1).clamp_min(0)
         if aim.name == "alpha":
             scaled = value * peak if aim.relative else value / unit
-            # Below this alpha is lost in rounding, and its inverse would be, too. Solvers that
-            # are compiled can do without, for nonnegative least squares.
-            least = torch.where((scaled == 0) & compiled, 0.0, _LEAST_ALPHA * peak)
+            # Below this alpha is lost in rounding, and its inverse would be, too; zero is not.
+            least = torch.where(scaled > 0, _LEAST_ALPHA * peak, 0.0)
             scaled = torch.maximum(scaled, least)
             live = peak > scaled
             alpha = scaled * unit if aim.relative else value

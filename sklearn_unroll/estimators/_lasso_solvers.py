@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
@@ -161,6 +163,15 @@ def solve_live(
     products: Products | None = None,
 ) -> Solution:
     """Solve samples whose codes are not zero, in float64."""
+    none = alpha == 0
+    path = how.solver in ("auto", "homotopy") and products is not None
+    if not path and bool(none.any()):
+        found = nonnegative_least_squares(with_ridge(obs, how.l2), how.tol)
+        rows = (~none).nonzero()[:, 0]
+        if len(rows):
+            part = obs.take(rows), alpha[rows], None if x0 is None else x0[rows], how, coherent
+            _put(found, rows, solve_live(*part))
+        return found
     if how.solver == "auto" and products is not None:
         return _solve_compiled(obs, alpha, x0, how, products)
     if how.solver == "homotopy":
@@ -247,12 +258,9 @@ def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solut
     """Give what is left to the solver that needs no numba."""
     left = (~found.converged).nonzero()[:, 0]
     if len(left) and how.max_iter > _PASSES:
-        # There is none for nonnegative least squares, but for a weight that rounding hides.
-        part = with_ridge(obs.take(left), how.l2)
-        weight = alpha[left].clamp_min(1e-13)
-        more = certified_lasso(
-            part, weight, x0=found.x[left], positive=how.positive, tol=how.tol,
-            max_iter=how.max_iter - _PASSES,
+        more = solve_live(
+            obs.take(left), alpha[left], found.x[left],
+            how._replace(solver="auto", max_iter=how.max_iter - _PASSES),
         )  # fmt: skip
         better = more.gap < found.gap[left]
         _keep(found, left[better], Solution(*(field[better] for field in more)))
@@ -260,9 +268,22 @@ def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solut
 
 
 def _keep(found: Solution, rows: Tensor, part: Solution) -> None:
-    found.x[rows], found.gap[rows] = part.x, part.gap
-    found.n_iter[rows] += part.n_iter
-    found.converged[rows] = part.converged
+    """Put solutions of some samples in their places, and count iterations on."""
+    _put(found, rows, part._replace(n_iter=found.n_iter[rows] + part.n_iter))
+
+
+def _put(found: Solution, rows: Tensor, part: Solution) -> None:
+    for field, new in zip(found, part, strict=True):
+        field[rows] = new
+
+
+def nonnegative_least_squares(obs: Observation, tol: float) -> Solution:
+    """Solve one sample after another by scipy's active set (Lawson and Hanson), on the CPU."""
+    D, b = obs.A.D.cpu().numpy(), obs.b.cpu().numpy()
+    x = np.stack([nnls((D if D.ndim == 2 else D[i]).T, row)[0] for i, row in enumerate(b)])
+    x = torch.from_numpy(x).to(obs.b)
+    gap = duality_gap(x, obs, 0.0, positive=True)
+    return Solution(x, gap, torch.ones_like(gap, dtype=torch.long), gap <= tol)
 
 
 def with_ridge(obs: Observation, l2: Tensor) -> Observation:

@@ -168,48 +168,43 @@ def check_operators(
 
 
 def group_operators(operators: Any, n_samples: int, like: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return the distinct dictionaries of samples, and the numbers of the samples of each.
+    """Return the numbers of the samples of each distinct dictionary, and the dictionary.
 
-    Those who solve a dictionary at a time want it once; a list may hold one object many times.
+    For those who solve the samples of a dictionary together. A list may hold one object many
+    times: it is looked at once.
     """
     if isinstance(operators, (Operator, LinearOperator)) or issparse(operators):
         raise TypeError(
             f"operators must be dense matrices, one for each sample, got {describe(operators)}. "
             f"Pass one operator for all samples as dictionary."
         )
-    if not isinstance(operators, (list, tuple)):
-        operators = check_numbers(operators, "operators", allow_nd=True)
-        if operators.ndim == 2:
-            operators = [operators] * n_samples
-    if len(operators) != n_samples:
+    which = torch.arange(len(operators))
+    if isinstance(operators, (list, tuple)):
+        objects = {id(one): one for one in operators}
+        place = {key: nth for nth, key in enumerate(objects)}
+        which = torch.tensor([place[id(one)] for one in operators], dtype=torch.long)
+        operators = list(objects.values())
+    D = _stack(operators, like)
+    if D.ndim == 2:
+        return [(torch.arange(n_samples), check_dictionary(D, like, "operators", zero_atoms=True))]
+    if len(which) != n_samples:
         raise ValueError(
-            f"operators holds {len(operators)} dictionaries, but X has {n_samples} samples: one "
+            f"operators holds {len(which)} dictionaries, but X has {n_samples} samples: one "
             f"for each is needed, or one of shape (n_components, n_features) for all."
         )
-    groups: dict[Any, list[tuple[Any, Tensor, list[int]]]] = {}
-    objects: dict[int, list[int]] = {}
-    for nth, one in enumerate(operators):
-        if id(one) in objects:
-            objects[id(one)].append(nth)
-            continue
-        D = check_dictionary(one, like, "operators", zero_atoms=True)
-        alike = groups.setdefault((D.shape, float(D[0].sum()), float(D[-1].sum())), [])
-        rows = next((rows for _, known, rows in alike if bool((known == D).all())), None)
-        if rows is None:
-            rows = [nth]
-            alike.append((one, D, rows))
-        else:
-            rows.append(nth)
-        if isinstance(operators, (list, tuple)):  # rows of an array are new objects every time
-            objects[id(one)] = rows
-    found = [(torch.tensor(rows), D) for alike in groups.values() for _, D, rows in alike]
-    shapes = {tuple(D.shape) for _, D in found}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"operators must all have one shape, got {sorted(shapes)[:5]}. Take the samples of "
-            f"each shape on their own."
-        )
-    return found
+    groups, left = [], torch.arange(len(D))
+    while len(left):
+        keys = torch.stack([D[left, 0].sum(1), D[left, -1].sum(1)], dim=1)
+        names, label = keys.unique(dim=0, return_inverse=True)
+        others = []
+        for name in range(len(names)):
+            same = left[(label == name).cpu()]
+            equal = (D[same] == D[same[0]]).flatten(1).all(1).cpu()
+            one = check_dictionary(D[same[0]], like, "operators", zero_atoms=True)
+            groups.append((torch.isin(which, same[equal]).nonzero()[:, 0], one))
+            others.append(same[~equal])
+        left = torch.cat(others)
+    return groups
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:
