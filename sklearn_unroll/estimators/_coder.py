@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.base import _fit_context
 from torch import Tensor
@@ -14,7 +13,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device, to_tensor
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
-from sklearn_unroll.estimators._operators import group_operators
+from sklearn_unroll.estimators._operators import group_operators, one_of
 from sklearn_unroll.estimators._shell import Seen, Shell, Transforms
 from sklearn_unroll.estimators._state import Fitting, as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
@@ -136,13 +135,6 @@ class BaseCoder(Transforms, Shell):
         tags.target_tags.required = self.dictionary is None
         tags.target_tags.multi_output = True
         return tags
-
-
-def one_of(operators: Any) -> Any:
-    """Return the dictionary of the first sample, or of all, or None."""
-    if operators is None or np.ndim(operators[0]) < 2:
-        return operators
-    return operators[0]
 
 
 def by_dictionary(

@@ -118,7 +118,7 @@ def chunks(
 
 
 def powers_of_two(values: Tensor) -> Tensor:
-    """Return a power of two near the largest magnitude of every row, of shape (n_rows, 1)."""
+    """Return the power of two below the largest magnitude of every row, of shape (n_rows, 1)."""
     peak = values.abs().amax(1, keepdim=True)
     peak = torch.where(peak > 0, peak, torch.ones_like(peak))
-    return torch.ldexp(torch.ones_like(peak), torch.frexp(peak).exponent)
+    return torch.ldexp(torch.ones_like(peak), torch.frexp(peak).exponent - 1)

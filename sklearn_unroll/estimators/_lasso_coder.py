@@ -23,6 +23,7 @@ from sklearn_unroll.estimators._lasso_codes import (
 from sklearn_unroll.estimators._lasso_methods import BaseLassoCoder
 from sklearn_unroll.estimators._lasso_solvers import SOLVERS, Found, How, no_start, solve_chunks
 from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._validation import check_finite_codes
 from sklearn_unroll.functional import (
     L1,
     Dense,
@@ -253,7 +254,7 @@ class LassoCoder(BaseLassoCoder):
 
             found = Found(*by_dictionary(b, operators, solve))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
-        return seen, found._replace(x=self._unweighted(found.x))
+        return seen, found._replace(x=check_finite_codes(self._unweighted(found.x), self))
 
     def _start(self, X: Any, rows: slice, A: Dense) -> Tensor | None:
         """Return the codes of the other estimator, in the units in which atoms weigh one."""

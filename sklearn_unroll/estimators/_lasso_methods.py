@@ -12,7 +12,7 @@ from sklearn_unroll.estimators._lasso_solvers import follow_chunks
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import stated
 from sklearn_unroll.estimators._state import as_fitted
-from sklearn_unroll.estimators._validation import check_alphas
+from sklearn_unroll.estimators._validation import check_alphas, check_finite_codes
 from sklearn_unroll.functional import LeastSquares
 
 
@@ -137,6 +137,8 @@ class BaseLassoCoder(BaseCoder):
         aim = Aim("alpha", ordered[:, None].expand(-1, len(seen.obs.b)), self.alpha_relative)
         found = follow_chunks(seen.obs.b, A, aim, self._how(A))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
+        for codes in found.x:
+            check_finite_codes(codes, self)
         parts = self._unweighted(found.x), found.gap, found.n_iter, found.converged
         return LassoPath(*(as_kind(part, seen.X) for part in (ordered, *parts)))
 

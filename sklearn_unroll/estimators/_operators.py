@@ -28,6 +28,7 @@ __all__ = [
     "check_operators",
     "check_operators_allowed",
     "group_operators",
+    "one_of",
     "resolve_operators",
 ]
 
@@ -167,17 +168,23 @@ def check_operators(
     return check_action(A, b, "operators") if isinstance(operators, Operator) else A
 
 
+def one_of(operators: Any) -> Any:
+    """Return the dictionary of the first sample, where there is one for each, to validate by."""
+    if isinstance(operators, (Operator, LinearOperator)) or issparse(operators):
+        raise TypeError(
+            f"operators must be dense matrices, one for each sample, got {describe(operators)}. "
+            f"Pass one operator for all samples as dictionary."
+        )
+    several = isinstance(operators, (list, tuple)) or np.ndim(operators) == 3
+    return operators[0] if several and len(operators) and np.ndim(operators[0]) == 2 else operators
+
+
 def group_operators(operators: Any, n_samples: int, like: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Return the numbers of the samples of each distinct dictionary, and the dictionary.
 
     For those who solve the samples of a dictionary together. A list may hold one object many
     times: it is looked at once.
     """
-    if isinstance(operators, (Operator, LinearOperator)) or issparse(operators):
-        raise TypeError(
-            f"operators must be dense matrices, one for each sample, got {describe(operators)}. "
-            f"Pass one operator for all samples as dictionary."
-        )
     which = torch.arange(len(operators))
     if isinstance(operators, (list, tuple)):
         objects = {id(one): one for one in operators}
