@@ -298,7 +298,8 @@ class Codes(Task):
         check_finite_codes(codes, est)
         if est.debias_ is not None:
             for rows in blocks(codes):
-                codes[rows] = debias_codes(codes[rows], obs.take(rows), est.debias_)
+                own = codes[rows], obs.take(rows)
+                codes[rows] = debias_codes(*own, est.debias_, est.network_)
         return codes
 
     def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
@@ -318,7 +319,7 @@ class Codes(Task):
         Tensor of shape (n_samples, n_components)
             Codes, debiased where the estimator does so.
         """
-        return debias_codes(check_finite_codes(codes, est), obs, est.debias_)
+        return debias_codes(check_finite_codes(codes, est), obs, est.debias_, est.network_)
 
     def _in_range(self, b: Tensor, least: float = 0.0) -> Tensor:
         return b if self.any_size else check_magnitude(b, "X", least=least)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -42,6 +43,11 @@ def compiled(loop: Callable, fastmath: bool | frozenset = True) -> Callable:
         cached = numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to
         return numba.njit(**options)(loop)
+    # Numba looks at the file of the loop alone; its steps may stand in others that have changed.
+    files = sorted({Path(step.__code__.co_filename) for step in (loop, *_steps(loop))})
+    stamp = [(file.stat().st_mtime, file.stat().st_size) for file in files if file.exists()]
+    if hasattr(getattr(cached._cache, "_cache_file", None), "_source_stamp"):
+        cached._cache._cache_file._source_stamp = stamp
     anew = lru_cache(lambda: numba.njit(**options)(loop))
 
     def run(*args: Any) -> None:
