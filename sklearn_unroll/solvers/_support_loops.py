@@ -197,7 +197,7 @@ def substitute(size, room):
 
 
 def renew(table, b, sample, size, computed, room):
-    """Compute the residual and correlations with it: of all atoms, where these are all rounding."""
+    """Compute the residual and correlations with it, of all atoms where these are rounding."""
     energy = take_out(table.D, b, sample, room.members, room.x, size, room.r)
     if energy <= (_ROUNDED * table.eps) ** 2 * computed:
         for atom in range(len(room.c)):
