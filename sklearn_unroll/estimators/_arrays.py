@@ -120,8 +120,8 @@ def check_out(out: Any, shape: tuple[int, ...], X: Any) -> Tensor:
     if not isinstance(X, (Tensor, np.ndarray)) or type(out) not in kinds:
         raise TypeError(
             f"out must be {'a tensor' if tensor else 'an array or a memory map of numpy'}, for X "
-            f"that is {type(X).__name__}; got {type(out).__name__}. Leave it out, and results come "
-            f"as a new array."
+            f"that is {type(X).__name__}; got {type(out).__name__}. Without it results are a "
+            f"new array."
         )
     wrong = [
         f"{what} {got}, not {wanted}"

@@ -118,7 +118,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         -------
         %(codes)s
         """
-        return self._codes(X, "predict", operators, out, ravel=self._y_was_1d)
+        return self._codes(X, "predict", operators, out, as_y=True)
 
     @as_fitted
     def transform(self, X: Any, operators: Any = None, out: Any = None) -> Any:
@@ -171,19 +171,9 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
             Codes after layer 1, 2, ...
         """
         seen = self.task.see(self, X, "staged_predict", None, operators)
-        run = Run.of(self, seen)
-        # Where only the answer is guarded, the layers before it are what they are.
-        network, obs = run.network, run.obs
-        if self.guards_whole:
-            network, obs = self.network_, seen.units.inside(seen.obs)
-        chunks = [network.stream(chunk) for _, chunk in obs.chunks()]
-        for number, parts in enumerate(zip(*chunks, strict=True)):
-            if number == 0:
-                continue
-            last = number == network.depth
-            codes = run.codes()[0] if last and self.guards_whole else torch.cat(parts)
+        for number, codes in enumerate(Run.of(self, seen).execution.stages(), 1):
             codes = seen.units.leave(codes)
-            if last:
+            if number == self.network_.depth:
                 codes = self.task.finish(self, codes, seen.obs)
             yield self._ravel(from_tensor(codes, seen.X))
 
@@ -319,15 +309,13 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         atoms = units_of(self.task, self, obs, None, self.scale_).atoms
         return Units(atoms, None).inside(obs).A
 
-    def _codes(
-        self, X: Any, method: str, operators: Any, out: Any, *, ravel: bool = False
-    ) -> Any:
+    def _codes(self, X: Any, method: str, operators: Any, out: Any, *, as_y: bool = False) -> Any:
         seen = self.task.see_rows(self, X, method, None, operators)
-        shape = len(seen.obs.b), seen.obs.A.n_components
         if out is None:
             codes = from_tensor(self.task.solve(self, seen), seen.X)
-            return codes[:, 0] if ravel else codes
-        into = check_out(out, shape[:1] if ravel else shape, seen.X)
+            return self._ravel(codes) if as_y else codes
+        shape = len(seen.obs.b), seen.obs.A.n_components
+        into = check_out(out, shape[:1] if as_y and self._y_was_1d else shape, seen.X)
         self.task.solve(self, seen, into.view(shape))
         return out
 

@@ -292,11 +292,10 @@ class Codes(Task):
         warn_if_unfamiliar(est, inside, guard)
         codes = obs.b.new_empty(len(obs.b), obs.A.n_components) if out is None else out
         refused = obs.b.new_empty(len(obs.b), dtype=torch.long)
-        norms, failed = [], 0
+        run, norms, failed = Run(est, est.network_, inside, guard), [], 0
         for rows in blocks(codes):
-            run = Run(est, est.network_, inside.take(rows), guard)
-            found, refused[rows] = run.codes()
-            norms.append(safe_norms(run.obs.b[refused[rows] > 0]))
+            found, refused[rows] = run.codes(rows)
+            norms.append(safe_norms(inside.b[rows.start + refused[rows].nonzero()[:, 0]]))
             found = units.take(rows).leave(found)
             failed += count_failed(found)
             if not failed:

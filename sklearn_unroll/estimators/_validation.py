@@ -122,6 +122,9 @@ def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
 
 def count_failed(codes: Tensor) -> int:
     """Return of how many samples the codes are infinite or NaN."""
+    # One sum says of most that none are, in a fraction of the time.
+    if bool(torch.isfinite(codes.sum())):
+        return 0
     return int((~torch.isfinite(codes)).any(1).sum())
 
 
