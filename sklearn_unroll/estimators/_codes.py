@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import (
     from_tensor,
+    narrowed,
     refuse_kind,
     resolve_device,
     to_rows,
@@ -38,8 +39,9 @@ from sklearn_unroll.estimators._units import safe_norms
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
-    check_finite_codes,
     check_weight,
+    count_failed,
+    raise_if_failed,
     warn_if_unexplained,
 )
 from sklearn_unroll.functional import (
@@ -267,7 +269,7 @@ class Codes(Task):
         own = objective.alpha if isinstance(objective, Lasso) else None
         return float((option(est, "alpha") if own is None else own) or 0.0)
 
-    def solve(self, est: Any, seen: Seen) -> Tensor:
+    def solve(self, est: Any, seen: Seen, out: Tensor | None = None) -> Tensor:
         """Return the codes of what was seen, in the user's units.
 
         Parameters
@@ -276,6 +278,8 @@ class Codes(Task):
             Whose task this is.
         seen : Seen
             What was validated.
+        out : Tensor of shape (n_samples, n_components), default=None
+            Where to write them, a block of rows at a time; a new tensor by default.
 
         Returns
         -------
@@ -286,20 +290,19 @@ class Codes(Task):
         inside = units.rows_inside(obs)
         guard = vars(est).get("guard_")
         warn_if_unfamiliar(est, inside, guard)
-        codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
+        codes = obs.b.new_empty(len(obs.b), obs.A.n_components) if out is None else out
         refused = obs.b.new_empty(len(obs.b), dtype=torch.long)
-        norms = []
+        run, norms, failed = Run(est, est.network_, inside, guard), [], 0
         for rows in blocks(codes):
-            run = Run(est, est.network_, inside.take(rows), guard)
-            found, refused[rows] = run.codes()
-            codes[rows] = units.take(rows).leave(found)
-            norms.append(safe_norms(run.obs.b[refused[rows] > 0]))
+            found, refused[rows] = run.codes(rows)
+            norms.append(safe_norms(inside.b[rows.start + refused[rows].nonzero()[:, 0]]))
+            found = units.take(rows).leave(found)
+            failed += count_failed(found)
+            if not failed:
+                found = debias_codes(found, obs.take(rows), est.debias_, est.network_)
+                codes[rows] = narrowed(found, codes.dtype)
         run.warn(est, refused, torch.cat(norms))
-        check_finite_codes(codes, est)
-        if est.debias_ is not None:
-            for rows in blocks(codes):
-                own = codes[rows], obs.take(rows)
-                codes[rows] = debias_codes(*own, est.debias_, est.network_)
+        raise_if_failed(failed, len(codes), est)
         return codes
 
     def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
@@ -319,7 +322,8 @@ class Codes(Task):
         Tensor of shape (n_samples, n_components)
             Codes, debiased where the estimator does so.
         """
-        return debias_codes(check_finite_codes(codes, est), obs, est.debias_, est.network_)
+        raise_if_failed(count_failed(codes), len(codes), est)
+        return debias_codes(codes, obs, est.debias_, est.network_)
 
     def _in_range(self, b: Tensor, least: float = 0.0) -> Tensor:
         return b if self.any_size else check_magnitude(b, "X", least=least)

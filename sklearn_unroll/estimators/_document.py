@@ -139,6 +139,11 @@ operators : array-like of shape (n_samples, n_components, n_features), default=N
     "solver_tol": """\
 tol : float or array-like of shape (n_samples,), default=None
     Largest squared norms of residuals; the estimator's own by default.""",
+    "out": """\
+out : array or numpy.memmap of the shape of the result, default=None
+    Where to write the codes, a block of rows at a time, and what is then returned: writable,
+    contiguous, with kind and float dtype of X, and no memory of X. If an error is raised, its
+    numbers may be any.""",
     "codes": """\
 array of shape (n_samples, n_components) or (n_samples,)
     Codes, with the kind, device and float dtype of X; one-dimensional where y was.""",
