@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import FunctionType
 from typing import Any
 
-_OPTIONS = {"fastmath": True, "nogil": True}
+_OPTIONS = {"fastmath": True, "nogil": True, "error_model": "numpy"}
 # Sums may be reordered, but NaN and infinity stay what they are.
 HONEST = frozenset({"reassoc", "contract", "nsz"})
 
@@ -37,7 +37,7 @@ def compiled(loop: Callable, fastmath: bool | frozenset = True) -> Callable:
 
     options = _OPTIONS | {"fastmath": fastmath if fastmath is True else set(fastmath)}
     for step in set(_steps(loop)):
-        register_jitable(forceinline=True, **options)(step)
+        register_jitable(forceinline=False, **options)(step)
     try:
         cached = numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to
