@@ -181,9 +181,11 @@ class ElasticNet(Penalty):
         shrunk = soft(x, ratio * s) / (1 + (1 - ratio) * s)
         return shrunk.clamp_min(0) if self.positive else shrunk
 
-    def entrywise(self) -> Entrywise:
-        """Return the weights and the share of the l1 norm."""
-        return Entrywise(self.weight, float(self.l1_ratio))
+    def entrywise(self) -> Entrywise | None:
+        """Return the weights and the share of the l1 norm, if it is one for all."""
+        if isinstance(self.l1_ratio, Tensor):
+            return None
+        return Entrywise(self.weight, float(self.l1_ratio), self.positive)
 
 
 class Box(Penalty):

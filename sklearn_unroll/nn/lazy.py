@@ -188,7 +188,7 @@ class Share:
         """Run iterations; overwrite objectives where there is room for them, counts and codes."""
         how = self.how._replace(watched=len(values) > 0)
         rooms = self.desk, self.places, self.alone, first, last
-        loop = compiled(proceed, HONEST)
+        loop = compiled(proceed, HONEST, False)
         loop(self.family, self.cell, how, self.state, *rooms, values, counts, out)
 
 
