@@ -31,9 +31,7 @@ def _steps(loop: Callable) -> Iterator[Callable]:
 
 
 @lru_cache
-def compiled(
-    loop: Callable, fastmath: bool | frozenset = True, in_place: bool = True
-) -> Callable:
+def compiled(loop: Callable, fastmath: bool | frozenset = True, in_place: bool = True) -> Callable:
     """Return a loop as machine code, from numba's cache on disk where there is one.
 
     Steps are put in its place or called: of many, that takes a third of the time to compile.

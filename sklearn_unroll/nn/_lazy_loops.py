@@ -18,87 +18,36 @@ Samples have a slot of the state each, or take one after the other.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from sklearn_unroll.nn._lazy_cell import think
-
-# Columns of ``State.numbers``.
-CLOCK, TRUST, TURN, CURVATURE, SCALE, VALUE, BOUND, LEAST, RISES, FALLBACKS, READY = range(11)
-# Rows of ``State.vectors``.
-X, Y, MOVE, SLOPE, LAST_Y, LAST_SLOPE, STEP, MOMENTUM, WEIGHT, OLD = range(10)
-NONE, ACCELERATED, SIGMOID, WIDE = range(4)  # kinds of momentum
-
-
-class Family(NamedTuple):
-    """Lasso problems and their like: ``0.5 ||b - x D||^2 + sum w (s |x| + (1 - s) / 2 x^2)``.
-
-    Arrays have one row for all samples or one for each: b of shape (n_samples, n_features), D
-    (n, n_components, n_features), step (n, 1), weight (n, 1 or n_components), start
-    (n_samples or 0, n_components). ``share`` is s; ``positive`` keeps codes nonnegative.
-    """
-
-    b: np.ndarray
-    D: np.ndarray
-    step: np.ndarray
-    weight: np.ndarray
-    start: np.ndarray
-    share: float
-    positive: bool
-
-
-class Manner(NamedTuple):
-    """What the layer does with outputs: columns of P and A or -1, and its other settings.
-
-    ``regain``, ``lose``, ``give_up``, ``patience`` and ``rounding`` are those of the layer and of
-    the guard; ``decades``, ``floor`` and ``tiny`` those of the features.
-    """
-
-    p: int
-    a: int
-    momentum: int
-    relative: bool
-    guarded: bool
-    watched: bool
-    largest_step: float
-    regain: float
-    lose: float
-    give_up: float
-    patience: float
-    rounding: float
-    decades: float
-    floor: float
-    tiny: float
-
-
-class State(NamedTuple):
-    """What is known of samples; first axis: slots.
-
-    Parameters
-    ----------
-    numbers : ndarray of shape (n_slots, 11)
-        Numbers of a sample, named above.
-    vectors : ndarray of shape (n_slots, 10, n_components)
-        Numbers of its coordinates, named above.
-    residuals : ndarray of shape (n_slots, 2, n_features)
-        Of x and of y.
-    memory, begin : ndarray of shape (n_slots, n_components, n), (1, n_components, n)
-        What the network remembers of coordinates, now and at first.
-    told : ndarray of int of shape (n_slots, n_components)
-        In how many iterations it has been asked.
-    past, circumstances : ndarray of shape (n_slots, n_kept, n_components), (n_slots, n_kept, 3)
-        Features of coordinates at rest: that of each, and those of the sample.
-    """
-
-    numbers: np.ndarray
-    vectors: np.ndarray
-    residuals: np.ndarray
-    memory: np.ndarray
-    begin: np.ndarray
-    told: np.ndarray
-    past: np.ndarray
-    circumstances: np.ndarray
+from sklearn_unroll.nn._lazy_products import largest, residuals, slope
+from sklearn_unroll.nn._lazy_state import (
+    ACCELERATED,
+    BOUND,
+    CLOCK,
+    CURVATURE,
+    FALLBACKS,
+    LAST_SLOPE,
+    LAST_Y,
+    LEAST,
+    MOMENTUM,
+    MOVE,
+    NONE,
+    OLD,
+    READY,
+    RISES,
+    SCALE,
+    SLOPE,
+    STEP,
+    TRUST,
+    TURN,
+    VALUE,
+    WEIGHT,
+    WIDE,
+    X,
+    Y,
+)
 
 
 def proceed(family, cell, how, state, desk, places, alone, first, last, values, counts, out):
@@ -187,57 +136,6 @@ def iterate(family, k, b, D, step, cell, how, s, v, r, memory, told, past, now, 
         s[VALUE] = objective(family, v, r)
     if how.guarded:
         guard(family, b, D, step, before, how, s, v, r)
-
-
-def slope(D, r, of, v, to):
-    """Write ``g = -D r`` with one of the residuals, four atoms at a time."""
-    n, m = D.shape
-    fours = n - n % 4
-    for j in range(0, fours, 4):
-        t0 = t1 = t2 = t3 = r.dtype.type(0)
-        for i in range(m):
-            t0 += D[j, i] * r[of, i]
-            t1 += D[j + 1, i] * r[of, i]
-            t2 += D[j + 2, i] * r[of, i]
-            t3 += D[j + 3, i] * r[of, i]
-        v[to, j], v[to, j + 1], v[to, j + 2], v[to, j + 3] = -t0, -t1, -t2, -t3
-    for j in range(fours, n):
-        t0 = r.dtype.type(0)
-        for i in range(m):
-            t0 += D[j, i] * r[of, i]
-        v[to, j] = -t0
-
-
-def residuals(b, D, v, r):
-    """Write those of x and y, by rows of D where either is not zero, two at a time."""
-    n, m = D.shape
-    for i in range(m):
-        r[0, i] = r[1, i] = b[i]
-    waiting = -1
-    for j in range(n):
-        if v[X, j] != 0 or v[Y, j] != 0:
-            if waiting < 0:
-                waiting = j
-                continue
-            x0, x1, y0, y1 = v[X, waiting], v[X, j], v[Y, waiting], v[Y, j]
-            for i in range(m):
-                d0, d1 = D[waiting, i], D[j, i]
-                r[0, i] -= x0 * d0 + x1 * d1
-                r[1, i] -= y0 * d0 + y1 * d1
-            waiting = -1
-    if waiting >= 0:
-        x0, y0 = v[X, waiting], v[Y, waiting]
-        for i in range(m):
-            r[0, i] -= x0 * D[waiting, i]
-            r[1, i] -= y0 * D[waiting, i]
-
-
-def largest(v, which):
-    """Return the largest magnitude of a vector."""
-    top = v.dtype.type(0)
-    for j in range(v.shape[1]):
-        top = max(top, abs(v[which, j]))
-    return top
 
 
 def shrink(z, step, weight, share, one, positive):

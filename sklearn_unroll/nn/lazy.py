@@ -22,11 +22,12 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Composite, Dense, LeastSquares
 from sklearn_unroll.functional._compiled import HONEST, compiled, compiled_available
-from sklearn_unroll.nn._lazy_cell import FULL, TANH, TOGETHER, Cell, Desk
-from sklearn_unroll.nn._lazy_loops import Family, Manner, State, proceed
-from sklearn_unroll.nn.coordinate import CoordinateLSTM, CoordinateMLP, CoordinateNetwork
+from sklearn_unroll.nn._lazy_loops import proceed
+from sklearn_unroll.nn._lazy_state import Family, Manner, State
+from sklearn_unroll.nn._lazy_tables import cell_of, desk_for, first_memory
+from sklearn_unroll.nn.coordinate import CoordinateLSTM, CoordinateMLP
 from sklearn_unroll.nn.guard import PATIENCE, ROUNDING, Guarded
-from sklearn_unroll.nn.l2o_features import DECADES, FEATURES, FLOOR
+from sklearn_unroll.nn.l2o_features import DECADES, FLOOR
 from sklearn_unroll.nn.math_l2o import GIVE_UP, LOSE, REGAIN, MathL2OLayer
 from sklearn_unroll.nn.parts import speaks
 
@@ -164,7 +165,7 @@ class Share:
         self.cell, self.alone = run.cell, alone
         n, kind = problem.A.n_components, problem.b.numpy().dtype
         self.family = family_of(problem)
-        begin = _first_memory(run.layer, n, self.cell)
+        begin = first_memory(run.layer, n, self.cell)
         self.how = manner_of(run.layer, run.guarded, kind)
         n_slots = 1 if alone else len(problem.b)
         kept = min(n_iter + 1, max(_KEPT // n, 16) if alone else 16) if begin.shape[2] else 1
@@ -179,7 +180,7 @@ class Share:
             np.zeros((n_slots, kept, n), net),
             np.zeros((n_slots, kept, 3), net),
         )
-        self.desk = _desk(n, self.cell, run.layer, net)
+        self.desk = desk_for(n, self.cell, run.layer, net)
         self.places = np.zeros(2 * n, np.int64)
 
     def __call__(
@@ -190,74 +191,6 @@ class Share:
         rooms = self.desk, self.places, self.alone, first, last
         loop = compiled(proceed, HONEST, False)
         loop(self.family, self.cell, how, self.state, *rooms, values, counts, out)
-
-
-def _desk(n: int, cell: Cell, layer: MathL2OLayer, kind: Any) -> Desk:
-    hidden, n_features = cell.out.shape[1] - 1, FEATURES[layer.features].count
-    recurrent = cell.table.shape[1] > hidden
-    widths = {
-        "first": 1 + n_features + recurrent * hidden,
-        "later": 1 + 2 * hidden,
-        "last": 1 + hidden,
-        "gates": cell.table.shape[1],
-        "cells": hidden,
-    }
-    block = {name: np.zeros((TOGETHER, width), kind) for name, width in widths.items()}
-    seen, said = (np.zeros((n, width), kind) for width in (n_features, len(cell.out)))
-    return Desk(seen, said, **block)
-
-
-def _first_memory(layer: MathL2OLayer, n: int, cell: Cell) -> np.ndarray:
-    """Return what the network remembers of a sample's coordinates at first."""
-    source = None if layer.seed is None else torch.Generator().manual_seed(layer.seed)
-    parts = layer.network.first(torch.zeros(1, n), source)
-    hidden = cell.out.shape[1] - 1
-    memory = np.zeros((1, n, len(parts) * hidden), cell.out.dtype)
-    for number, part in enumerate(parts):
-        columns = slice(number * hidden, number * hidden + len(part))
-        memory[0, :, columns] = part.detach().numpy().T
-    return memory
-
-
-def cell_of(network: CoordinateNetwork) -> Cell:
-    """Return the numbers of a coordinate-wise network."""
-    heads = network.heads
-    n_outputs, n_hidden = heads.out.shape
-    hidden = n_hidden + -n_hidden % FULL
-    kind = heads.out.detach().numpy().dtype
-    if isinstance(network, CoordinateLSTM):
-        layers = list(zip(network.biases, network.inputs, network.states, strict=True))
-        widths = [network.inputs[0].shape[1]] + [hidden] * (len(layers) - 1)
-        half = np.repeat([0.5, 1.0], [3 * hidden, hidden]).astype(kind)
-        tables = [half * _stacked(layer, 4, hidden) for layer in layers]
-    else:
-        widths = [network.weight.shape[1]]
-        tables = [_stacked((network.bias, network.weight), 1, hidden)]
-    out = np.zeros((n_outputs, hidden + 1), kind)
-    out[:, :n_hidden] = heads.out.detach().numpy()
-    out[:, hidden:] = heads.out_bias.detach().numpy()
-    exact = kind == np.float64
-    return Cell(
-        np.concatenate(tables),
-        np.array(widths),
-        _stacked((heads.bias, heads.weight), 1, hidden),
-        out,
-        TANH[:0] if exact else TANH,
-    )
-
-
-def _stacked(parts: Any, n_gates: int, hidden: int) -> np.ndarray:
-    """Return matrices, of gates times what they see, as rows: one for each thing that is seen."""
-    rows = []
-    for part in parts:
-        W = part.detach().numpy()
-        n_hidden, width = len(W) // n_gates, W.shape[1]
-        # What a state is seen by has as many entries as the state.
-        full = width if width != n_hidden else hidden
-        wide = np.zeros((full, n_gates, hidden), W.dtype)
-        wide[:width, :, :n_hidden] = W.T.reshape(width, n_gates, n_hidden)
-        rows.append(wide.reshape(full, -1))
-    return np.concatenate(rows)
 
 
 def family_of(problem: Composite) -> Family:
@@ -273,7 +206,7 @@ def family_of(problem: Composite) -> Family:
 
 
 def manner_of(layer: MathL2OLayer, guarded: bool, kind: Any) -> Manner:
-    """Return the settings of a layer and of its """
+    """Return the settings of a layer and of its"""
     variant = layer.variant
     limits = np.finfo(kind)
     return Manner(
