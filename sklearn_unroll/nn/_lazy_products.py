@@ -1,4 +1,4 @@
-"""Products with the atoms of a sample, in loops that numba compiles: rows where codes are not zero."""
+"""Products with the atoms of a sample, by rows where codes are not zero; numba compiles them."""
 
 from __future__ import annotations
 
