@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-_OPTIONS = {"fastmath": True, "nogil": True}
+# Dividing by zero gives infinity, as in numpy: to look for it would cost vector instructions.
+_OPTIONS = {"fastmath": True, "nogil": True, "error_model": "numpy"}
 # Sums may be reordered, but NaN and infinity stay what they are.
 HONEST = frozenset({"reassoc", "contract", "nsz"})
 
@@ -31,14 +32,17 @@ def _steps(loop: Callable) -> Iterator[Callable]:
 
 
 @lru_cache
-def compiled(loop: Callable, fastmath: bool | frozenset = True) -> Callable:
-    """Return a loop as machine code, from numba's cache on disk where there is one."""
+def compiled(loop: Callable, fastmath: bool | frozenset = True, in_place: bool = True) -> Callable:
+    """Return a loop as machine code, from numba's cache on disk where there is one.
+
+    Steps are put in its place or called: of many, that takes a third of the time to compile.
+    """
     import numba
     from numba.extending import register_jitable
 
     options = _OPTIONS | {"fastmath": fastmath if fastmath is True else set(fastmath)}
     for step in set(_steps(loop)):
-        register_jitable(forceinline=True, **options)(step)
+        register_jitable(forceinline=in_place, **options)(step)
     try:
         cached = numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional._given import tensor_of
-from sklearn_unroll.functional.penalty import Penalty, like, nonnegative
+from sklearn_unroll.functional.penalty import Entrywise, Penalty, like, nonnegative
 from sklearn_unroll.functional.prox import soft
 
 __all__ = [
@@ -55,6 +55,10 @@ class L1(_Weighted):
         """Return the soft threshold at ``step weight``."""
         return soft(x, step * like(x, self.weight))
 
+    def entrywise(self) -> Entrywise:
+        """Return the weights."""
+        return Entrywise(self.weight, 1.0)
+
 
 class NonnegativeL1(_Weighted):
     """``R(x) = weight ||x||_1`` for ``x >= 0``, else infinity.
@@ -73,6 +77,10 @@ class NonnegativeL1(_Weighted):
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return ``max(x - step weight, 0)``."""
         return (x - step * like(x, self.weight)).relu()
+
+    def entrywise(self) -> Entrywise:
+        """Return the weights."""
+        return Entrywise(self.weight, 1.0, positive=True)
 
 
 class GroupL1(Penalty):
@@ -173,6 +181,12 @@ class ElasticNet(Penalty):
         shrunk = soft(x, ratio * s) / (1 + (1 - ratio) * s)
         return shrunk.clamp_min(0) if self.positive else shrunk
 
+    def entrywise(self) -> Entrywise | None:
+        """Return the weights and the share of the l1 norm, if it is one for all."""
+        if isinstance(self.l1_ratio, Tensor):
+            return None
+        return Entrywise(self.weight, float(self.l1_ratio), self.positive)
+
 
 class Box(Penalty):
     """``R(x) = 0`` for ``lower <= x <= upper``, else infinity; its prox is the projection.
@@ -220,6 +234,10 @@ class Quadratic(_Weighted):
         """Return ``x / (1 + step weight)``."""
         return x / (1 + step * like(x, self.weight))
 
+    def entrywise(self) -> Entrywise:
+        """Return the weights."""
+        return Entrywise(self.weight, 0.0)
+
 
 class Zero(Penalty):
     """``R(x) = 0``: what remains of a proximal gradient method is gradient descent."""
@@ -231,6 +249,10 @@ class Zero(Penalty):
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return x."""
         return x
+
+    def entrywise(self) -> Entrywise:
+        """Return the weights, which are zero."""
+        return Entrywise(0.0, 1.0)
 
 
 # Those that need no parameters, by name.
