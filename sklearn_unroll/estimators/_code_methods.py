@@ -36,6 +36,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         "guard": [StrOptions(set(GUARDS)), None],
         "normalize": ["boolean", StrOptions({"auto"})],
         "alpha_relative": ["boolean"],
+        "groups": ["array-like", Interval(Integral, 1, None, closed="left"), None],
     }
     # Whether the network can be given another dictionary with each observation.
     takes_operators: bool = False

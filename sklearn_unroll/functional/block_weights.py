@@ -1,8 +1,8 @@
 """The analytic weight of groups of atoms, and the block coherence that judges it.
 
 As in :mod:`sklearn_unroll.functional.weights`, for groups in place of single atoms: rows ``W_g``
-of a weight estimate the code of group g, and ``W_g A_g = I`` (with ``A_g`` the atoms of g, and
-``D_g^T`` in the code) in place of ``w_i^T a_i = 1``. Atoms of one group may be as alike as they want.
+of a weight estimate the code of group g, whose atoms are the columns of ``A_g``, and
+``W_g A_g = I`` takes the place of ``w_i^T a_i = 1``. Atoms of one group may be alike.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def block_coherence(W: Tensor, D: Tensor, labels: Tensor) -> Tensor:
     """Return ``max_{g != h} ||W_g A_h||_2 / sqrt(d_g d_h)``, with ``d_g`` the size of group g.
 
     Eldar, Kuppinger and Bolcskei 2010, "Block-sparse signals: uncertainty relations and efficient
-    recovery", Eq. 7, where W = D, all groups are of one size d, and the factor is ``1 / d``; here of a
-    weight, and of groups of any sizes. With one atom in each group it is
+    recovery", where W = D and all groups are of one size d, so that the factor is ``1 / d``; here
+    of a weight, and of groups of any sizes. With one atom in each group it is
     :func:`mutual_coherence`.
 
     Parameters

@@ -33,9 +33,9 @@ def composite_gap(x: Tensor, problem: Composite, *, relative: bool = True) -> Te
 
     With ``f(A x)`` and its gradient u at ``A x``; c in [0, 1] is the largest factor for which
     the conjugate ``R*`` is finite (Rockafellar 1970, Section 31), and for the lasso and the group
-    lasso the best one, as in :func:`duality_gap`: where R is a norm, ``R*`` is zero inside the ball
-    of its dual norm, ``max_g ||w_g||_2 / weight_g`` for groups. For least squares and logistic
-    loss with L1, NonnegativeL1, GroupL1, ElasticNet and Box, and least squares alone.
+    lasso the best one, as in :func:`duality_gap`: where R is a norm, ``R*`` is zero in the unit
+    ball of its dual norm, which of groups is ``max_g ||w_g||_2 / weight_g``. For least squares and
+    logistic loss with L1, NonnegativeL1, GroupL1, ElasticNet and Box, and least squares alone.
 
     Parameters
     ----------
