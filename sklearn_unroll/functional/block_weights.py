@@ -23,8 +23,8 @@ def block_analytic_weight(D: Tensor, labels: Tensor, *, rtol: float | None = Non
     problem with linear constraints, ``W_g S = Lambda_g A_g^T``, hence the closed form. With one
     atom in each group it is :func:`analytic_weight`, after Liu, Chen, Wang and Yin 2019.
 
-    ``W A`` is the same for ``A`` and ``G A`` with any invertible G; and where the atoms of a group
-    are replaced by others that span the same, ``A_g C``, its rows become ``C^-1 W_g``.
+    ``W A`` is the same for ``A`` and ``G A`` with any invertible G; and where the atoms of groups
+    are rotated, ``A_g Q_g`` with orthogonal ``Q_g``, rows become ``Q_g^T W_g``.
 
     Parameters
     ----------
