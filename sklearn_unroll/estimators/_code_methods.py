@@ -37,6 +37,7 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         "guard": [StrOptions(set(GUARDS)), None],
         "normalize": ["boolean", StrOptions({"auto"})],
         "alpha_relative": ["boolean"],
+        "groups": ["array-like", Interval(Integral, 1, None, closed="left"), None],
     }
     # Where results go is no metadata, which a meta-estimator would split or route.
     __metadata_request__predict: ClassVar[dict] = {"out": UNUSED}

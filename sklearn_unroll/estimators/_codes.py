@@ -50,6 +50,7 @@ from sklearn_unroll.functional import (
     LeastSquares,
     Observation,
     Operator,
+    Penalty,
 )
 from sklearn_unroll.functional.rows import Rows, blocks, stand_in, whole
 from sklearn_unroll.nn import Unrolled
@@ -268,6 +269,10 @@ class Codes(Task):
         objective = None if trainer is None else trainer.objective
         own = objective.alpha if isinstance(objective, Lasso) else None
         return float((option(est, "alpha") if own is None else own) or 0.0)
+
+    def penalty(self, est: Any, obs: Observation) -> Penalty | None:
+        """Return the penalty of the estimator's groups, None without."""
+        return None if option(est, "groups") is None else est.unit_penalty(obs.A.n_components)
 
     def solve(self, est: Any, seen: Seen, out: Tensor | None = None) -> Tensor:
         """Return the codes of what was seen, in the user's units.

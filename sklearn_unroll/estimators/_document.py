@@ -22,6 +22,12 @@ alpha : float, default=0.1
     "n_layers": """\
 n_layers : int, default=16
     Number of layers, the iterations of the untrained network.""",
+    "groups": """\
+groups : array-like of int of shape (n_components,), int or None, default=None
+    The label of each atom's group, in any order, or the size of groups of consecutive atoms:
+    codes are shrunk, and zero, group by group. The group lasso,
+    ``alpha sum_g sqrt(d_g) ||z_g||_2`` with ``d_g`` the number of atoms of group g, takes the
+    place of ``alpha ||z||_1``, and ``support_selection`` counts groups. They do not overlap.""",
     "normalize": """\
 normalize : bool or "auto", default="auto"
     Bring every observation to the mean norm of those of ``fit`` and scale its codes back,

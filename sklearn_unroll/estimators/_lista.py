@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._groups import groups_of_fit
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._lista_start import (
     SELECTION,
@@ -86,6 +87,7 @@ class LISTARegressor(CodeMethods, Learned):
         for free weights, with scales ``1 / sqrt(n)`` inside and thresholds alpha that are not
         learned, the network whose training is analysed in [4]_ (there with ``shrinkage="smooth"``,
         ``alpha=1`` and ``n_layers=6``).
+    %(groups)s
     %(normalize)s
     %(alpha_relative)s
     %(guard)s
@@ -175,6 +177,7 @@ class LISTARegressor(CodeMethods, Learned):
         shrinkage: str = "soft",
         sharpness: float = 1.0,
         init: str = "auto",
+        groups: Any = None,
         normalize: bool | str = "auto",
         alpha_relative: bool = False,
         guard: str | None = "auto",
@@ -194,6 +197,7 @@ class LISTARegressor(CodeMethods, Learned):
         self.shrinkage = shrinkage
         self.sharpness = sharpness
         self.init = init
+        self.groups = groups
         self.normalize = normalize
         self.alpha_relative = alpha_relative
         self.guard = guard
@@ -270,6 +274,12 @@ class LISTARegressor(CodeMethods, Learned):
                 "init='analytic' fits thresholds of the soft threshold to the pairs. Use "
                 "shrinkage='soft', or another start."
             )
+        if self.groups is not None and (self.shrinkage == "smooth" or self.init == "normal"):
+            raise ValueError(
+                f"groups are shrunk by the soft threshold of their norms: they go with "
+                f"shrinkage='soft' and another start than init='normal'; got "
+                f"shrinkage={self.shrinkage!r} and init={self.init!r}."
+            )
         if self.shrinkage == "smooth" and self.debias:
             raise ValueError(
                 "debias needs codes with zeros, and those of shrinkage='smooth' have none. Use "
@@ -304,6 +314,7 @@ class LISTARegressor(CodeMethods, Learned):
     def _network(self, start: Start, given: Given) -> Unrolled:
         if start.weights != "ista":
             return selecting_start(self, given, start)
+        groups = groups_of_fit(self, given)
         return lista(
             given.obs.A,
             n_layers=self.n_layers,
@@ -311,9 +322,10 @@ class LISTARegressor(CodeMethods, Learned):
             tied=self.tied,
             learn_step=start.learn_step,
             counts=check_support_selection(
-                start.support_selection, self.n_layers, given.obs.A.n_components
+                start.support_selection, self.n_layers, given.obs.A.n_components, groups
             ),
             alpha=self.alpha,
+            penalty=groups,
         )
 
     @property

@@ -1,6 +1,7 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
 from sklearn_unroll._renamed import not_found
+from sklearn_unroll.functional.block_weights import block_analytic_weight, block_coherence
 from sklearn_unroll.functional.bounds import error_gap, l1_radius_gap
 from sklearn_unroll.functional.composite import (
     Composite,
@@ -16,6 +17,7 @@ from sklearn_unroll.functional.filters import (
     filter_pictures,
     filter_spectrum,
 )
+from sklearn_unroll.functional.groups import group_norms, group_resize, group_soft
 from sklearn_unroll.functional.mask import Mask, smooth_fill
 from sklearn_unroll.functional.matrix_free import Composed, MatrixFree
 from sklearn_unroll.functional.noise import layer_noise
@@ -89,6 +91,8 @@ __all__ = [
     "alpha_max",
     "analytic_weight",
     "bernoulli_gauss_mean",
+    "block_analytic_weight",
+    "block_coherence",
     "composite_gap",
     "coupled_step",
     "dct",
@@ -99,6 +103,9 @@ __all__ = [
     "filter_pictures",
     "filter_spectrum",
     "free_step",
+    "group_norms",
+    "group_resize",
+    "group_soft",
     "hadamard",
     "idct",
     "l1_radius_gap",

@@ -38,6 +38,7 @@ _NEEDS = {
     "threshold": ("rule", "a rule that gives a threshold, such as LearnedRule"),
     "variance": ("rule", "a rule that gives the variance of the error, as ErrorVarianceRule does"),
     "count": ("rule", "a rule that gives a support count, such as LearnedRule"),
+    "entries": ("shrinkage", "a shrinkage of each entry by itself, such as SoftThreshold"),
     "memory": ("layer", "a layer that keeps a rule's memory, such as ProxGradLayer"),
 }
 
@@ -47,7 +48,8 @@ class Part:
 
     ``needs`` and ``offers`` name what it asks of the others and what they may ask of it:
     "correction" and "step" of weights, "gamma", "threshold", "variance" and "count" of a rule,
-    "memory" of the layer. Callables and modules that are no Part are taken as they are.
+    "entries" of a shrinkage, "memory" of the layer. Callables and modules that are no Part are
+    taken as they are.
     """
 
     needs: tuple[str, ...] = ()

@@ -47,6 +47,9 @@ SILENT = {
     "LAMP",
     "LAMP tied",
     "FBSNet, groups from learned",
+    "block LISTA",
+    "block LISTA, adjoint, selecting",
+    "group ALISTA",
     "smooth LISTA",
     "feed-forward",
 }
