@@ -10,6 +10,8 @@ from sklearn_unroll.functional.composite import (
     Smooth,
 )
 from sklearn_unroll.functional.composite_gap import composite_gap
+from sklearn_unroll.functional.convolution import Convolution
+from sklearn_unroll.functional.convolution_weight import convolution_weight
 from sklearn_unroll.functional.filters import (
     dct_filters,
     filter_adjoint,
@@ -63,6 +65,7 @@ __all__ = [
     "Box",
     "Composed",
     "Composite",
+    "Convolution",
     "Dense",
     "ElasticNet",
     "GroupL1",
@@ -90,6 +93,7 @@ __all__ = [
     "analytic_weight",
     "bernoulli_gauss_mean",
     "composite_gap",
+    "convolution_weight",
     "coupled_step",
     "dct",
     "dct_filters",
