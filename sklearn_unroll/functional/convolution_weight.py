@@ -79,7 +79,8 @@ def convolution_weight(
         lags = tuple(2 * k - 1 for k in size)
         lattice = tuple(map(min, A.shape, lags)) if circular else lags
         Q = _autocorrelation(Convolution(d, lattice))
-        own, P = d, d.flatten(1) @ torch.linalg.pinv(Q, rtol=rtol**2, hermitian=True)
+        least = max(rtol**2, len(Q) * torch.finfo(Q.dtype).eps)
+        own, P = d, d.flatten(1) @ torch.linalg.pinv(Q, rtol=least, hermitian=True)
     w = rescale(P.flatten(1), own.flatten(1), copies=math.prod(own.shape[2:]))
     return Convolution(w.reshape(own.shape).to(A.kernels), A.shape, boundary=A.boundary)
 
