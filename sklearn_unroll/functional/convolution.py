@@ -248,7 +248,8 @@ def _check_shape(shape: Any) -> tuple[int, ...]:
 
 def _check_kernels(kernels: Any, shape: tuple[int, ...]) -> Tensor:
     """Return the kernels, of shape (n_kernels, n_channels, *size)."""
-    d = tensor_of(kernels, "kernels")
+    plain = None if hasattr(kernels, "dtype") else torch.empty(0, dtype=torch.float64)
+    d = tensor_of(kernels, "kernels", plain)
     if d.is_complex():
         raise TypeError(f"kernels must be real, got {d.dtype}.")
     if d.dtype not in (torch.float32, torch.float64):
