@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
+from scipy.sparse.linalg import LinearOperator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_unroll.estimators._code_methods import CodeMethods
@@ -31,6 +32,7 @@ from sklearn_unroll.estimators._start import (
     quick_trainer,
 )
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.functional import Operator
 from sklearn_unroll.nn import SmoothThreshold, Unrolled, lista, smooth_lista
 from sklearn_unroll.nn.lista import WEIGHTS
 from sklearn_unroll.training import EndToEnd, Trainer
@@ -50,7 +52,9 @@ class LISTARegressor(CodeMethods, Learned):
 
     Parameters
     ----------
-    %(dictionary)s
+    %(dictionary)s With ``weights="adjoint"`` it
+        may be an :class:`~sklearn_unroll.functional.Operator` or a
+        :class:`scipy.sparse.linalg.LinearOperator` (the papers' ``A``) too.
     alpha : float, default=0.1
         Weight of the l1 norm. It is the objective of a fit without y, and sets the first
         thresholds of a fit with y; with ``init="normal"`` it is the threshold of all layers.
@@ -150,7 +154,7 @@ class LISTARegressor(CodeMethods, Learned):
     _parameter_constraints: ClassVar[dict] = {
         **Learned._parameter_constraints,
         **CodeMethods._parameter_constraints,
-        "dictionary": ["array-like", None],
+        "dictionary": ["array-like", Operator, LinearOperator, None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
@@ -211,6 +215,11 @@ class LISTARegressor(CodeMethods, Learned):
     @property
     def takes_operators(self) -> bool:
         """Whether each observation may have a dictionary of its own."""
+        return self.weights == "adjoint"
+
+    @property
+    def applies_operators(self) -> bool:
+        """Whether the dictionary may be an operator: where no weight has its size."""
         return self.weights == "adjoint"
 
     @property

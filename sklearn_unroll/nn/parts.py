@@ -174,7 +174,7 @@ class CoupledWeights(Weights):
         if isinstance(W, Operator):
             if learn:
                 raise ValueError(
-                    f"W is a {type(W).__name__}, and only a matrix can be learned. Use learn=False."
+                    f"W is a {type(W).__name__}, but only a matrix can be learned: learn=False."
                 )
             self.W = W
         elif learn:
