@@ -15,6 +15,7 @@ from torch import Tensor
 from sklearn_unroll.functional import (
     L1,
     Composite,
+    Convolution,
     Dense,
     GroupL1,
     LeastSquares,
@@ -25,6 +26,7 @@ from sklearn_unroll.functional import (
     PartialHadamard,
     Zero,
     analytic_weight,
+    convolution_weight,
     pseudo_inverse,
 )
 from sklearn_unroll.nn import (
@@ -204,6 +206,11 @@ NETWORKS: dict[str, Callable[..., Case]] = {
     "Ada-LISTA": of_codes(partial(classical, make=ada_lista)),
     "Ada-LISTA, per sample": of_codes(partial(classical, make=ada_lista), per_sample=True),
     "ALISTA": of_codes(partial(from_analytic, make=alista, counts=COUNTS)),
+    "ALISTA, convolution": of_pictures(
+        lambda A, like: alista(A, convolution_weight(A), n_layers=DEPTH, counts=COUNTS),
+        lambda: Convolution(torch.randn(2, 3, 3, generator=generator()), (8, 8)),
+        (2, 8, 8),
+    ),
     "NA-ALISTA": of_codes(neural),
     "HyperLISTA": of_codes(adaptive),
     "HyperLISTA, leverages": of_codes(partial(adaptive, leverages=True)),
