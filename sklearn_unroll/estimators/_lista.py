@@ -52,9 +52,7 @@ class LISTARegressor(CodeMethods, Learned):
 
     Parameters
     ----------
-    %(dictionary)s With ``weights="adjoint"`` it
-        may be an :class:`~sklearn_unroll.functional.Operator` or a
-        :class:`scipy.sparse.linalg.LinearOperator` (the papers' ``A``) too.
+    %(dictionary)s
     alpha : float, default=0.1
         Weight of the l1 norm. It is the objective of a fit without y, and sets the first
         thresholds of a fit with y; with ``init="normal"`` it is the threshold of all layers.
@@ -63,7 +61,9 @@ class LISTARegressor(CodeMethods, Learned):
         ``"coupled"``: ``x + W_k (b - A x)``, LISTA-CP [2]_. ``"free"``: ``W1_k b + W2_k x``,
         LISTA [1]_; more parameters, and no use of the dictionary after the first step.
         ``"adjoint"``: ``x + gamma_k A^T (b - A x)`` with threshold ``alpha gamma_k``,
-        step-LISTA [3]_: one number a layer, for fits without y.
+        step-LISTA [3]_: one number a layer, for fits without y; the dictionary may then be an
+        :class:`~sklearn_unroll.functional.Operator` or a
+        :class:`scipy.sparse.linalg.LinearOperator`, ``A = dictionary.T``, too.
     tied : bool, default=False
         Share the weights among the layers; each layer keeps its own scalars.
     learn_step : bool or "auto", default="auto"
