@@ -15,6 +15,7 @@ from torch import Tensor
 from sklearn_unroll.functional import (
     L1,
     Composite,
+    Convolution,
     Dense,
     GroupL1,
     LeastSquares,
@@ -27,6 +28,7 @@ from sklearn_unroll.functional import (
     Zero,
     analytic_weight,
     block_analytic_weight,
+    convolution_weight,
     pseudo_inverse,
 )
 from sklearn_unroll.nn import (
@@ -221,6 +223,11 @@ NETWORKS: dict[str, Callable[..., Case]] = {
     ),
     "group ALISTA": of_codes(grouped),
     "ALISTA": of_codes(partial(from_analytic, make=alista, counts=COUNTS)),
+    "ALISTA, convolution": of_pictures(
+        lambda A, like: alista(A, convolution_weight(A), n_layers=DEPTH, counts=COUNTS),
+        lambda: Convolution(torch.randn(2, 3, 3, generator=generator()), (8, 8)),
+        (2, 8, 8),
+    ),
     "NA-ALISTA": of_codes(neural),
     "HyperLISTA": of_codes(adaptive),
     "HyperLISTA, leverages": of_codes(partial(adaptive, leverages=True)),

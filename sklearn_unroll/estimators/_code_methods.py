@@ -44,6 +44,8 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
     __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}
     # Whether the network can be given another dictionary with each observation.
     takes_operators: bool = False
+    # Whether a dictionary may be an operator, which is only applied.
+    applies_operators: bool = False
     # Whether inner layers hold no codes, so that only the answer can be guarded.
     guards_whole: bool = False
 

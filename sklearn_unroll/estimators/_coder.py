@@ -17,6 +17,7 @@ from sklearn_unroll.estimators._operators import group_operators, one_of
 from sklearn_unroll.estimators._shell import Seen, Shell, Transforms
 from sklearn_unroll.estimators._state import Fitting, as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
+from sklearn_unroll.functional import Operator
 from sklearn_unroll.functional.rows import Rows, whole
 
 
@@ -29,6 +30,7 @@ class BaseCoder(Transforms, Shell):
 
     task = Codes(any_size=True, zero_atoms=True)
     takes_operators = True
+    applies_operators = False
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,
         "dictionary": ["array-like", None],
@@ -66,7 +68,7 @@ class BaseCoder(Transforms, Shell):
             given = self.task.take_in(
                 work, X, None if known else y, None, operators=one_of(operators)
             )
-            work.check_fit(given.obs.A.D)
+            work.check_fit(given.obs.A)
             vars(work).update(given.fitted)
         return self
 
@@ -105,13 +107,13 @@ class BaseCoder(Transforms, Shell):
         dtype = getattr(torch, str(X.dtype).split(".")[-1])
         return torch.empty(0, dtype=dtype, device=resolve_device(self.device, X))
 
-    def check_fit(self, D: Tensor) -> None:
+    def check_fit(self, A: Operator) -> None:
         """Check what depends on the dictionary; by default nothing does.
 
         Parameters
         ----------
-        D : Tensor of shape (n_components, n_features)
-            The dictionary in use.
+        A : Operator
+            That of the dictionary in use.
         """
 
     def _seen(self, X: Any, method: str, operators: Any) -> Seen:

@@ -118,8 +118,9 @@ class Codes(Task):
             if self.knows_operator(est, operators):
                 warn_if_unexplained(obs, codes, weight, self.operator)
             codes = check_magnitude(units.rows_enter(codes), "y, in units of X,")
+        dense, applied = isinstance(own, Dense), self.operator == "dictionary"
         fitted = {
-            "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
+            "dictionary_": from_tensor(own.D.clone(), X) if dense else own if applied else None,
             "n_components_": A.n_components,
             "norm_": norm,
             "scale_": scale,
@@ -227,9 +228,9 @@ class Codes(Task):
         refuse_kind(X, "X")
         if operators is not None:
             check_operators_allowed(self, est)
-        elif est.dictionary_ is not None:
+        elif est.dictionary_ is not None and not isinstance(est.dictionary_, Operator):
             check_same_namespace(X, est, attribute="dictionary_", method=method)
-        elif self.operator == "dictionary":
+        elif self.operator == "dictionary" and est.dictionary_ is None:
             raise ValueError(
                 f"{type(est).__name__} was fitted with one dictionary per observation and has "
                 f"none of its own: pass operators=..., of shape (n_samples, n_components, "
@@ -257,6 +258,8 @@ class Codes(Task):
             return check_operators(operators, b, est.n_features_in_, est.n_components_)
         if self.operator != "dictionary":
             return est.operator_.to(b)
+        if isinstance(est.dictionary_, Operator):
+            return est.dictionary_.to(b)
         return Dense(to_tensor(est.dictionary_, dtype=b.dtype, device=b.device))
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:

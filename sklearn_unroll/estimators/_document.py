@@ -74,7 +74,7 @@ random_state : int, RandomState instance or None, default=None
 network_ : Unrolled
     The trained network.""",
     "dictionary_": """\
-dictionary_ : array of shape (n_components, n_features) or None
+dictionary_ : array of shape (n_components, n_features), Operator or None
     The dictionary in use, as given; None where every sample has its own.""",
     "debias_": """\
 debias_ : {"least_squares", "repair"} or None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.estimators._validation import check_alpha, check_bound
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense, Observation, Operator
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers._samples import Products, products_of
 
@@ -76,15 +76,17 @@ def aim_of(coder: Any, n_samples: int, device: torch.device, **given: Any) -> Ai
 
 
 def chunks(
-    b: Tensor | Rows, A: Dense, aim: Aim, l2: Tensor, positive: bool, compiled: bool
+    b: Tensor | Rows, A: Operator, aim: Aim, l2: Tensor, positive: bool, compiled: bool
 ) -> Iterator[Chunk]:
     """Yield samples, a few at a time.
 
     Atoms and each observation are brought to size one by powers of two, which round nothing: no
     square leaves the range, and codes do not depend on units.
     """
-    atoms = powers_of_two(A.D.flatten()[None])[0]
-    A, l2 = Dense(A.D / atoms), l2 / atoms.square()
+    atoms = torch.ones_like(l2[:1])  # an operator that is applied stays as it is
+    if isinstance(A, Dense):
+        atoms = powers_of_two(A.D.flatten()[None])[0]
+        A, l2 = Dense(A.D / atoms), l2 / atoms.square()
     products = products_of(A.D, len(b)) if compiled else None
     n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     for first in range(0, len(b), n_rows):

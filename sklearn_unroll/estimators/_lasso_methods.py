@@ -7,7 +7,12 @@ from typing import Any
 from sklearn_unroll.estimators._arrays import as_kind
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._lasso_aim import Aim
-from sklearn_unroll.estimators._lasso_codes import LassoCodes, LassoPath, warn_if_not_converged
+from sklearn_unroll.estimators._lasso_codes import (
+    LassoCodes,
+    LassoPath,
+    check_applied,
+    warn_if_not_converged,
+)
 from sklearn_unroll.estimators._lasso_solvers import follow_chunks
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import stated
@@ -135,6 +140,7 @@ class BaseLassoCoder(BaseCoder):
         ordered = ordered.sort(descending=True).values
         A = self._atoms(seen)
         aim = Aim("alpha", ordered[:, None].expand(-1, len(seen.obs.b)), self.alpha_relative)
+        check_applied(self, A, aim)
         found = follow_chunks(seen.obs.b, A, aim, self._how(A))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
         for codes in found.x:

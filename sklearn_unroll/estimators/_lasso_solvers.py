@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
-from sklearn_unroll.functional import Dense, Observation, duality_gap, lasso_value
+from sklearn_unroll.functional import Dense, Observation, Operator, duality_gap, lasso_value
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import (
@@ -32,6 +32,7 @@ from sklearn_unroll.solvers._samples import Products
 SOLVERS = (
     "auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "homotopy", "cvxpy",
 )  # fmt: skip
+APPLIED = ("auto", "ista", "fista", "admm")  # that need no more of an operator than products
 _PASSES = 200  # of coordinate descent, before the active set takes over
 _PROBE = 32  # samples that tell which compiled solver to take; fewer atoms leave no choice
 _ALIKE = 0.98  # coherence from which on passes are too many
@@ -67,7 +68,7 @@ def no_start(rows: slice) -> None:
 
 
 def solve_chunks(
-    b: Tensor | Rows, A: Dense, aim: Aim, start: Callable[[slice], Tensor | None], how: How
+    b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How
 ) -> Found:
     """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
     exact = b.dtype == torch.float64
@@ -103,7 +104,7 @@ def solve_chunks(
     return Found(x, alpha, gap, n_iter, gap <= how.tol)
 
 
-def follow_chunks(b: Tensor | Rows, A: Dense, aim: Aim, how: How) -> Found:
+def follow_chunks(b: Tensor | Rows, A: Operator, aim: Aim, how: How) -> Found:
     """Solve all samples for every one of many weights, of shape (n_alphas, n_samples)."""
     n_alphas, n = aim.value.shape
     x = b.new_empty(n_alphas, n, A.n_components).zero_()
@@ -135,19 +136,20 @@ def follow_chunks(b: Tensor | Rows, A: Dense, aim: Aim, how: How) -> Found:
     return Found(x, alpha, gap, n_iter, gap <= how.tol)
 
 
-def compiled_pays(b: Tensor | Rows, A: Dense) -> bool:
+def compiled_pays(b: Tensor | Rows, A: Operator) -> bool:
     """Return whether there are compiled solvers for such data."""
     return (
-        b.device.type == "cpu"
+        isinstance(A, Dense)
+        and b.device.type == "cpu"
         and not A.per_sample
         and A.n_components <= _STORED
         and compiled_available()
     )
 
 
-def is_coherent(A: Dense) -> bool:
+def is_coherent(A: Operator) -> bool:
     """Return whether two atoms are so much alike that gradient steps would take for ever."""
-    if A.per_sample or A.n_components > _STORED:
+    if not isinstance(A, Dense) or A.per_sample or A.n_components > _STORED:
         return False
     unit = torch.nn.functional.normalize(A.D, dim=1)
     products = (unit @ unit.T).abs_().fill_diagonal_(0)
@@ -179,17 +181,18 @@ def solve_live(
     if how.solver == "coordinate_descent":
         return _finish(_descend(obs, alpha, x0, how, products, _PASSES), obs, alpha, how)
     obs = with_ridge(obs, how.l2)
-    if how.solver in ("auto", "active_set"):
+    solver = how.solver if isinstance(obs.A, Dense) or how.solver != "auto" else "fista"
+    if solver in ("auto", "active_set"):
         return certified_lasso(
             obs, alpha, x0=x0, positive=how.positive, tol=how.tol, max_iter=how.max_iter,
-            first_order=how.solver == "auto" and not coherent,
+            first_order=solver == "auto" and not coherent,
         )  # fmt: skip
-    if how.solver == "cvxpy":
+    if solver == "cvxpy":
         x = cvxpy_lasso(obs, alpha, positive=how.positive)
         gap = duality_gap(x, obs, alpha, positive=how.positive)
         return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= how.tol)
     kinds = {"ista": ISTA, "fista": FISTA, "admm": ADMM}
-    method: Method = kinds[how.solver](obs, alpha, x0=x0, positive=how.positive)
+    method: Method = kinds[solver](obs, alpha, x0=x0, positive=how.positive)
     return minimize(method, obs, tol=how.tol, max_iter=how.max_iter)
 
 

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
+from scipy.sparse.linalg import LinearOperator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_unroll.estimators._code_methods import CodeMethods
@@ -32,6 +33,7 @@ from sklearn_unroll.estimators._start import (
     quick_trainer,
 )
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.functional import Operator
 from sklearn_unroll.nn import SmoothThreshold, Unrolled, lista, smooth_lista
 from sklearn_unroll.nn.lista import WEIGHTS
 from sklearn_unroll.training import EndToEnd, Trainer
@@ -60,7 +62,9 @@ class LISTARegressor(CodeMethods, Learned):
         ``"coupled"``: ``x + W_k (b - A x)``, LISTA-CP [2]_. ``"free"``: ``W1_k b + W2_k x``,
         LISTA [1]_; more parameters, and no use of the dictionary after the first step.
         ``"adjoint"``: ``x + gamma_k A^T (b - A x)`` with threshold ``alpha gamma_k``,
-        step-LISTA [3]_: one number a layer, for fits without y.
+        step-LISTA [3]_: one number a layer, for fits without y; the dictionary may then be an
+        :class:`~sklearn_unroll.functional.Operator` or a
+        :class:`scipy.sparse.linalg.LinearOperator`, ``A = dictionary.T``, too.
     tied : bool, default=False
         Share the weights among the layers; each layer keeps its own scalars.
     learn_step : bool or "auto", default="auto"
@@ -152,7 +156,7 @@ class LISTARegressor(CodeMethods, Learned):
     _parameter_constraints: ClassVar[dict] = {
         **Learned._parameter_constraints,
         **CodeMethods._parameter_constraints,
-        "dictionary": ["array-like", None],
+        "dictionary": ["array-like", Operator, LinearOperator, None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
@@ -215,6 +219,11 @@ class LISTARegressor(CodeMethods, Learned):
     @property
     def takes_operators(self) -> bool:
         """Whether each observation may have a dictionary of its own."""
+        return self.weights == "adjoint"
+
+    @property
+    def applies_operators(self) -> bool:
+        """Whether the dictionary may be an operator: where no weight has its size."""
         return self.weights == "adjoint"
 
     @property

@@ -19,7 +19,7 @@ from sklearn_unroll.estimators._checked import (
 )
 from sklearn_unroll.estimators._tried import check_action
 from sklearn_unroll.estimators._validation import estimate_dictionary
-from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Operator
+from sklearn_unroll.functional import Convolution, Dense, MaskedFourier, MatrixFree, Operator
 from sklearn_unroll.functional.rows import Rows, stand_in
 
 __all__ = [
@@ -47,7 +47,7 @@ def resolve_operators(
     if own is not None:
         given = own
         least = 0.0 if task.any_size else torch.finfo(b.dtype).tiny ** 0.5
-        if task.operator == "dictionary":
+        if task.operator == "dictionary" and not (est.applies_operators and is_operator(own)):
             own = Dense(check_dictionary(own, like, least=least, zero_atoms=task.zero_atoms))
         else:
             own = check_operator(own, like, task.operator, least)
@@ -92,11 +92,12 @@ def check_dictionary(
 
     Zero atoms are for those who give them zero codes.
     """
-    if isinstance(dictionary, (Operator, LinearOperator)):
+    if is_operator(dictionary):
         raise TypeError(
             f"{name} must be a matrix of shape (n_components, n_features), got the operator "
             f"{type(dictionary).__name__}. Write it out, (A @ np.eye(n_components)).T, or use "
-            f"ADMMCSNetRegressor or MathL2OSolver, which take operators."
+            f"LassoCoder, LISTARegressor(weights='adjoint'), ADMMCSNetRegressor or "
+            f"MathL2OSolver, which take operators."
         )
     D = check_numbers(dictionary, name)
     if D.ndim != 2:
@@ -125,6 +126,11 @@ def check_dictionary(
             f"{'...' if len(zero) > 5 else ''}: no code can use them. Remove these rows."
         )
     return D
+
+
+def is_operator(given: Any) -> bool:
+    """Return whether a dictionary is given by what it does."""
+    return isinstance(given, (Operator, LinearOperator))
 
 
 def check_operator(operator: Any, b: Tensor, name: str, least: float = 0.0) -> Operator:
@@ -243,6 +249,8 @@ def check_features(A: Operator, n_features: int, name: str) -> Operator:
         hint = " It looks transposed." if A.n_components == n_features else ""
         if isinstance(A, MaskedFourier):
             hint = f" They are [Re | Im] of the {len(A.entries)} entries that the mask samples."
+        if isinstance(A, Convolution):
+            hint = f" They are signals of shape {A.signal_shape}, (n_channels, *shape), flattened."
         raise ValueError(
             f"X has {n_features} features, but {name}, a {type(A).__name__} of "
             f"{A.n_components} components, gives {A.n_features}.{hint}"

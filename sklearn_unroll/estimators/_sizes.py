@@ -16,7 +16,7 @@ from sklearn_unroll.estimators._units import (
     scale_of,
     scale_of_pictures,
 )
-from sklearn_unroll.functional import GroupL1, Observation
+from sklearn_unroll.functional import Dense, GroupL1, Observation
 
 
 def option(est: Any, name: str) -> Any:
@@ -52,7 +52,7 @@ def sizes_of_fit(
         return norm, None
     ones = obs.b.new_empty(len(obs.b), 1).fill_(1)
     relative = ones if norm is None else relative_norms(obs.b, norm)
-    if task.operator == "dictionary":
+    if task.operator == "dictionary" and isinstance(obs.A, Dense):
         return norm, scale_of(codes, obs.A, relative, weight, _norms(task, est, obs))
     return norm, scale_of_pictures(codes, relative, weight)
 

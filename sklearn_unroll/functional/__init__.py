@@ -11,6 +11,8 @@ from sklearn_unroll.functional.composite import (
     Smooth,
 )
 from sklearn_unroll.functional.composite_gap import composite_gap
+from sklearn_unroll.functional.convolution import Convolution
+from sklearn_unroll.functional.convolution_weight import convolution_weight
 from sklearn_unroll.functional.filters import (
     dct_filters,
     filter_adjoint,
@@ -65,6 +67,7 @@ __all__ = [
     "Box",
     "Composed",
     "Composite",
+    "Convolution",
     "Dense",
     "ElasticNet",
     "GroupL1",
@@ -94,6 +97,7 @@ __all__ = [
     "block_analytic_weight",
     "block_coherence",
     "composite_gap",
+    "convolution_weight",
     "coupled_step",
     "dct",
     "dct_filters",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional.weights import cutoff_of, in_double, pseudo_inverse
+from sklearn_unroll.functional.weights import in_double, pseudo_inverse, tolerance_of
 
 __all__ = ["block_analytic_weight", "block_coherence"]
 
@@ -55,7 +55,7 @@ def block_analytic_weight(D: Tensor, labels: Tensor, *, rtol: float | None = Non
             [0., 1.]])
     """
     A = in_double(D)
-    cutoff = cutoff_of(D, rtol)
+    cutoff = tolerance_of(D, rtol)
     P = pseudo_inverse(A, rtol=cutoff)
     W = torch.zeros_like(A)
     energy = A.square().sum().clamp_min(torch.finfo(A.dtype).tiny)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, GroupL1, Observation
+from sklearn_unroll.functional import GroupL1, Observation, Operator
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.lista import shrinkages
 from sklearn_unroll.nn.parts import CoupledWeights
@@ -18,8 +18,8 @@ __all__ = ["alista", "calibrate_thresholds", "hyperlista", "na_alista"]
 
 
 def alista(
-    A: Dense,
-    W: Tensor,
+    A: Operator,
+    W: Tensor | Operator,
     *,
     n_layers: int = 16,
     counts: list[int] | None = None,
@@ -34,11 +34,13 @@ def alista(
 
     Parameters
     ----------
-    A : Dense
+    A : Operator
         The operator, one for all samples.
-    W : Tensor of shape (n_components, n_features)
-        The weight, shared and fixed; see :func:`~sklearn_unroll.functional.analytic_weight`,
-        and for groups :func:`~sklearn_unroll.functional.block_analytic_weight`.
+    W : Tensor of shape (n_components, n_features) or Operator
+        The weight, shared and fixed; see :func:`~sklearn_unroll.functional.analytic_weight`, for
+        groups :func:`~sklearn_unroll.functional.block_analytic_weight`, and for a
+        :class:`~sklearn_unroll.functional.Convolution`
+        :func:`~sklearn_unroll.functional.convolution_weight`.
     n_layers : int, default=16
         Number of layers.
     counts : list of int, default=None
@@ -56,7 +58,8 @@ def alista(
         The network.
     """
     weights = CoupledWeights(W, learn=False)
-    first = W.new_tensor(theta), W.new_tensor(gamma)
+    like = W.like if isinstance(W, Operator) else W
+    first = like.new_tensor(theta), like.new_tensor(gamma)
     return Unrolled(
         ProxGradLayer(weights, LogRule(*first, count), shrinkage)
         for count, shrinkage in shrinkages(counts, n_layers, penalty)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, GroupL1
+from sklearn_unroll.functional import Dense, GroupL1, Operator
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.parts import (
     AdaptedWeights,
@@ -58,7 +58,7 @@ def support_counts(
 
 
 def lista(
-    A: Dense,
+    A: Operator,
     *,
     n_layers: int = 16,
     weights: str = "coupled",
@@ -79,9 +79,10 @@ def lista(
 
     Parameters
     ----------
-    A : Dense
+    A : Dense or Operator
         The operator, one for all samples; with ``weights="adjoint"`` there may be one for each,
-        and the largest sets the first steps. Sets shape, dtype and device of the parameters.
+        and the largest sets the first steps, and it need not be dense. Sets shape, dtype and
+        device of the parameters.
     n_layers : int, default=16
         Number of layers.
     weights : {"coupled", "free", "adjoint"}, default="coupled"
@@ -125,6 +126,11 @@ def lista(
     if A.per_sample and weights != "adjoint":
         raise ValueError(
             f"LISTA with weights={weights!r} needs one operator for all samples, got one for each."
+        )
+    if not isinstance(A, Dense) and weights != "adjoint":
+        raise ValueError(
+            f"LISTA with weights={weights!r} learns matrices, which start from a Dense operator; "
+            f"got {type(A).__name__}. Use weights='adjoint', which applies any operator."
         )
     L = nonzero_lipschitz(A).max()
 
@@ -181,7 +187,7 @@ def ada_lista(
     )
 
 
-def nonzero_lipschitz(A: Dense) -> Tensor:
+def nonzero_lipschitz(A: Operator) -> Tensor:
     """Return L, or one where A = 0: any step is a fixed point, and the weights stay finite."""
     L = A.lipschitz()
     return torch.where(L > 0, L, torch.ones_like(L))

@@ -42,6 +42,7 @@ SILENT = {
     "LISTA smooth",
     "step-LISTA, per sample",
     "Ada-LISTA, per sample",
+    "ALISTA, convolution",
     "NA-ALISTA",
     "TISTA",
     "LAMP",
