@@ -109,6 +109,9 @@ X : array-like of shape (n_samples, n_features)
     "y": """\
 y : array-like of shape (n_samples, n_components), default=None
     True codes.""",
+    "ignored": """\
+y : Ignored
+    Not used, as in scikit-learn.""",
     "sample_weight": """\
 sample_weight : array-like of shape (n_samples,), default=None
     Nonnegative weights of the samples.""",
