@@ -67,10 +67,11 @@ def biharmonic(picture: np.ndarray) -> np.ndarray:
     return inpaint_biharmonic(np.nan_to_num(picture), np.isnan(picture))
 
 
-def glow(picture: np.ndarray, share: float, n_tiles: int, seed: int) -> np.ndarray:
+def glow(name: str, picture: np.ndarray, share: float, n_tiles: int, seed: int) -> np.ndarray:
     """Return what GLOW-Prox fills in, tile by tile, trained on those of another photograph."""
+    other = "flower.jpg" if name == "china.jpg" else "china.jpg"
     train = load_image_patches(
-        "china.jpg", patch_size=(TILE, TILE), n_patches=n_tiles, center=False, random_state=seed
+        other, patch_size=(TILE, TILE), n_patches=n_tiles, center=False, random_state=seed
     ).X.astype("float32")
     trainer = Trainer(learning_rate=3e-3, max_epochs=3, batch_size=16)
     model = GlowProxInpainter((TILE, TILE), fraction=share, trainer=trainer, random_state=seed)
@@ -166,7 +167,7 @@ def rows(
                     "method": "biharmonic", "seconds": seconds, **quality(found, truth, hidden),
                 }  # fmt: skip
             found, seconds = clocked(
-                lambda seen=seen, share=share: glow(seen, share, n_tiles, seed)
+                lambda name=name, seen=seen, share=share: glow(name, seen, share, n_tiles, seed)
             )
             yield label | {
                 "method": "GLOW-Prox", "seconds": seconds, **quality(found, truth, hidden),

@@ -163,6 +163,7 @@ def rows(
                 "us_per_signal": us[name],
                 "nmse_db": errors[name],
                 "median_db": nmse_db_median(y, dense(found)),
+                "worst_db": max(map(nmse_db, y, dense(found))),
                 "frontier": int(not beaten),
             }
             yield row | ({"times_faster_than_omp": omp / us[name]} if omp else {})
@@ -171,7 +172,7 @@ def rows(
 STUDY = Study(
     rows,
     labels="shape sparsity snr_db method",
-    measures="us_per_signal nmse_db median_db frontier times_faster_than_omp",
+    measures="us_per_signal nmse_db median_db worst_db frontier times_faster_than_omp",
 )
 
 if __name__ == "__main__":

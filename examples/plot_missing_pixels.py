@@ -2,7 +2,8 @@
 Missing pixels: a dictionary learned from what is seen
 ======================================================
 
-Half of the pixels of a photograph are NaN. :class:`~sklearn_unroll.OnlineDictionaryLearning` learns
+Half of the pixels of a photograph are NaN.
+:class:`~sklearn_unroll.OnlineDictionaryLearning` learns
 from its patches as they are: every patch is coded on the pixels that were seen of it, and what its
 codes say completes it. No other picture is needed. Beside it stands scikit-image's biharmonic
 inpainting, which knows nothing but that pictures are smooth.

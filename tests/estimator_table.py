@@ -30,6 +30,8 @@ from sklearn_unroll.datasets import load_image_patches, make_sparse_recovery
 from sklearn_unroll.exceptions import WorthlessFitWarning
 from sklearn_unroll.training import ProblemObjective
 
+# Of sixteen atoms, unequal and interleaved, with labels of any kind of integer.
+BLOCKS = [7, -2, 7, 0, 5, -2, 7, 0, 5, 5, 5, 3, 3, 0, 9, -2]
 QUICK = Trainer(max_epochs=2, batch_size=40)
 
 
@@ -138,6 +140,8 @@ MAKERS = {
         LISTARegressor, n_layers=4, learn_step=True, support_selection=(2.0, 100.0)
     ),
     "step-LISTA": lambda: _codes(LISTARegressor, labels=False, n_layers=4, weights="adjoint"),
+    "LISTA, groups": lambda: _codes(LISTARegressor, labels=False, n_layers=4, groups=BLOCKS),
+    "ALISTA, groups": lambda: _codes(ALISTARegressor, n_layers=4, groups=BLOCKS),
     "ALISTA": lambda: _codes(ALISTARegressor, n_layers=4),
     "NA-ALISTA": lambda: _codes(ALISTARegressor, n_layers=3, rule="recurrent", hidden_size=4),
     "HyperLISTA": lambda: _codes(HyperLISTARegressor, n_layers=6),

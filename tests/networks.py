@@ -15,6 +15,7 @@ from torch import Tensor
 from sklearn_unroll.functional import (
     L1,
     Composite,
+    Convolution,
     Dense,
     GroupL1,
     LeastSquares,
@@ -23,8 +24,11 @@ from sklearn_unroll.functional import (
     MatrixFree,
     Observation,
     PartialHadamard,
+    Penalty,
     Zero,
     analytic_weight,
+    block_analytic_weight,
+    convolution_weight,
     pseudo_inverse,
 )
 from sklearn_unroll.nn import (
@@ -56,6 +60,9 @@ from tests.conftest import make_problem
 
 DEPTH = 4
 COUNTS = [1, 2, 3, 4]
+# Groups of unequal sizes that interleave, of twenty entries, and the roots of their sizes.
+BLOCKS = [i % 5 if i < 15 else 5 for i in range(20)]
+ROOTS = torch.bincount(torch.tensor(BLOCKS)).double().sqrt()
 
 
 class Case(NamedTuple):
@@ -90,12 +97,14 @@ def of_codes(make: Callable[[Dense], Unrolled], per_sample: bool = False) -> Cal
     return factory
 
 
-def of_guarded(make: Callable[[Dense], Unrolled], region: str) -> Callable[..., Case]:
+def of_guarded(
+    make: Callable[[Dense], Unrolled], region: str, R: Penalty | None = None
+) -> Callable[..., Case]:
     """Return the factory of a network with a guard around its layers."""
 
     def factory(dtype: torch.dtype = torch.float64) -> Case:
         case = of_codes(make)(dtype)
-        problem = Composite.of(case.obs.b, case.obs.A, LeastSquares(), L1(0.01))
+        problem = Composite.of(case.obs.b, case.obs.A, LeastSquares(), R or L1(0.01))
         return Case(guarded(case.network, region), problem, case.y)
 
     return factory
@@ -148,6 +157,11 @@ def classical(A: Dense, make: Callable = lista, **given) -> Unrolled:
 
 def from_analytic(A: Dense, make: Callable, **given) -> Unrolled:
     return make(A, n_layers=DEPTH, W=analytic_weight(A.D), **given)
+
+
+def grouped(A: Dense) -> Unrolled:
+    W = block_analytic_weight(A.D, torch.as_tensor(BLOCKS))
+    return alista(A, W, n_layers=DEPTH, counts=COUNTS, penalty=GroupL1(BLOCKS, ROOTS))
 
 
 def normal(A: Dense, make: Callable) -> Unrolled:
@@ -203,7 +217,17 @@ NETWORKS: dict[str, Callable[..., Case]] = {
     "step-LISTA, per sample": of_codes(partial(classical, weights="adjoint"), per_sample=True),
     "Ada-LISTA": of_codes(partial(classical, make=ada_lista)),
     "Ada-LISTA, per sample": of_codes(partial(classical, make=ada_lista), per_sample=True),
+    "block LISTA": of_codes(partial(classical, penalty=GroupL1(BLOCKS, ROOTS))),
+    "block LISTA, adjoint, selecting": of_codes(
+        partial(classical, weights="adjoint", counts=COUNTS, penalty=GroupL1(BLOCKS, ROOTS))
+    ),
+    "group ALISTA": of_codes(grouped),
     "ALISTA": of_codes(partial(from_analytic, make=alista, counts=COUNTS)),
+    "ALISTA, convolution": of_pictures(
+        lambda A, like: alista(A, convolution_weight(A), n_layers=DEPTH, counts=COUNTS),
+        lambda: Convolution(torch.randn(2, 3, 3, generator=generator()), (8, 8)),
+        (2, 8, 8),
+    ),
     "NA-ALISTA": of_codes(neural),
     "HyperLISTA": of_codes(adaptive),
     "HyperLISTA, leverages": of_codes(partial(adaptive, leverages=True)),
@@ -231,6 +255,9 @@ NETWORKS: dict[str, Callable[..., Case]] = {
         partial(pictured, shape=None), lambda: Dense(torch.from_numpy(matrix()))
     ),
     "LISTA-CP, guarded": of_guarded(classical, "objective"),
+    "block LISTA, guarded": of_guarded(
+        partial(classical, penalty=GroupL1(BLOCKS, ROOTS)), "objective", GroupL1(BLOCKS, 0.01)
+    ),
     "ALISTA, guarded": of_guarded(partial(from_analytic, make=alista, counts=COUNTS), "residual"),
     "Math-L2O": of_problems(partial(optimiser, math_l2o)),
     "Math-L2O as published": of_problems(partial(optimiser, math_l2o, **_published)),

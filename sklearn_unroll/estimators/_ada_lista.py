@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._groups import groups_of_fit
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._start import label_free_trainer
@@ -41,6 +42,7 @@ class AdaLISTARegressor(CodeMethods, Learned):
         pairs of a fit without ``operators``.
     %(alpha)s
     %(n_layers)s
+    %(groups)s
     %(normalize)s
     %(alpha_relative)s
     %(guard)s
@@ -103,6 +105,7 @@ class AdaLISTARegressor(CodeMethods, Learned):
         *,
         alpha: float = 0.1,
         n_layers: int = 16,
+        groups: Any = None,
         normalize: bool | str = "auto",
         alpha_relative: bool = False,
         guard: str | None = "auto",
@@ -115,6 +118,7 @@ class AdaLISTARegressor(CodeMethods, Learned):
         self.dictionary = dictionary
         self.alpha = alpha
         self.n_layers = n_layers
+        self.groups = groups
         self.normalize = normalize
         self.alpha_relative = alpha_relative
         self.guard = guard
@@ -132,7 +136,8 @@ class AdaLISTARegressor(CodeMethods, Learned):
             if given.weight is not None:
                 sizes = sizes * (given.weight > 0)
             A = A.take(sizes.topk(min(FIRST_STEP_FROM, len(sizes))).indices)
-        return ada_lista(A, n_layers=self.n_layers, alpha=self.alpha)
+        groups = groups_of_fit(self, given)
+        return ada_lista(A, n_layers=self.n_layers, alpha=self.alpha, penalty=groups)
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         if not has_y:

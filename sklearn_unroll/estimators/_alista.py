@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._groups import groups_of_fit
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._start import (
@@ -26,7 +28,9 @@ from sklearn_unroll.estimators._start import (
 )
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import (
+    GroupL1,
     analytic_weight,
+    block_analytic_weight,
     minimax_weight,
     symmetric_weight,
 )
@@ -43,13 +47,25 @@ def _symmetric(D: Tensor) -> Tensor:
 WEIGHTS = {"analytic": analytic_weight, "symmetric": _symmetric, "minimax": minimax_weight}
 
 
-def compute_weight(name: str, D: Tensor, memory: Any) -> Tensor:
-    """Return an analytic weight, from the cache where there is one."""
-    return from_cache(memory, _weight, name, D)[0]
+def compute_weight(name: str, D: Tensor, memory: Any, groups: GroupL1 | None = None) -> Tensor:
+    """Return an analytic weight, of groups if any, from the cache where there is one."""
+    if groups is None:
+        return from_cache(memory, _weight, name, D)[0]
+    if name != "analytic":
+        raise ValueError(
+            f"groups go with weights='analytic', which is known for groups of atoms too; got "
+            f"weights={name!r}."
+        )
+    prepare = partial(_block_weight, labels=groups.groups.tolist())
+    return from_cache(memory, prepare, name, D)[0]
 
 
 def _weight(name: str, D: Tensor) -> tuple[Tensor]:
     return (WEIGHTS[name](D),)
+
+
+def _block_weight(name: str, D: Tensor, *, labels: list[int]) -> tuple[Tensor]:
+    return (block_analytic_weight(D, torch.tensor(labels)),)
 
 
 def from_cache(memory: Any, prepare: Callable, name: str, D: Tensor) -> Sequence:
@@ -98,6 +114,7 @@ class ALISTARegressor(CodeMethods, Learned):
         k. Published for 10 % support was (1.2, 13.0); signals with more nonzeros than the cap
         lets pass then fail, and rare as they are, they decide the pooled error. None shrinks
         all.
+    %(groups)s
     %(normalize)s
     %(alpha_relative)s
     %(guard)s
@@ -172,6 +189,7 @@ class ALISTARegressor(CodeMethods, Learned):
         rule: str = "learned",
         hidden_size: int = 64,
         support_selection: tuple[float, float] | None = (2.0, 100.0),
+        groups: Any = None,
         normalize: bool | str = "auto",
         alpha_relative: bool = False,
         guard: str | None = "auto",
@@ -189,6 +207,7 @@ class ALISTARegressor(CodeMethods, Learned):
         self.rule = rule
         self.hidden_size = hidden_size
         self.support_selection = support_selection
+        self.groups = groups
         self.normalize = normalize
         self.alpha_relative = alpha_relative
         self.guard = guard
@@ -200,9 +219,9 @@ class ALISTARegressor(CodeMethods, Learned):
         self.random_state = random_state
 
     def build_network(self, given: Given) -> Unrolled:
-        obs = given.obs
-        W = compute_weight(self.weights, obs.A.D, self.memory)
-        counts = check_support_selection(self.support_selection, self.n_layers, len(W))
+        obs, groups = given.obs, groups_of_fit(self, given)
+        W = compute_weight(self.weights, obs.A.D, self.memory, groups)
+        counts = check_support_selection(self.support_selection, self.n_layers, len(W), groups)
         if self.rule == "recurrent":
             return na_alista(
                 W,
@@ -210,16 +229,17 @@ class ALISTARegressor(CodeMethods, Learned):
                 counts=counts,
                 hidden_size=self.hidden_size,
                 generator=given.generator,
+                penalty=groups,
             )
         if has_sparse_codes(given) and not given.resumes:
-            network = alista(obs.A, W, n_layers=self.n_layers, counts=counts)
+            network = alista(obs.A, W, n_layers=self.n_layers, counts=counts, penalty=groups)
             calibrate_on_pairs(network, given)
             return network
         # On the test bed this is 0.1; relative to the data it scales with them.
         sizes = torch.cat([(chunk.b @ W.T).abs().mean(1) for _, chunk in obs.chunks()])
         weight = torch.ones_like(sizes) if given.weight is None else given.weight
         theta = 0.4 * float((weight * sizes).sum() / weight.sum())
-        return alista(obs.A, W, n_layers=self.n_layers, counts=counts, theta=theta)
+        return alista(obs.A, W, n_layers=self.n_layers, counts=counts, theta=theta, penalty=groups)
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:
         shown = augmentation_of(self, has_y)

@@ -82,13 +82,74 @@ def to_rows(array: Any, *, dtype: torch.dtype | None, device: torch.device) -> T
 
 def from_tensor(tensor: Tensor, like: Any) -> Any:
     """Return a tensor as an array with namespace, device and float dtype of ``like``."""
-    result = tensor.to(getattr(torch, str(like.dtype).split(".")[-1]))
+    return as_kind(narrowed(tensor, torch_dtype(like)), like)
+
+
+def torch_dtype(array: Any) -> torch.dtype:
+    """Return the dtype of an array of any namespace, as torch names it."""
+    return getattr(torch, str(array.dtype).split(".")[-1])
+
+
+def narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in the dtype of X, and raise if it does not fit in there."""
+    result = tensor.to(dtype)
     if result.dtype.itemsize < tensor.dtype.itemsize and not bool(torch.isfinite(result).all()):
         raise ValueError(
             f"Results are too large for {result.dtype}, the dtype of X. Rescale X, or give it in "
             f"float64."
         )
-    return as_kind(result, like)
+    return result
+
+
+def check_out(out: Any, shape: tuple[int, ...], X: Any) -> Tensor:
+    """Return the caller's array for results as a tensor on its memory; raise if it will not do.
+
+    Parameters
+    ----------
+    out : object
+        What the caller gave.
+    shape : tuple of int
+        Shape of the results.
+    X : array
+        Validated observations: results have their kind, device and dtype.
+    """
+    refuse_kind(out, "out")
+    tensor = isinstance(X, Tensor)
+    kinds = (Tensor,) if tensor else (np.ndarray, np.memmap)
+    # Nothing is written where an array of a subclass would hide it, or where X is read.
+    if not isinstance(X, (Tensor, np.ndarray)) or type(out) not in kinds:
+        raise TypeError(
+            f"out must be {'a tensor' if tensor else 'an array or a memory map of numpy'}, for X "
+            f"that is {type(X).__name__}; got {type(out).__name__}. Without it results are a "
+            f"new array."
+        )
+    wrong = [
+        f"{what} {got}, not {wanted}"
+        for what, got, wanted in [
+            ("shape", tuple(out.shape), tuple(shape)),
+            ("dtype", out.dtype, X.dtype),
+            *([("device", out.device, X.device)] if tensor else []),
+        ]
+        if got != wanted
+    ]
+    if tensor:
+        wrong += ["rows that are not contiguous"] * (not out.is_contiguous())
+        wrong += ["numbers of torch.inference_mode()"] * out.is_inference()
+        shared = out.untyped_storage().data_ptr() == X.untyped_storage().data_ptr()
+    else:
+        wrong += ["rows that are not contiguous"] * (not out.flags.c_contiguous)
+        wrong += ["memory that is read-only"] * (not out.flags.writeable)
+        wrong += ["memory that is not aligned"] * (not out.flags.aligned)
+        shared = np.may_share_memory(out, X)
+    if not wrong and shared and out.nbytes:
+        wrong = ["memory of X, which is read while it is written"]
+    if wrong:
+        made = "torch.empty" if tensor else "numpy.empty, or numpy.lib.format.open_memmap"
+        raise ValueError(
+            f"out cannot take the results: it has {', and '.join(wrong)}. Make it with {made}, of "
+            f"shape {tuple(shape)} and dtype {X.dtype}."
+        )
+    return out if tensor else torch.from_numpy(np.asarray(out))
 
 
 def as_kind(tensor: Tensor, like: Any) -> Any:

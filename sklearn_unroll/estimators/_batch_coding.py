@@ -14,7 +14,9 @@ from torch import Tensor
 from sklearn_unroll.estimators._arrays import resolve_device
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._lasso_codes import check_atom_weights
+from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._missing import observed, split_missing
+from sklearn_unroll.estimators._network_coding import NetworkCoding, check_network
 from sklearn_unroll.functional import Dense, Observation, alpha_max
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all
@@ -23,7 +25,31 @@ from sklearn_unroll.solvers.masked import descend_seen_all
 _COMPILED_FROM = 2**18  # numbers in all codes, for which numba is loaded (0.4 s)
 
 
-class CoderCoding:
+class Coding:
+    """What codes batches, and gives a fitted coder in the end; one that does not learn itself.
+
+    Parameters
+    ----------
+    coder : estimator
+        What codes, without a dictionary.
+    """
+
+    def __init__(self, coder: Any) -> None:
+        self.coder = coder
+
+    def follow(self, b: Tensor, weight: Tensor, D: Tensor) -> None:
+        """Learn from a batch before it is coded; by default nothing."""
+
+    def derived(self, dictionary: Any, X: Any) -> Any:
+        """Return a fitted coder over a dictionary."""
+        return clone(self.coder).set_params(dictionary=dictionary).fit(X)
+
+    def finished(self, dictionary: Any, X: Any, final: Any) -> Any:
+        """Return the fitted coder over the final dictionary; what is to be trained is on final."""
+        return self.derived(dictionary, X)
+
+
+class CoderCoding(Coding):
     """Codes by any coder, fitted anew for every batch.
 
     Parameters
@@ -32,21 +58,18 @@ class CoderCoding:
         What codes; its dictionary is set.
     """
 
-    def __init__(self, coder: Any) -> None:
-        self.coder = clone(coder)
-
     def __call__(self, b: Tensor, D: Tensor, tol: float) -> tuple[Tensor, Tensor]:
         """Return codes and their penalties; the coder has a tolerance of its own."""
         X = b.numpy()
         with warnings.catch_warnings():
             # On the way to a dictionary codes need not be exact.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            codes = self.coder.set_params(dictionary=D.numpy()).fit(X).transform(X)
-        codes = torch.from_numpy(codes)
-        return codes, self.coder.problem(X).R.value(codes.to(self.coder.compute_like(X)))
+            coder = self.derived(D.numpy(), X)
+            codes = torch.from_numpy(coder.transform(X))
+        return codes, coder.problem(X).R.value(codes.to(coder.compute_like(X)))
 
 
-class CompiledLassoCoding:
+class CompiledLassoCoding(Coding):
     """Codes of a :class:`LassoCoder` by compiled coordinate descent, without its checks.
 
     Parameters
@@ -54,9 +77,6 @@ class CompiledLassoCoding:
     coder : LassoCoder
         Says alpha, and the constraints on codes.
     """
-
-    def __init__(self, coder: LassoCoder) -> None:
-        self.coder = coder
 
     def __call__(self, b: Tensor, D: Tensor, tol: float) -> tuple[Tensor, Tensor]:
         """Return codes to a tolerance, that of the coder if it is larger, and their penalties."""
@@ -81,15 +101,33 @@ class CompiledLassoCoding:
         return x if atoms is None else x / atoms, penalty
 
 
-def coding_of(coder: Any, n_samples: int, n_components: int) -> Any:
-    """Return how a coder codes batches; n_samples counts a sample as often as it is coded."""
+def coding_of(coder: Any, fitted: Any, batch_size: int, n_samples: int, D: Tensor) -> Any:
+    """Return how a coder codes batches.
+
+    Parameters
+    ----------
+    coder : estimator
+        Without a dictionary.
+    fitted : estimator or None
+        The coder of the last fit, where learning goes on.
+    batch_size, n_samples : int
+        Samples of a batch, and of all: one counts as often as it is coded.
+    D : Tensor of shape (n_components, n_features)
+        The first dictionary.
+    """
+    if isinstance(coder, Learned):
+        check_network(coder, *D.shape)
+        return NetworkCoding(coder, fitted, batch_size)
     fast = (
         isinstance(coder, LassoCoder)
         and coder.warm_start_from is None
+        and coder.error is None
+        and coder.l1_radius is None
+        and coder.l2 == 0 < coder.alpha
         and coder.solver in ("auto", "coordinate_descent")
         and compiled_available()
-        and n_components <= MAX_ATOMS
-        and n_samples * n_components >= _COMPILED_FROM
+        and len(D) <= MAX_ATOMS
+        and n_samples * len(D) >= _COMPILED_FROM
         and resolve_device(coder.device, np.empty(0)).type == "cpu"
     )
     return CompiledLassoCoding(coder) if fast else CoderCoding(coder)

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import torch
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.estimators._arrays import as_kind, from_tensor
+from sklearn_unroll.estimators._arrays import as_kind, check_out, from_tensor
 from sklearn_unroll.estimators._checked import check_dtype
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._guard import GUARDS, Run
@@ -36,9 +37,15 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         "guard": [StrOptions(set(GUARDS)), None],
         "normalize": ["boolean", StrOptions({"auto"})],
         "alpha_relative": ["boolean"],
+        "groups": ["array-like", Interval(Integral, 1, None, closed="left"), None],
     }
+    # Where results go is no metadata, which a meta-estimator would split or route.
+    __metadata_request__predict: ClassVar[dict] = {"out": UNUSED}
+    __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}
     # Whether the network can be given another dictionary with each observation.
     takes_operators: bool = False
+    # Whether a dictionary may be an operator, which is only applied.
+    applies_operators: bool = False
     # Whether inner layers hold no codes, so that only the answer can be guarded.
     guards_whole: bool = False
 
@@ -101,35 +108,37 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         return self.learn_more(X, y, sample_weight, operators=operators)
 
     @as_fitted
-    def predict(self, X: Any, operators: Any = None) -> Any:
+    def predict(self, X: Any, operators: Any = None, out: Any = None) -> Any:
         """Return the codes of observations, the last iterate of the network.
 
         Parameters
         ----------
         %(X)s
         %(operators)s
+        %(out)s
 
         Returns
         -------
         %(codes)s
         """
-        return self._ravel(self._codes(X, "predict", operators))
+        return self._codes(X, "predict", operators, out, as_y=True)
 
     @as_fitted
-    def transform(self, X: Any, operators: Any = None) -> Any:
+    def transform(self, X: Any, operators: Any = None, out: Any = None) -> Any:
         """Return the codes of observations, as ``predict`` does, always two-dimensional.
 
         Parameters
         ----------
         %(X)s
         %(operators)s
+        %(out)s
 
         Returns
         -------
         array of shape (n_samples, n_components)
             Codes.
         """
-        return self._codes(X, "transform", operators)
+        return self._codes(X, "transform", operators, out)
 
     @as_fitted
     def inverse_transform(self, X: Any, operators: Any = None) -> Any:
@@ -165,19 +174,9 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
             Codes after layer 1, 2, ...
         """
         seen = self.task.see(self, X, "staged_predict", None, operators)
-        run = Run.of(self, seen)
-        # Where only the answer is guarded, the layers before it are what they are.
-        network, obs = run.network, run.obs
-        if self.guards_whole:
-            network, obs = self.network_, seen.units.inside(seen.obs)
-        chunks = [network.stream(chunk) for _, chunk in obs.chunks()]
-        for number, parts in enumerate(zip(*chunks, strict=True)):
-            if number == 0:
-                continue
-            last = number == network.depth
-            codes = run.codes()[0] if last and self.guards_whole else torch.cat(parts)
+        for number, codes in enumerate(Run.of(self, seen).execution.stages(), 1):
             codes = seen.units.leave(codes)
-            if last:
+            if number == self.network_.depth:
                 codes = self.task.finish(self, codes, seen.obs)
             yield self._ravel(from_tensor(codes, seen.X))
 
@@ -313,9 +312,15 @@ class CodeMethods(Transforms, MultiOutputMixin, RegressorMixin):
         atoms = units_of(self.task, self, obs, None, self.scale_).atoms
         return Units(atoms, None).inside(obs).A
 
-    def _codes(self, X: Any, method: str, operators: Any) -> Any:
+    def _codes(self, X: Any, method: str, operators: Any, out: Any, *, as_y: bool = False) -> Any:
         seen = self.task.see_rows(self, X, method, None, operators)
-        return from_tensor(self.task.solve(self, seen), seen.X)
+        if out is None:
+            codes = from_tensor(self.task.solve(self, seen), seen.X)
+            return self._ravel(codes) if as_y else codes
+        shape = len(seen.obs.b), seen.obs.A.n_components
+        into = check_out(out, shape[:1] if as_y and self._y_was_1d else shape, seen.X)
+        self.task.solve(self, seen, into.view(shape))
+        return out
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.base import _fit_context
 from torch import Tensor
@@ -15,10 +14,11 @@ from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device, to
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._missing import atoms_of
-from sklearn_unroll.estimators._operators import group_operators
+from sklearn_unroll.estimators._operators import group_operators, one_of
 from sklearn_unroll.estimators._shell import Seen, Shell, Transforms
 from sklearn_unroll.estimators._state import Fitting, as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
+from sklearn_unroll.functional import Operator
 from sklearn_unroll.functional.rows import Rows, whole
 
 
@@ -31,6 +31,7 @@ class BaseCoder(Transforms, Shell):
 
     task = Codes(any_size=True, zero_atoms=True, missing=True)
     takes_operators = True
+    applies_operators = False
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,
         "dictionary": ["array-like", None],
@@ -68,7 +69,7 @@ class BaseCoder(Transforms, Shell):
             given = self.task.take_in(
                 work, X, None if known else y, None, operators=one_of(operators)
             )
-            work.check_fit(atoms_of(given.obs.A).D)
+            work.check_fit(atoms_of(given.obs.A))
             vars(work).update(given.fitted)
         return self
 
@@ -107,13 +108,13 @@ class BaseCoder(Transforms, Shell):
         dtype = getattr(torch, str(X.dtype).split(".")[-1])
         return torch.empty(0, dtype=dtype, device=resolve_device(self.device, X))
 
-    def check_fit(self, D: Tensor) -> None:
+    def check_fit(self, A: Operator) -> None:
         """Check what depends on the dictionary; by default nothing does.
 
         Parameters
         ----------
-        D : Tensor of shape (n_components, n_features)
-            The dictionary in use.
+        A : Operator
+            That of the dictionary in use.
         """
 
     def _seen(self, X: Any, method: str, operators: Any) -> Seen:
@@ -138,13 +139,6 @@ class BaseCoder(Transforms, Shell):
         tags.target_tags.required = self.dictionary is None
         tags.target_tags.multi_output = True
         return tags
-
-
-def one_of(operators: Any) -> Any:
-    """Return the dictionary of the first sample, or of all, or None."""
-    if operators is None or np.ndim(operators[0]) < 2:
-        return operators
-    return operators[0]
 
 
 def by_dictionary(

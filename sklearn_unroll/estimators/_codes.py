@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import (
     from_tensor,
+    narrowed,
     refuse_kind,
     resolve_device,
     to_rows,
@@ -39,8 +40,9 @@ from sklearn_unroll.estimators._units import safe_norms
 from sklearn_unroll.estimators._validation import (
     check_codes,
     check_codes_match,
-    check_finite_codes,
     check_weight,
+    count_failed,
+    raise_if_failed,
     warn_if_unexplained,
 )
 from sklearn_unroll.functional import (
@@ -49,6 +51,7 @@ from sklearn_unroll.functional import (
     LeastSquares,
     Observation,
     Operator,
+    Penalty,
 )
 from sklearn_unroll.functional.rows import Rows, blocks, stand_in, whole
 from sklearn_unroll.nn import Unrolled
@@ -101,8 +104,9 @@ class Codes(Task):
         keep: bool = False,
     ) -> Given:
         """Validate what fit was given; ``keep`` goes on with the operator of the last fit."""
+        known = y is not None or operators is not None
         X = check_observations(
-            est, X, reset=reset, y=None if y is None else "no_validation", missing=self.missing
+            est, X, reset=reset, y="no_validation" if known else None, missing=self.missing
         )
         y = None if y is None else check_codes(y, X, est)
         est._y_was_1d = y is not None and y.ndim == 1
@@ -121,8 +125,9 @@ class Codes(Task):
             if self.knows_operator(est, operators):
                 warn_if_unexplained(obs, codes, weight, self.operator)
             codes = check_magnitude(units.rows_enter(codes), "y, in units of X,")
+        dense, applied = isinstance(own, Dense), self.operator == "dictionary"
         fitted = {
-            "dictionary_": from_tensor(own.D.clone(), X) if isinstance(own, Dense) else None,
+            "dictionary_": from_tensor(own.D.clone(), X) if dense else own if applied else None,
             "n_components_": A.n_components,
             "norm_": norm,
             "scale_": scale,
@@ -232,9 +237,9 @@ class Codes(Task):
         refuse_kind(X, "X")
         if operators is not None:
             check_operators_allowed(self, est)
-        elif est.dictionary_ is not None:
+        elif est.dictionary_ is not None and not isinstance(est.dictionary_, Operator):
             check_same_namespace(X, est, attribute="dictionary_", method=method)
-        elif self.operator == "dictionary":
+        elif self.operator == "dictionary" and est.dictionary_ is None:
             raise ValueError(
                 f"{type(est).__name__} was fitted with one dictionary per observation and has "
                 f"none of its own: pass operators=..., of shape (n_samples, n_components, "
@@ -262,6 +267,8 @@ class Codes(Task):
             return check_operators(operators, b, est.n_features_in_, est.n_components_)
         if self.operator != "dictionary":
             return est.operator_.to(b)
+        if isinstance(est.dictionary_, Operator):
+            return est.dictionary_.to(b)
         return Dense(to_tensor(est.dictionary_, dtype=b.dtype, device=b.device))
 
     def problem(self, est: Any, seen: Seen, alpha: Any = None) -> Composite:
@@ -275,7 +282,11 @@ class Codes(Task):
         own = objective.alpha if isinstance(objective, Lasso) else None
         return float((option(est, "alpha") if own is None else own) or 0.0)
 
-    def solve(self, est: Any, seen: Seen) -> Tensor:
+    def penalty(self, est: Any, obs: Observation) -> Penalty | None:
+        """Return the penalty of the estimator's groups, None without."""
+        return None if option(est, "groups") is None else est.unit_penalty(obs.A.n_components)
+
+    def solve(self, est: Any, seen: Seen, out: Tensor | None = None) -> Tensor:
         """Return the codes of what was seen, in the user's units.
 
         Parameters
@@ -284,6 +295,8 @@ class Codes(Task):
             Whose task this is.
         seen : Seen
             What was validated.
+        out : Tensor of shape (n_samples, n_components), default=None
+            Where to write them, a block of rows at a time; a new tensor by default.
 
         Returns
         -------
@@ -294,19 +307,19 @@ class Codes(Task):
         inside = units.rows_inside(obs)
         guard = vars(est).get("guard_")
         warn_if_unfamiliar(est, inside, guard)
-        codes = obs.b.new_empty(len(obs.b), obs.A.n_components)
+        codes = obs.b.new_empty(len(obs.b), obs.A.n_components) if out is None else out
         refused = obs.b.new_empty(len(obs.b), dtype=torch.long)
-        norms = []
+        run, norms, failed = Run(est, est.network_, inside, guard), [], 0
         for rows in blocks(codes):
-            run = Run(est, est.network_, inside.take(rows), guard)
-            found, refused[rows] = run.codes()
-            codes[rows] = units.take(rows).leave(found)
-            norms.append(safe_norms(run.obs.b[refused[rows] > 0]))
+            found, refused[rows] = run.codes(rows)
+            norms.append(safe_norms(inside.b[rows.start + refused[rows].nonzero()[:, 0]]))
+            found = units.take(rows).leave(found)
+            failed += count_failed(found)
+            if not failed:
+                found = debias_codes(found, obs.take(rows), est.debias_, est.network_)
+                codes[rows] = narrowed(found, codes.dtype)
         run.warn(est, refused, torch.cat(norms))
-        check_finite_codes(codes, est)
-        if est.debias_ is not None:
-            for rows in blocks(codes):
-                codes[rows] = debias_codes(codes[rows], obs.take(rows), est.debias_)
+        raise_if_failed(failed, len(codes), est)
         return codes
 
     def finish(self, est: Any, codes: Tensor, obs: Observation) -> Tensor:
@@ -326,7 +339,8 @@ class Codes(Task):
         Tensor of shape (n_samples, n_components)
             Codes, debiased where the estimator does so.
         """
-        return debias_codes(check_finite_codes(codes, est), obs, est.debias_)
+        raise_if_failed(count_failed(codes), len(codes), est)
+        return debias_codes(codes, obs, est.debias_, est.network_)
 
     def _in_range(self, b: Tensor, least: float = 0.0) -> Tensor:
         return b if self.any_size else check_magnitude(b, "X", least=least)

@@ -14,12 +14,10 @@ from sklearn.base import (
 )
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._array_api import check_same_namespace
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_unroll.estimators._arrays import own_arithmetic, refuse_kind
+from sklearn_unroll.estimators._arrays import own_arithmetic
+from sklearn_unroll.estimators._by_coder import ByCoder
 from sklearn_unroll.estimators._checked import check_observations, check_parameters
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._missing import (
@@ -27,7 +25,8 @@ from sklearn_unroll.estimators._missing import (
     check_signals_seen,
     takes_missing,
 )
-from sklearn_unroll.estimators._online_data import Plan, Signals, divided
+from sklearn_unroll.estimators._network_coding import MOST_FINAL
+from sklearn_unroll.estimators._online_data import Course, Signals, divided
 from sklearn_unroll.estimators._online_start import left_behind, start_learner, warn_if_worthless
 from sklearn_unroll.estimators._progress import CallbackReport
 from sklearn_unroll.estimators._state import Fitting
@@ -35,13 +34,9 @@ from sklearn_unroll.estimators._state import Fitting
 __all__ = ["OnlineDictionaryLearning"]
 
 
-def _certifies(estimator: Any) -> bool:
-    return estimator.coder is None or hasattr(estimator.coder, "certify")
-
-
 @fill
 class OnlineDictionaryLearning(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ByCoder, CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 ):
     """A dictionary over which signals have sparse codes, learned batch by batch.
 
@@ -58,7 +53,10 @@ class OnlineDictionaryLearning(
     coder : estimator, default=None
         What codes, without a dictionary, such as :class:`OMPCoder` or a :class:`LassoCoder`; None
         is ``LassoCoder(alpha=alpha, positive=positive_code)``. With the compiled coordinate
-        descent of the extra ``fast`` a LassoCoder learns many times faster.
+        descent of the extra ``fast`` a LassoCoder learns many times faster. A network that
+        learns without pairs, such as :class:`LISTARegressor` or :class:`ALISTARegressor`, takes
+        a pass of training over every batch, or has its weights computed anew as the dictionary
+        moves; in the end it is trained by its own recipe for the final dictionary.
     batch_size : int, default=512
         Samples of a batch; at least twice n_components is a good size.
     max_iter : int, default=100
@@ -198,8 +196,7 @@ class OnlineDictionaryLearning(
         Parameters
         ----------
         %(X)s
-        y : Ignored
-            Not used, as in scikit-learn.
+        %(ignored)s
         %(sample_weight)s
 
         Returns
@@ -224,7 +221,7 @@ class OnlineDictionaryLearning(
             X, signals = work._take_in(X, sample_weight, reset=True)
             check_features_seen(X)
             signals, held_out = divided(signals, work, rng)
-            plan = Plan.of(signals, held_out, work, rng)
+            course = Course.of(signals, held_out, work, rng)
             learner = start_learner(work, signals, resume, self.max_iter, rng)
             learner.horizon, before = float(len(signals)), learner.n_steps
 
@@ -232,11 +229,11 @@ class OnlineDictionaryLearning(
                 return fitting.changes() | left_behind(work, X, learner)
 
             report = CallbackReport(self, 1, given, None, {"sample_weight": sample_weight}, state)
-            history = plan.follow(learner, signals, report, rng, began)
+            history = course.follow(learner, signals, report, rng, began)
             report.fit_ends()
-            vars(work).update(left_behind(work, X, learner))
+            vars(work).update(left_behind(work, X, learner, signals.some(MOST_FINAL, rng)))
             work.history_ = history
-            work.n_iter_ = -(-(learner.n_steps - before) // plan.n_batches)
+            work.n_iter_ = -(-(learner.n_steps - before) // course.n_batches)
             warn_if_worthless(work)
         return self
 
@@ -249,8 +246,7 @@ class OnlineDictionaryLearning(
         Parameters
         ----------
         %(X)s
-        y : Ignored
-            Not used, as in scikit-learn.
+        %(ignored)s
         %(sample_weight)s
 
         Returns
@@ -268,87 +264,11 @@ class OnlineDictionaryLearning(
             warn_if_worthless(work)
         return self
 
-    def transform(self, X: Any) -> Any:
-        """Return the codes of signals, by ``coder_``.
-
-        Parameters
-        ----------
-        %(X)s
-
-        Returns
-        -------
-        array of shape (n_samples, n_components)
-            Codes, with the kind, device and float dtype of X.
-        """
-        X = self._seen(X, "transform")
-        return self.coder_.transform(X)
-
-    def inverse_transform(self, X: Any) -> Any:
-        """Return the signals of codes, ``X @ components_``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_components)
-            Codes.
-
-        Returns
-        -------
-        array of shape (n_samples, n_features)
-            Signals.
-        """
-        check_is_fitted(self)
-        return self.coder_.inverse_transform(X)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return minus the mean objective, which greater is better.
-
-        Parameters
-        ----------
-        %(X)s
-        y : Ignored
-            Not used, as in scikit-learn.
-        %(sample_weight)s
-
-        Returns
-        -------
-        float
-            The score of ``coder_``: minus the mean of ``0.5 ||x - z D||^2 + alpha ||z||_1``, of
-            an :class:`OMPCoder` minus the mean squared residual.
-        """
-        X = self._seen(X, "score")
-        return self.coder_.score(X, sample_weight=sample_weight)
-
-    @available_if(_certifies)
-    def certify(self, X: Any) -> Any:
-        """Return how far codes are from the optimum over ``components_``, at most.
-
-        Parameters
-        ----------
-        %(X)s
-
-        Returns
-        -------
-        array of shape (n_samples,)
-            Relative duality gaps, in float64.
-        """
-        X = self._seen(X, "certify")
-        return self.coder_.certify(X)
-
-    def _seen(self, X: Any, method: str) -> Any:
-        check_is_fitted(self)
-        refuse_kind(X, "X")
-        check_same_namespace(X, self, attribute="components_", method=method)
-        return check_observations(self, X, reset=False, missing=takes_missing(self.coder))
-
     def _take_in(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Signals]:
         check_parameters(self)
         X = check_observations(self, X, reset=reset, missing=takes_missing(self.coder))
         check_signals_seen(X)
         return X, Signals.of(X, sample_weight)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.components_.shape[0]
 
     def __sklearn_is_fitted__(self) -> bool:
         return "components_" in vars(self)

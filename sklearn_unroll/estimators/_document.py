@@ -22,6 +22,12 @@ alpha : float, default=0.1
     "n_layers": """\
 n_layers : int, default=16
     Number of layers, the iterations of the untrained network.""",
+    "groups": """\
+groups : array-like of int of shape (n_components,), int or None, default=None
+    The label of each atom's group, in any order, or the size of groups of consecutive atoms:
+    codes are shrunk, and zero, group by group. The group lasso,
+    ``alpha sum_g sqrt(d_g) ||z_g||_2`` with ``d_g`` the number of atoms of group g, takes the
+    place of ``alpha ||z||_1``, and ``support_selection`` counts groups. They do not overlap.""",
     "normalize": """\
 normalize : bool or "auto", default="auto"
     Bring every observation to the mean norm of those of ``fit`` and scale its codes back,
@@ -68,7 +74,7 @@ random_state : int, RandomState instance or None, default=None
 network_ : Unrolled
     The trained network.""",
     "dictionary_": """\
-dictionary_ : array of shape (n_components, n_features) or None
+dictionary_ : array of shape (n_components, n_features), Operator or None
     The dictionary in use, as given; None where every sample has its own.""",
     "debias_": """\
 debias_ : {"least_squares", "repair"} or None
@@ -103,6 +109,9 @@ X : array-like of shape (n_samples, n_features)
     "y": """\
 y : array-like of shape (n_samples, n_components), default=None
     True codes.""",
+    "ignored": """\
+y : Ignored
+    Not used, as in scikit-learn.""",
     "sample_weight": """\
 sample_weight : array-like of shape (n_samples,), default=None
     Nonnegative weights of the samples.""",
@@ -144,6 +153,11 @@ NaN in X stands for entries that were not seen: each sample's problem, with its 
 that on its own entries. ``inverse_transform`` gives complete signals, so that a
 :class:`~sklearn.pipeline.Pipeline` of a coder imputes. A sample of which nothing was seen is
 an error.""",
+    "out": """\
+out : array or numpy.memmap of the shape of the result, default=None
+    Where to write the codes, a block of rows at a time, and what is then returned: writable,
+    contiguous, with kind and float dtype of X, and no memory of X. If an error is raised, its
+    numbers may be any.""",
     "codes": """\
 array of shape (n_samples, n_components) or (n_samples,)
     Codes, with the kind, device and float dtype of X; one-dimensional where y was.""",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -13,9 +14,8 @@ from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._units import Units, safe_norms
 from sklearn_unroll.exceptions import GuardWarning
 from sklearn_unroll.functional import Composite, LeastSquares, Observation, Zero
-from sklearn_unroll.nn import Unrolled, guarded
-from sklearn_unroll.nn.sparse import run
-from sklearn_unroll.nn.watch import run_guarded
+from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.nn.execution import Execution
 
 __all__ = ["GUARDS", "Guard"]
 
@@ -125,7 +125,7 @@ class Run:
     network : Unrolled
         Its network.
     obs : Observation
-        Data and operator, in the units of the network.
+        Data and operator of all samples, in the units of the network; data may be rows.
     guard : Guard or None
         The guard.
     """
@@ -137,12 +137,11 @@ class Run:
             problem = stated(obs, LeastSquares(), penalty_inside(est, obs))
             self.obs = problem._replace(step=guard.step)
 
-    @property
-    def network(self) -> Unrolled:
-        """The network behind its guard, where there is one, for all stages."""
-        if self.guard is None:
-            return self.plain
-        return guarded(self.plain, self.guard.region, whole=self.whole)
+    @cached_property
+    def execution(self) -> Execution:
+        """How the network runs on these data."""
+        region = None if self.guard is None else self.guard.region
+        return Execution(self.plain, self.obs, region, whole=self.whole)
 
     @classmethod
     def of(cls, est: Any, seen: Seen) -> Run:
@@ -163,15 +162,15 @@ class Run:
         guard = vars(est).get("guard_")
         return cls(est, est.network_, seen.units.inside(seen.obs), guard)
 
-    @torch.no_grad()
-    def codes(self) -> tuple[Tensor, Tensor]:
-        """Return codes, and how many steps of every sample were refused."""
-        if self.guard is not None:
-            region = self.guard.region
-            return run_guarded(self.plain, self.obs, region, whole=self.whole)
-        b = self.obs.b
-        none = torch.zeros(len(b), dtype=torch.long, device=b.device)
-        return run(self.plain, self.obs), none
+    def codes(self, rows: slice | None = None) -> tuple[Tensor, Tensor]:
+        """Return codes, and how many steps of every sample were refused; of all samples or some.
+
+        Parameters
+        ----------
+        rows : slice, default=None
+            Which samples.
+        """
+        return self.execution.codes(rows)
 
     def share(self, refused: Tensor) -> float:
         """Return the share of the steps that were refused.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._guard import Run, penalty_inside
 from sklearn_unroll.estimators._shell import stated
+from sklearn_unroll.estimators._sizes import option
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.estimators._units import atom_norms
 from sklearn_unroll.exceptions import WorthlessFitWarning
@@ -18,7 +19,6 @@ from sklearn_unroll.functional import (
     Dense,
     LeastSquares,
     Observation,
-    alpha_max,
     mutual_coherence,
 )
 from sklearn_unroll.nn import Unrolled
@@ -156,14 +156,16 @@ def _cause(est: Any, given: Given, obs: Observation) -> str:
     """Return why, as far as it can be told, and what to do."""
     alpha = est.task.alpha(est)
     if given.target is None and alpha:
-        largest = float(alpha_max(obs).max())
+        R = est.unit_penalty(obs.A.n_components)
+        largest = float(R.dual_norm(obs.A.adjoint(obs.b)).max())
         if alpha >= largest:
             return (
                 f"alpha={alpha:.3g} is not below {largest:.3g}, the largest |x D^T| of any sample "
-                f"as the network sees it, and zeros are the solution. Lower alpha, or set "
+                f"as the network sees it (of groups: norm over root of size), and zeros are the "
+                f"solution. Lower alpha, or set "
                 f"alpha_relative=True where the estimator has it."
             )
-    mu = _coherence_excess(obs)
+    mu = None if option(est, "groups") is not None else _coherence_excess(obs)
     if mu is not None and _is_analytic(est):
         return (
             f"Its weights are computed for dictionaries close to random, and this one has "

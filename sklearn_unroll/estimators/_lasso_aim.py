@@ -65,6 +65,9 @@ def aim_of(coder: Any, n_samples: int, device: torch.device, **given: Any) -> Ai
     if len(names) > 1:
         raise ValueError(f"Only one of {' and '.join(names)} can be met at a time; got both.")
     name = names[0]
+    if name == "alpha" and given[name] is coder.alpha and coder.alpha > 0:  # checked in fit
+        value = torch.full((n_samples,), float(coder.alpha), dtype=torch.float64, device=device)
+        return Aim(name, value, coder.alpha_relative)
     if name == "alpha":
         value = check_alpha(given[name], n_samples, device, zero=coder.positive)
         return Aim(name, value, coder.alpha_relative)
@@ -81,9 +84,10 @@ def chunks(
     Atoms and each observation are brought to size one by powers of two, which round nothing: no
     square leaves the range, and codes do not depend on units.
     """
-    D = atoms_of(A).D
-    atoms = powers_of_two(D.flatten()[None])[0]
-    A, l2 = behind_mask(A, Dense(D / atoms)), l2 / atoms.square()
+    atoms, dictionary = torch.ones_like(l2[:1]), atoms_of(A)
+    if isinstance(dictionary, Dense):  # an operator that is applied stays as it is
+        atoms = powers_of_two(dictionary.D.flatten()[None])[0]
+        A, l2 = behind_mask(A, Dense(dictionary.D / atoms)), l2 / atoms.square()
     products = products_of(A.D, len(b)) if compiled else None
     n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     for first in range(0, len(b), n_rows):
@@ -95,9 +99,8 @@ def chunks(
         peak = (q if positive else q.abs()).amax(1).clamp_min(0)
         if aim.name == "alpha":
             scaled = value * peak if aim.relative else value / unit
-            # Below this alpha is lost in rounding, and its inverse would be, too. Solvers that
-            # are compiled can do without, for nonnegative least squares.
-            least = torch.where((scaled == 0) & compiled, 0.0, _LEAST_ALPHA * peak)
+            # Below this alpha is lost in rounding, and its inverse would be, too; zero is not.
+            least = torch.where(scaled > 0, _LEAST_ALPHA * peak, 0.0)
             scaled = torch.maximum(scaled, least)
             live = peak > scaled
             alpha = scaled * unit if aim.relative else value
@@ -118,7 +121,7 @@ def chunks(
 
 
 def powers_of_two(values: Tensor) -> Tensor:
-    """Return a power of two near the largest magnitude of every row, of shape (n_rows, 1)."""
+    """Return the power of two below the largest magnitude of every row, of shape (n_rows, 1)."""
     peak = values.abs().amax(1, keepdim=True)
     peak = torch.where(peak > 0, peak, torch.ones_like(peak))
-    return torch.ldexp(torch.ones_like(peak), torch.frexp(peak).exponent)
+    return torch.ldexp(torch.ones_like(peak), torch.frexp(peak).exponent - 1)

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import torch
+from scipy.sparse.linalg import LinearOperator
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
@@ -15,6 +16,7 @@ from sklearn_unroll.estimators._checked import check_magnitude
 from sklearn_unroll.estimators._coder import by_dictionary
 from sklearn_unroll.estimators._lasso_aim import aim_of
 from sklearn_unroll.estimators._lasso_codes import (
+    check_applied,
     check_atom_weights,
     dictionary_of,
     start_codes,
@@ -22,8 +24,9 @@ from sklearn_unroll.estimators._lasso_codes import (
 )
 from sklearn_unroll.estimators._lasso_methods import BaseLassoCoder
 from sklearn_unroll.estimators._lasso_solvers import SOLVERS, Found, How, no_start, solve_chunks
-from sklearn_unroll.estimators._missing import atoms_of, behind_mask
+from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._shell import Seen
+from sklearn_unroll.estimators._validation import check_finite_codes
 from sklearn_unroll.functional import (
     L1,
     Dense,
@@ -50,9 +53,13 @@ class LassoCoder(BaseLassoCoder):
 
     Parameters
     ----------
-    dictionary : array-like of shape (n_components, n_features), default=None
+    dictionary : array-like of shape (n_components, n_features), Operator or LinearOperator, \
+            default=None
         Rows are atoms, of any norm, ``X ~ codes @ dictionary``. None takes that of
-        ``warm_start_from``, or without it estimates one from the pairs of ``fit``.
+        ``warm_start_from``, or without it estimates one from the pairs of ``fit``. An operator,
+        such as :class:`~sklearn_unroll.functional.Convolution`, is only applied: by restarted
+        FISTA, or with ``solver="admm"``, which takes fewer iterations where the operator has
+        ``solve_normal`` in closed form.
     alpha : float, default=0.1
         Weight of the l1 norm, positive, or zero with ``positive=True``: nonnegative least
         squares. One per sample may be given to ``solve``, ``transform``, ``predict`` and
@@ -136,8 +143,10 @@ class LassoCoder(BaseLassoCoder):
     (True, True)
     """
 
+    applies_operators = True
     _parameter_constraints: ClassVar[dict] = {
         **BaseLassoCoder._parameter_constraints,
+        "dictionary": ["array-like", Operator, LinearOperator, None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "error": [Interval(Real, 0, None, closed="neither"), None],
         "l1_radius": [Interval(Real, 0, None, closed="neither"), None],
@@ -211,11 +220,11 @@ class LassoCoder(BaseLassoCoder):
         """Return the dictionary, that of ``warm_start_from`` where there is no other."""
         return dictionary_of(self.dictionary, self.warm_start_from)
 
-    def check_fit(self, D: Tensor) -> None:
+    def check_fit(self, A: Operator) -> None:
         """Check what is to be met, and the weights of the atoms."""
-        aim_of(self, 1, D.device)
+        check_applied(self, A, aim_of(self, 1, A.like.device))
         if self.atom_weights is not None:
-            self._atom_weights(len(D), D)
+            self._atom_weights(A.n_components, A.like)
         self.n_iter_ = 1
 
     def _atom_weights(self, n_components: int, like: Tensor) -> Tensor:
@@ -223,6 +232,8 @@ class LassoCoder(BaseLassoCoder):
 
     def _atoms(self, seen: Seen, own: Tensor | None = None, rows: Any = slice(None)) -> Operator:
         """Return the operator in float64, with atoms whose codes all have weight one."""
+        if own is None and isinstance(self.dictionary_, Operator):
+            return seen.obs.A.to(torch.empty(0, dtype=torch.float64, device=seen.obs.b.device))
         D = to_tensor(
             self.dictionary_ if own is None else own, dtype=torch.float64,
             device=seen.obs.b.device,
@@ -237,7 +248,7 @@ class LassoCoder(BaseLassoCoder):
         return codes / self._atom_weights(codes.shape[-1], codes)
 
     def _how(self, A: Operator) -> How:
-        l2 = torch.full_like(atoms_of(A).D[:, 0], float(self.l2))
+        l2 = A.like.new_full((A.n_components,), float(self.l2))
         if self.atom_weights is not None:
             l2 = l2 / self._atom_weights(len(l2), l2).square()
         return How(self.solver, self.positive, l2, self.tol, self.max_iter)
@@ -249,6 +260,7 @@ class LassoCoder(BaseLassoCoder):
         aim = aim_of(self, len(b), b.device, **given)
         if operators is None:
             A = self._atoms(seen)
+            check_applied(self, A, aim)
             found = solve_chunks(b, A, aim, lambda rows: self._start(X, rows, A), self._how(A))
         elif self.warm_start_from is not None:
             raise ValueError("warm_start_from has codes of one dictionary: not with operators.")
@@ -260,7 +272,7 @@ class LassoCoder(BaseLassoCoder):
 
             found = Found(*by_dictionary(b, operators, solve))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
-        return seen, found._replace(x=self._unweighted(found.x))
+        return seen, found._replace(x=check_finite_codes(self._unweighted(found.x), self))
 
     def _start(self, X: Any, rows: slice, A: Operator) -> Tensor | None:
         """Return the codes of the other estimator, in the units in which atoms weigh one."""

@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import to_tensor
 from sklearn_unroll.estimators._checked import check_magnitude, check_numbers, describe, named
+from sklearn_unroll.estimators._lasso_aim import Aim
+from sklearn_unroll.estimators._lasso_solvers import APPLIED
+from sklearn_unroll.estimators._missing import atoms_of
+from sklearn_unroll.functional import Dense, Operator
 
 
 class LassoCodes(NamedTuple):
@@ -86,12 +91,30 @@ def dictionary_of(dictionary: Any, warm_start_from: Any) -> Any:
         )
     if dictionary is None:
         return theirs
-    if theirs is not None and np.shape(dictionary) != np.shape(theirs):
+    applied = any(isinstance(one, (Operator, LinearOperator)) for one in (dictionary, theirs))
+    if theirs is not None and not applied and np.shape(dictionary) != np.shape(theirs):
         raise ValueError(
             f"dictionary has shape {np.shape(dictionary)}, but that of warm_start_from "
             f"has shape {np.shape(theirs)}: its codes are no start."
         )
     return dictionary
+
+
+def check_applied(coder: Any, A: Operator, aim: Aim) -> None:
+    """Raise where what a coder is asked for needs more of an operator than its products."""
+    A = atoms_of(A)
+    if isinstance(A, Dense):
+        return
+    asked = {"atom_weights": coder.atom_weights is not None, "l2": coder.l2 > 0}
+    asked[f"solver={coder.solver!r}"] = coder.solver not in APPLIED
+    asked[aim.name] = aim.name != "alpha"
+    asked["alpha=0"] = bool((aim.value == 0).any())
+    if any(asked.values()):
+        wrong = " and ".join(name for name, needed in asked.items() if needed)
+        raise ValueError(
+            f"The dictionary is a {type(A).__name__}, which is only applied, but {wrong} needs a "
+            f"matrix. Use alpha alone, and a solver among {APPLIED}."
+        )
 
 
 def start_codes(warm_start_from: Any, X: Any, n_components: int, device: torch.device) -> Tensor:

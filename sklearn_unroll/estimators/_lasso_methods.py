@@ -7,13 +7,18 @@ from typing import Any
 from sklearn_unroll.estimators._arrays import as_kind
 from sklearn_unroll.estimators._coder import BaseCoder
 from sklearn_unroll.estimators._lasso_aim import Aim
-from sklearn_unroll.estimators._lasso_codes import LassoCodes, LassoPath, warn_if_not_converged
+from sklearn_unroll.estimators._lasso_codes import (
+    LassoCodes,
+    LassoPath,
+    check_applied,
+    warn_if_not_converged,
+)
 from sklearn_unroll.estimators._lasso_solvers import follow_chunks
 from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import stated
 from sklearn_unroll.estimators._state import as_fitted
-from sklearn_unroll.estimators._validation import check_alphas
+from sklearn_unroll.estimators._validation import check_alphas, check_finite_codes
 from sklearn_unroll.functional import LeastSquares
 
 
@@ -136,8 +141,11 @@ class BaseLassoCoder(BaseCoder):
         ordered = ordered.sort(descending=True).values
         A = self._atoms(seen)
         aim = Aim("alpha", ordered[:, None].expand(-1, len(seen.obs.b)), self.alpha_relative)
+        check_applied(self, A, aim)
         found = follow_chunks(seen.obs.b, A, aim, self._how(A))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
+        for codes in found.x:
+            check_finite_codes(codes, self)
         parts = self._unweighted(found.x), found.gap, found.n_iter, found.converged
         return LassoPath(*(as_kind(part, seen.X) for part in (ordered, *parts)))
 

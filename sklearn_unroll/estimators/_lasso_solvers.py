@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
@@ -33,6 +35,7 @@ from sklearn_unroll.solvers.masks import each_mask, is_masked
 SOLVERS = (
     "auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "homotopy", "cvxpy",
 )  # fmt: skip
+APPLIED = ("auto", "ista", "fista", "admm")  # that need no more of an operator than products
 _PASSES = 200  # of coordinate descent, before the active set takes over
 _PROBE = 32  # samples that tell which compiled solver to take; fewer atoms leave no choice
 _ALIKE = 0.98  # coherence from which on passes are too many
@@ -147,7 +150,8 @@ def follow_chunks(b: Tensor | Rows, A: Operator, aim: Aim, how: How) -> Found:
 def compiled_pays(b: Tensor | Rows, A: Operator) -> bool:
     """Return whether there are compiled solvers for such data."""
     return (
-        b.device.type == "cpu"
+        isinstance(A, Dense)
+        and b.device.type == "cpu"
         and not A.per_sample
         and A.n_components <= _STORED
         and compiled_available()
@@ -156,7 +160,7 @@ def compiled_pays(b: Tensor | Rows, A: Operator) -> bool:
 
 def is_coherent(A: Operator) -> bool:
     """Return whether two atoms are so much alike that gradient steps would take for ever."""
-    if A.per_sample or A.n_components > _STORED:
+    if not isinstance(A, Dense) or A.per_sample or A.n_components > _STORED:
         return False
     unit = torch.nn.functional.normalize(A.D, dim=1)
     products = (unit @ unit.T).abs_().fill_diagonal_(0)
@@ -174,6 +178,15 @@ def solve_live(
     """Solve samples whose codes are not zero, in float64."""
     if is_masked(obs.A):
         return _solve_seen(obs, alpha, x0, how)
+    none = alpha == 0
+    path = how.solver in ("auto", "homotopy") and products is not None
+    if not path and bool(none.any()):
+        found = nonnegative_least_squares(with_ridge(obs, how.l2), how.tol)
+        rows = (~none).nonzero()[:, 0]
+        if len(rows):
+            part = obs.take(rows), alpha[rows], None if x0 is None else x0[rows], how, coherent
+            _put(found, rows, solve_live(*part))
+        return found
     if how.solver == "auto" and products is not None:
         return _solve_compiled(obs, alpha, x0, how, products)
     if how.solver == "homotopy":
@@ -181,17 +194,18 @@ def solve_live(
     if how.solver == "coordinate_descent":
         return _finish(_descend(obs, alpha, x0, how, products, _PASSES), obs, alpha, how)
     obs = with_ridge(obs, how.l2)
-    if how.solver in ("auto", "active_set"):
+    solver = how.solver if isinstance(obs.A, Dense) or how.solver != "auto" else "fista"
+    if solver in ("auto", "active_set"):
         return certified_lasso(
             obs, alpha, x0=x0, positive=how.positive, tol=how.tol, max_iter=how.max_iter,
-            first_order=how.solver == "auto" and not coherent,
+            first_order=solver == "auto" and not coherent,
         )  # fmt: skip
-    if how.solver == "cvxpy":
+    if solver == "cvxpy":
         x = cvxpy_lasso(obs, alpha, positive=how.positive)
         gap = duality_gap(x, obs, alpha, positive=how.positive)
         return Solution(x, gap, torch.zeros(len(x), dtype=torch.long), gap <= how.tol)
     kinds = {"ista": ISTA, "fista": FISTA, "admm": ADMM}
-    method: Method = kinds[how.solver](obs, alpha, x0=x0, positive=how.positive)
+    method: Method = kinds[solver](obs, alpha, x0=x0, positive=how.positive)
     return minimize(method, obs, tol=how.tol, max_iter=how.max_iter)
 
 
@@ -279,12 +293,9 @@ def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solut
     """Give what is left to the solver that needs no numba."""
     left = (~found.converged).nonzero()[:, 0]
     if len(left) and how.max_iter > _PASSES:
-        # There is none for nonnegative least squares, but for a weight that rounding hides.
-        part = with_ridge(obs.take(left), how.l2)
-        weight = alpha[left].clamp_min(1e-13)
-        more = certified_lasso(
-            part, weight, x0=found.x[left], positive=how.positive, tol=how.tol,
-            max_iter=how.max_iter - _PASSES,
+        more = solve_live(
+            obs.take(left), alpha[left], found.x[left],
+            how._replace(solver="auto", max_iter=how.max_iter - _PASSES),
         )  # fmt: skip
         better = more.gap < found.gap[left]
         _keep(found, left[better], Solution(*(field[better] for field in more)))
@@ -292,9 +303,22 @@ def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solut
 
 
 def _keep(found: Solution, rows: Tensor, part: Solution) -> None:
-    found.x[rows], found.gap[rows] = part.x, part.gap
-    found.n_iter[rows] += part.n_iter
-    found.converged[rows] = part.converged
+    """Put solutions of some samples in their places, and count iterations on."""
+    _put(found, rows, part._replace(n_iter=found.n_iter[rows] + part.n_iter))
+
+
+def _put(found: Solution, rows: Tensor, part: Solution) -> None:
+    for field, new in zip(found, part, strict=True):
+        field[rows] = new
+
+
+def nonnegative_least_squares(obs: Observation, tol: float) -> Solution:
+    """Solve one sample after another by scipy's active set (Lawson and Hanson), on the CPU."""
+    D, b = obs.A.D.cpu().numpy(), obs.b.cpu().numpy()
+    x = np.stack([nnls((D if D.ndim == 2 else D[i]).T, row)[0] for i, row in enumerate(b)])
+    x = torch.from_numpy(x).to(obs.b)
+    gap = duality_gap(x, obs, 0.0, positive=True)
+    return Solution(x, gap, torch.ones_like(gap, dtype=torch.long), gap <= tol)
 
 
 def with_ridge(obs: Observation, l2: Tensor) -> Observation:

@@ -20,7 +20,7 @@ from sklearn_unroll.estimators._shell import Shell
 from sklearn_unroll.estimators._start import passes
 from sklearn_unroll.estimators._state import Fitting, Given, any_tensor, kept_if_refused
 from sklearn_unroll.functional import Operator
-from sklearn_unroll.nn import Unrolled
+from sklearn_unroll.nn import Unrolled, Weights
 from sklearn_unroll.training import Objective, Trainer
 
 __all__ = ["Learned"]
@@ -193,6 +193,7 @@ class Learned(CallbackSupportMixin, Networked):
                 given.obs,
                 given.target,
                 alpha=work.task.alpha(work),
+                R=work.task.penalty(work, given.obs),
                 sample_weight=given.weight,
                 generator=work._generator(given),
                 report=report,
@@ -236,6 +237,7 @@ class Learned(CallbackSupportMixin, Networked):
                 given.obs,
                 given.target,
                 alpha=work.task.alpha(work),
+                R=work.task.penalty(work, given.obs),
                 sample_weight=given.weight,
                 generator=work._generator(given, skip=n_updates),
                 optimizer_state=moments,
@@ -290,6 +292,14 @@ class Learned(CallbackSupportMixin, Networked):
                 f"{type(self).__name__} now describes differ at {changed[:3]}. Keep n_layers, "
                 f"weights, tied and the shapes of the data, or set warm_start=False and call fit."
             )
-        # What is not learned, such as alpha, may be new; what is comes from the fitted network.
-        network.load_state_dict(fitted.state_dict())
+        # What is not learned, such as alpha, or a weight that is computed from the dictionary, may
+        # be new; what is comes from the fitted network.
+        computed = {
+            f"{name}.{own}"
+            for name, part in network.named_modules(remove_duplicate=False)
+            if isinstance(part, Weights)
+            for own, _ in part.named_buffers(recurse=False)
+        }
+        learned = {k: v for k, v in fitted.state_dict().items() if k not in computed}
+        network.load_state_dict(learned, strict=False)
         return network

@@ -6,10 +6,12 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
+from scipy.sparse.linalg import LinearOperator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
+from sklearn_unroll.estimators._groups import groups_of_fit
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._lista_start import (
     SELECTION,
@@ -31,6 +33,7 @@ from sklearn_unroll.estimators._start import (
     quick_trainer,
 )
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.functional import Operator
 from sklearn_unroll.nn import SmoothThreshold, Unrolled, lista, smooth_lista
 from sklearn_unroll.nn.lista import WEIGHTS
 from sklearn_unroll.training import EndToEnd, Trainer
@@ -59,7 +62,9 @@ class LISTARegressor(CodeMethods, Learned):
         ``"coupled"``: ``x + W_k (b - A x)``, LISTA-CP [2]_. ``"free"``: ``W1_k b + W2_k x``,
         LISTA [1]_; more parameters, and no use of the dictionary after the first step.
         ``"adjoint"``: ``x + gamma_k A^T (b - A x)`` with threshold ``alpha gamma_k``,
-        step-LISTA [3]_: one number a layer, for fits without y.
+        step-LISTA [3]_: one number a layer, for fits without y; the dictionary may then be an
+        :class:`~sklearn_unroll.functional.Operator` or a
+        :class:`scipy.sparse.linalg.LinearOperator`, ``A = dictionary.T``, too.
     tied : bool, default=False
         Share the weights among the layers; each layer keeps its own scalars.
     learn_step : bool or "auto", default="auto"
@@ -86,6 +91,7 @@ class LISTARegressor(CodeMethods, Learned):
         for free weights, with scales ``1 / sqrt(n)`` inside and thresholds alpha that are not
         learned, the network whose training is analysed in [4]_ (there with ``shrinkage="smooth"``,
         ``alpha=1`` and ``n_layers=6``).
+    %(groups)s
     %(normalize)s
     %(alpha_relative)s
     %(guard)s
@@ -150,7 +156,7 @@ class LISTARegressor(CodeMethods, Learned):
     _parameter_constraints: ClassVar[dict] = {
         **Learned._parameter_constraints,
         **CodeMethods._parameter_constraints,
-        "dictionary": ["array-like", None],
+        "dictionary": ["array-like", Operator, LinearOperator, None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
@@ -175,6 +181,7 @@ class LISTARegressor(CodeMethods, Learned):
         shrinkage: str = "soft",
         sharpness: float = 1.0,
         init: str = "auto",
+        groups: Any = None,
         normalize: bool | str = "auto",
         alpha_relative: bool = False,
         guard: str | None = "auto",
@@ -194,6 +201,7 @@ class LISTARegressor(CodeMethods, Learned):
         self.shrinkage = shrinkage
         self.sharpness = sharpness
         self.init = init
+        self.groups = groups
         self.normalize = normalize
         self.alpha_relative = alpha_relative
         self.guard = guard
@@ -211,6 +219,11 @@ class LISTARegressor(CodeMethods, Learned):
     @property
     def takes_operators(self) -> bool:
         """Whether each observation may have a dictionary of its own."""
+        return self.weights == "adjoint"
+
+    @property
+    def applies_operators(self) -> bool:
+        """Whether the dictionary may be an operator: where no weight has its size."""
         return self.weights == "adjoint"
 
     @property
@@ -270,6 +283,12 @@ class LISTARegressor(CodeMethods, Learned):
                 "init='analytic' fits thresholds of the soft threshold to the pairs. Use "
                 "shrinkage='soft', or another start."
             )
+        if self.groups is not None and (self.shrinkage == "smooth" or self.init == "normal"):
+            raise ValueError(
+                f"groups are shrunk by the soft threshold of their norms: they go with "
+                f"shrinkage='soft' and another start than init='normal'; got "
+                f"shrinkage={self.shrinkage!r} and init={self.init!r}."
+            )
         if self.shrinkage == "smooth" and self.debias:
             raise ValueError(
                 "debias needs codes with zeros, and those of shrinkage='smooth' have none. Use "
@@ -304,6 +323,7 @@ class LISTARegressor(CodeMethods, Learned):
     def _network(self, start: Start, given: Given) -> Unrolled:
         if start.weights != "ista":
             return selecting_start(self, given, start)
+        groups = groups_of_fit(self, given)
         return lista(
             given.obs.A,
             n_layers=self.n_layers,
@@ -311,9 +331,10 @@ class LISTARegressor(CodeMethods, Learned):
             tied=self.tied,
             learn_step=start.learn_step,
             counts=check_support_selection(
-                start.support_selection, self.n_layers, given.obs.A.n_components
+                start.support_selection, self.n_layers, given.obs.A.n_components, groups
             ),
             alpha=self.alpha,
+            penalty=groups,
         )
 
     @property

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sklearn_unroll.estimators._groups import groups_of_fit
 from sklearn_unroll.estimators._start import calibrate_on_pairs, check_support_selection
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.functional import analytic_weight
+from sklearn_unroll.functional import analytic_weight, block_analytic_weight
 from sklearn_unroll.nn import Unrolled, lista
 from sklearn_unroll.nn.lista import nonzero_lipschitz
 
@@ -51,8 +52,14 @@ def selecting_start(est: Any, given: Given, start: Start) -> Unrolled:
         What to build.
     """
     A = given.obs.A
-    counts = check_support_selection(start.support_selection, est.n_layers, A.n_components)
-    W = analytic_weight(A.D) if start.weights == "analytic" else A.D / nonzero_lipschitz(A).max()
+    groups = groups_of_fit(est, given)
+    counts = check_support_selection(start.support_selection, est.n_layers, A.n_components, groups)
+    if start.weights != "analytic":
+        W = A.D / nonzero_lipschitz(A).max()
+    elif groups is None:
+        W = analytic_weight(A.D)
+    else:
+        W = block_analytic_weight(A.D, groups.groups)
     network = lista(
         A,
         n_layers=est.n_layers,
@@ -62,6 +69,7 @@ def selecting_start(est: Any, given: Given, start: Start) -> Unrolled:
         counts=counts,
         alpha=est.alpha,
         W=W,
+        penalty=groups,
     )
     if start.weights == "analytic" and given.target is not None and not given.resumes:
         calibrate_on_pairs(network, given)

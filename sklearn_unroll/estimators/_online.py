@@ -11,8 +11,8 @@ The loop of a batch (Mairal, Bach, Ponce and Sapiro 2009, Algorithm 1)::
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +38,9 @@ class OnlineLearner:
         The dictionary, in float64.
     statistics : DictionaryStatistics
         Of the codes so far.
-    coding : callable
-        Takes a batch, the dictionary and a tolerance; returns codes and penalties.
+    coding : Coding
+        Called with a batch, the dictionary and a tolerance it returns codes and penalties; it is
+        shown every batch before, to ``follow``.
     memory : float
         Samples an atom that statistics remember in the end.
     positive : bool
@@ -54,7 +55,7 @@ class OnlineLearner:
 
     D: Tensor
     statistics: DictionaryStatistics
-    coding: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
+    coding: Any
     memory: float
     positive: bool
     horizon: float = np.inf
@@ -65,6 +66,7 @@ class OnlineLearner:
         """Learn from a batch; return its share of the statistics."""
         self.n_steps += 1
         tol = min(_ROUGH, _FALLING * self.n_steps**-0.5)
+        self.coding.follow(b, weight, self.D)
         codes, penalty = self.coding(b, self.D, tol)
         at_zero = energy_seen(b, weight)
         b = filled(b, codes, self.D)

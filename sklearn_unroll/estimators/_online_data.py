@@ -60,6 +60,17 @@ class Signals:
         b = to_tensor(taken, dtype=torch.float64, device=torch.device("cpu"))
         return b, self.weight[torch.from_numpy(rows)]
 
+    @property
+    def own_weight(self) -> np.ndarray:
+        """The weights of these rows."""
+        return self.weight.numpy()[self.rows]
+
+    def some(self, n: int, rng: np.random.RandomState) -> Signals:
+        """Return n rows at random, or all of them, without reading them."""
+        if len(self) <= n:
+            return self
+        return Signals(self.X, np.sort(rng.choice(self.rows, n, replace=False)), self.weight)
+
     def sample(self, n: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor]:
         """Return n rows at random, or all of them as they are."""
         few = len(self) <= n
@@ -96,7 +107,7 @@ def divided(
     return signals.split(est.validation_fraction, rng) if hold_out else (signals, None)
 
 
-class Plan(NamedTuple):
+class Course(NamedTuple):
     """How long to learn, and what to look at meanwhile."""
 
     n_batches: int  # of a pass
@@ -108,7 +119,7 @@ class Plan(NamedTuple):
     @classmethod
     def of(
         cls, signals: Signals, held_out: Signals | None, est: Any, rng: np.random.RandomState
-    ) -> Plan:
+    ) -> Course:
         """Return what an estimator's parameters say."""
         n_batches = -(-len(signals) // est.batch_size)
         monitored = (held_out or signals).sample(_MOST_MONITORED, rng)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import from_tensor
 from sklearn_unroll.estimators._batch_coding import coding_of
+from sklearn_unroll.estimators._judge import warn
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
+from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._missing import filled_by_means
-from sklearn_unroll.estimators._online import OnlineLearner, draw_atoms
+from sklearn_unroll.estimators._online import OnlineLearner, draw_atoms, unit_rows
 from sklearn_unroll.estimators._online_data import Signals
 from sklearn_unroll.estimators._operators import check_dictionary
-from sklearn_unroll.exceptions import WorthlessFitWarning
 from sklearn_unroll.solvers import DictionaryStatistics
 
 _DRAWN_FROM = 4096  # samples, or four an atom, to draw first atoms from
+_FEW = 100  # samples that a coder is fitted to where it is not trained
 
 
 def own_coder(est: Any) -> Any:
@@ -59,9 +59,20 @@ def start_learner(
         some = signals.sample(max(_DRAWN_FROM, 4 * n_atoms), rng)
         some = filled_by_means(some[0]), some[1]
         D = draw_atoms(*some, n_atoms, est.positive_dict, rng)
+    coder = own_coder(est)
+    if isinstance(coder, Learned):
+        D = _without_zeros(D, est.positive_dict, rng)
     statistics = est.statistics_ if resume else DictionaryStatistics.zeros(*D.shape)
-    coding = coding_of(own_coder(est), n_passes * len(signals), len(D))
+    fitted, batch = est.coder_ if resume else None, min(est.batch_size, len(signals))
+    coding = coding_of(coder, fitted, batch, n_passes * len(signals), D)
     return OnlineLearner(D, statistics, coding, est.memory, est.positive_dict, **so_far)
+
+
+def _without_zeros(D: Tensor, positive: bool, rng: np.random.RandomState) -> Tensor:
+    """Return atoms with random directions in the place of zeros, which networks do not take."""
+    other = torch.from_numpy(rng.standard_normal(D.shape))
+    other = unit_rows(other.abs() if positive else other)
+    return torch.where((D == 0).all(1, keepdim=True), other, D)
 
 
 def _given(est: Any, dictionary: Any, name: str) -> Tensor:
@@ -75,13 +86,16 @@ def _given(est: Any, dictionary: Any, name: str) -> Tensor:
     return D
 
 
-def left_behind(est: Any, X: Any, learner: OnlineLearner) -> dict:
-    """Return what a fit leaves behind."""
-    components = from_tensor(learner.D.clone(), X)
-    coder = clone(own_coder(est)).set_params(dictionary=components)
+def left_behind(est: Any, X: Any, learner: OnlineLearner, final: Signals | None = None) -> dict:
+    """Return what a fit leaves behind; a network is trained on what is final, if anything."""
+    components, few = from_tensor(learner.D.clone(), X), _safe_indexing(X, slice(_FEW))
+    if final is None:
+        coder = learner.coding.derived(components, few)
+    else:
+        coder = learner.coding.finished(components, few, final)
     return {
         "components_": components,
-        "coder_": coder.fit(_safe_indexing(X, slice(1))),
+        "coder_": coder,
         "statistics_": learner.statistics,
         "n_seen_": learner.n_seen,
         "n_steps_": learner.n_steps,
@@ -90,12 +104,11 @@ def left_behind(est: Any, X: Any, learner: OnlineLearner) -> dict:
 
 def warn_if_worthless(est: Any) -> None:
     """Say where all codes were zero, so that nothing was learned."""
-    if bool(est.statistics_.gram.any()):
-        return
-    warnings.warn(
-        f"This fit of {type(est).__name__} is worth nothing: the codes of all samples are "
-        f"zero, and nothing was learned. Where alpha is at least the norm of a sample, its "
-        f"code is zero over any dictionary: lower alpha, or rescale X.",
-        WorthlessFitWarning,
-        stacklevel=3,
+    said = "the codes of all samples are zero, and nothing was learned"
+    warn(
+        est,
+        None if bool(est.statistics_.gram.any()) else said,
+        "Where alpha is at least the norm of a sample, its code is zero over any dictionary: "
+        "lower alpha, or rescale X.",
+        stacklevel=4,
     )

@@ -19,7 +19,7 @@ from sklearn_unroll.estimators._checked import (
 )
 from sklearn_unroll.estimators._tried import check_action
 from sklearn_unroll.estimators._validation import estimate_dictionary
-from sklearn_unroll.functional import Dense, MaskedFourier, MatrixFree, Operator
+from sklearn_unroll.functional import Convolution, Dense, MaskedFourier, MatrixFree, Operator
 from sklearn_unroll.functional.rows import Rows, stand_in
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "check_operators",
     "check_operators_allowed",
     "group_operators",
+    "one_of",
     "resolve_operators",
 ]
 
@@ -47,7 +48,7 @@ def resolve_operators(
     if own is not None:
         given = own
         least = 0.0 if task.any_size else torch.finfo(b.dtype).tiny ** 0.5
-        if task.operator == "dictionary":
+        if task.operator == "dictionary" and not (est.applies_operators and is_operator(own)):
             own = Dense(check_dictionary(own, like, least=least, zero_atoms=task.zero_atoms))
         else:
             own = check_operator(own, like, task.operator, least)
@@ -91,11 +92,12 @@ def check_dictionary(
 
     Zero atoms are for those who give them zero codes.
     """
-    if isinstance(dictionary, (Operator, LinearOperator)):
+    if is_operator(dictionary):
         raise TypeError(
             f"{name} must be a matrix of shape (n_components, n_features), got the operator "
             f"{type(dictionary).__name__}. Write it out, (A @ np.eye(n_components)).T, or use "
-            f"ADMMCSNetRegressor or MathL2OSolver, which take operators."
+            f"LassoCoder, LISTARegressor(weights='adjoint'), ADMMCSNetRegressor or "
+            f"MathL2OSolver, which take operators."
         )
     D = check_numbers(dictionary, name)
     if D.ndim != 2:
@@ -124,6 +126,11 @@ def check_dictionary(
             f"{'...' if len(zero) > 5 else ''}: no code can use them. Remove these rows."
         )
     return D
+
+
+def is_operator(given: Any) -> bool:
+    """Return whether a dictionary is given by what it does."""
+    return isinstance(given, (Operator, LinearOperator))
 
 
 def check_operator(operator: Any, b: Tensor, name: str, least: float = 0.0) -> Operator:
@@ -167,49 +174,50 @@ def check_operators(
     return check_action(A, b, "operators") if isinstance(operators, Operator) else A
 
 
-def group_operators(operators: Any, n_samples: int, like: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return the distinct dictionaries of samples, and the numbers of the samples of each.
-
-    Those who solve a dictionary at a time want it once; a list may hold one object many times.
-    """
+def one_of(operators: Any) -> Any:
+    """Return the dictionary of the first sample, where there is one for each, to validate by."""
     if isinstance(operators, (Operator, LinearOperator)) or issparse(operators):
         raise TypeError(
             f"operators must be dense matrices, one for each sample, got {describe(operators)}. "
             f"Pass one operator for all samples as dictionary."
         )
-    if not isinstance(operators, (list, tuple)):
-        operators = check_numbers(operators, "operators", allow_nd=True)
-        if operators.ndim == 2:
-            operators = [operators] * n_samples
-    if len(operators) != n_samples:
+    several = isinstance(operators, (list, tuple)) or np.ndim(operators) == 3
+    return operators[0] if several and len(operators) and np.ndim(operators[0]) == 2 else operators
+
+
+def group_operators(operators: Any, n_samples: int, like: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return the numbers of the samples of each distinct dictionary, and the dictionary.
+
+    For those who solve the samples of a dictionary together. A list may hold one object many
+    times: it is looked at once.
+    """
+    which = torch.arange(len(operators))
+    if isinstance(operators, (list, tuple)):
+        objects = {id(one): one for one in operators}
+        place = {key: nth for nth, key in enumerate(objects)}
+        which = torch.tensor([place[id(one)] for one in operators], dtype=torch.long)
+        operators = list(objects.values())
+    D = _stack(operators, like)
+    if D.ndim == 2:
+        return [(torch.arange(n_samples), check_dictionary(D, like, "operators", zero_atoms=True))]
+    if len(which) != n_samples:
         raise ValueError(
-            f"operators holds {len(operators)} dictionaries, but X has {n_samples} samples: one "
+            f"operators holds {len(which)} dictionaries, but X has {n_samples} samples: one "
             f"for each is needed, or one of shape (n_components, n_features) for all."
         )
-    groups: dict[Any, list[tuple[Any, Tensor, list[int]]]] = {}
-    objects: dict[int, list[int]] = {}
-    for nth, one in enumerate(operators):
-        if id(one) in objects:
-            objects[id(one)].append(nth)
-            continue
-        D = check_dictionary(one, like, "operators", zero_atoms=True)
-        alike = groups.setdefault((D.shape, float(D[0].sum()), float(D[-1].sum())), [])
-        rows = next((rows for _, known, rows in alike if bool((known == D).all())), None)
-        if rows is None:
-            rows = [nth]
-            alike.append((one, D, rows))
-        else:
-            rows.append(nth)
-        if isinstance(operators, (list, tuple)):  # rows of an array are new objects every time
-            objects[id(one)] = rows
-    found = [(torch.tensor(rows), D) for alike in groups.values() for _, D, rows in alike]
-    shapes = {tuple(D.shape) for _, D in found}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"operators must all have one shape, got {sorted(shapes)[:5]}. Take the samples of "
-            f"each shape on their own."
-        )
-    return found
+    groups, left = [], torch.arange(len(D))
+    while len(left):
+        keys = torch.stack([D[left, 0].sum(1), D[left, -1].sum(1)], dim=1)
+        names, label = keys.unique(dim=0, return_inverse=True)
+        others = []
+        for name in range(len(names)):
+            same = left[(label == name).cpu()]
+            equal = (D[same] == D[same[0]]).flatten(1).all(1).cpu()
+            one = check_dictionary(D[same[0]], like, "operators", zero_atoms=True)
+            groups.append((torch.isin(which, same[equal]).nonzero()[:, 0], one))
+            others.append(same[~equal])
+        left = torch.cat(others)
+    return groups
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:
@@ -241,6 +249,8 @@ def check_features(A: Operator, n_features: int, name: str) -> Operator:
         hint = " It looks transposed." if A.n_components == n_features else ""
         if isinstance(A, MaskedFourier):
             hint = f" They are [Re | Im] of the {len(A.entries)} entries that the mask samples."
+        if isinstance(A, Convolution):
+            hint = f" They are signals of shape {A.signal_shape}, (n_channels, *shape), flattened."
         raise ValueError(
             f"X has {n_features} features, but {name}, a {type(A).__name__} of "
             f"{A.n_components} components, gives {A.n_features}.{hint}"

@@ -15,9 +15,11 @@ DEBIAS = {"least_squares": None, "repair": "estimate"}
 CHOOSE_ON = 2000  # pairs
 
 
-def debias_codes(codes: Tensor, obs: Observation, kind: str | None) -> Tensor:
-    """Return codes after the given kind of debiasing."""
-    return codes if kind is None else debias(codes, obs, noise_std=DEBIAS[kind])
+def debias_codes(codes: Tensor, obs: Observation, kind: str | None, network: Unrolled) -> Tensor:
+    """Return a network's codes after the given kind of debiasing."""
+    if kind is None:
+        return codes
+    return debias(codes, obs, noise_std=DEBIAS[kind], keep_for=network)
 
 
 @torch.no_grad()
@@ -30,7 +32,7 @@ def choose_debias(network: Unrolled, given: Given) -> str | None:
     codes = torch.cat([network(chunk) for _, chunk in obs.chunks()])
 
     def error(kind: str | None) -> float:
-        squared = (debias_codes(codes, obs, kind) - y).square().double()
+        squared = (debias_codes(codes, obs, kind, network) - y).square().double()
         return float(squared.sum() if weight is None else (weight * squared).sum())
 
     return min((*DEBIAS, None), key=error)

@@ -21,6 +21,8 @@ from sklearn_unroll.estimators._checked import (
     to_computed,
 )
 from sklearn_unroll.estimators._document import fill
+from sklearn_unroll.estimators._groups import group_penalty, weighted
+from sklearn_unroll.estimators._sizes import option
 from sklearn_unroll.estimators._state import Given, as_fitted, kept_if_refused, to_host
 from sklearn_unroll.estimators._units import Units
 from sklearn_unroll.estimators._validation import (
@@ -28,7 +30,15 @@ from sklearn_unroll.estimators._validation import (
     check_codes_match,
     check_weight,
 )
-from sklearn_unroll.functional import L1, Composite, Observation, Penalty, Smooth, Zero
+from sklearn_unroll.functional import (
+    L1,
+    Composite,
+    GroupL1,
+    Observation,
+    Penalty,
+    Smooth,
+    Zero,
+)
 from sklearn_unroll.functional.rows import whole
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import History, Trainer
@@ -89,6 +99,10 @@ class Task(ABC):
     @abstractmethod
     def alpha(self, estimator: Any) -> float:
         """Return the weight of the penalty for objectives of training that leave it open."""
+
+    def penalty(self, estimator: Any, obs: Observation) -> Penalty | None:
+        """Return what alpha weighs for objectives that leave it open; None for the l1 norm."""
+        return None
 
     @abstractmethod
     def see(self, estimator: Any, X: Any, method: str, dtype: Any = None, **extra: Any) -> Seen:
@@ -255,14 +269,15 @@ class Transforms(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self.get_params(deep=False)[self.task.operator]
 
     def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
-        """Return R of the problem in the user's units: ``alpha ||z||_1`` in the network's.
+        """Return R of the problem in the user's units: ``alpha ||z||_1`` in the network's, or that
+        of the estimator's groups.
 
         Parameters
         ----------
         seen : Seen
             What was seen, and its units.
         alpha : float or array-like of shape (n_samples,), default=None
-            Another weight, of ``||z||_1`` in the user's units.
+            Another weight, in the user's units.
 
         Returns
         -------
@@ -275,8 +290,26 @@ class Transforms(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         else:
             weight = seen.units.weight(self.task.alpha(self))
         check_magnitude(torch.as_tensor(weight, dtype=b.dtype), "alpha, in units of X,", room=1.0)
-        known = alpha is not None or self.task.alpha(self)
-        return L1(weight) if known else Zero()
+        if alpha is None and not self.task.alpha(self):
+            return Zero()
+        R = self.unit_penalty(seen.obs.A.n_components)
+        return weighted(R, weight) if isinstance(R, GroupL1) else L1(weight)
+
+    def unit_penalty(self, n_components: int) -> Penalty:
+        """Return the penalty that alpha weighs: the l1 norm, or that of the estimator's groups.
+
+        Parameters
+        ----------
+        n_components : int
+            Number of atoms.
+
+        Returns
+        -------
+        Penalty
+            L1 or GroupL1.
+        """
+        groups = option(self, "groups")
+        return L1() if groups is None else group_penalty(groups, n_components)
 
     def _signals(self, X: Any, operators: Any = None) -> Any:
         """Return the signals of codes."""

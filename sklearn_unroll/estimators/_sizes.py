@@ -16,7 +16,7 @@ from sklearn_unroll.estimators._units import (
     scale_of,
     scale_of_pictures,
 )
-from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional import Dense, GroupL1, Observation
 
 
 def option(est: Any, name: str) -> Any:
@@ -52,8 +52,8 @@ def sizes_of_fit(
         return norm, None
     ones = obs.b.new_empty(len(obs.b), 1).fill_(1)
     relative = ones if norm is None else relative_norms(obs.b, norm)
-    if task.operator == "dictionary":
-        return norm, scale_of(codes, obs.A, relative, weight, task.unit_atoms)
+    if task.operator == "dictionary" and isinstance(obs.A, Dense):
+        return norm, scale_of(codes, obs.A, relative, weight, _norms(task, est, obs))
     return norm, scale_of_pictures(codes, relative, weight)
 
 
@@ -93,13 +93,22 @@ def units_of(
     Units
         Norms of atoms and of samples.
     """
-    atoms = atom_norms(obs.A.D) if task.unit_atoms else None
+    atoms = _norms(task, est, obs)
     if scale is not None and scale.atoms != 1:
         atoms = obs.b.new_empty(obs.A.n_components).fill_(scale.atoms)
     if option(est, "alpha_relative"):
-        return Units(atoms, relative_alphas(Units(atoms, None).rows_inside(obs)))
+        R = est.unit_penalty(obs.A.n_components)
+        return Units(atoms, relative_alphas(Units(atoms, None).rows_inside(obs), R))
     samples = None if norm is None else relative_norms(obs.b, norm)
     if scale is not None:
         samples = obs.b.new_empty(len(obs.b), 1).fill_(1) if samples is None else samples
         samples = samples * scale.codes
     return Units(atoms, samples)
+
+
+def _norms(task: Any, est: Any, obs: Observation) -> Tensor | None:
+    """Return the norms of atoms which the network is to see with norm one; None for no such."""
+    if not task.unit_atoms:
+        return None
+    R = est.unit_penalty(obs.A.n_components)
+    return atom_norms(obs.A.D, R if isinstance(R, GroupL1) else None)

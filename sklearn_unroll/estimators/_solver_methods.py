@@ -17,6 +17,7 @@ from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Composite, composite_gap
 from sklearn_unroll.nn.guard import GuardedState
+from sklearn_unroll.nn.lazy import lazy_run
 
 __all__ = ["L2OSolution", "SolverMethods"]
 
@@ -230,9 +231,15 @@ class SolverMethods(Transforms):
             Codes after iteration 1, 2, ...
         """
         seen = self.task.see(self, X, "staged_predict", None, operators, alpha, x0)
+        n_iter = check_n_iter(self.n_iter if n_iter is None else n_iter)
         layer = self.network_.layers[0]
+        fast = lazy_run(layer, seen.obs)
+        if fast is not None:
+            for x in fast.stages(seen.obs, n_iter):
+                yield from_tensor(x.clone(), seen.X)
+            return
         state = layer.init(seen.obs)
-        for _ in range(check_n_iter(self.n_iter if n_iter is None else n_iter)):
+        for _ in range(n_iter):
             state = layer(state, seen.obs)
             yield from_tensor(layer.readout(state).clone(), seen.X)
 
@@ -294,6 +301,9 @@ class SolverMethods(Transforms):
         """Return codes, fallbacks and, where they are watched, the objectives on the way."""
         n_iter = check_n_iter(self.n_iter if n_iter is None else n_iter)
         layer, parts = self.network_.layers[0], []
+        fast = lazy_run(layer, problem)
+        if fast is not None:
+            return tuple(fast.solve(problem, n_iter, watch))
         on_cpu = problem.b.device.type == "cpu"
         coordinates = _COORDINATES if on_cpu else 512 * _COORDINATES
         for _, part in problem.chunks(max(coordinates // problem.A.n_components, 1)):

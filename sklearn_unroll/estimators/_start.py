@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 from sklearn_unroll.estimators._state import Given
+from sklearn_unroll.functional import GroupL1
 from sklearn_unroll.functional.rows import blocks
 from sklearn_unroll.nn import Unrolled, calibrate_thresholds, support_counts
 from sklearn_unroll.training import Adam, Augmentation, EndToEnd, Trainer
@@ -18,9 +19,12 @@ MANY = 256
 
 
 def check_support_selection(
-    selection: tuple[float, float] | None, n_layers: int, n_components: int
+    selection: tuple[float, float] | None,
+    n_layers: int,
+    n_components: int,
+    groups: GroupL1 | None = None,
 ) -> list[int] | None:
-    """Return the counts of each layer for a schedule in percent, or None."""
+    """Return the counts of each layer for a schedule in percent, of groups if any, or None."""
     if selection is None:
         return None
     valid = len(selection) == 2 and all(
@@ -31,7 +35,8 @@ def check_support_selection(
             f"support_selection must be two numbers between 0 and 100, percent added by each "
             f"layer and percent at most, or None; got {selection!r}."
         )
-    return support_counts(n_layers, n_components, *selection)
+    n = n_components if groups is None else len(groups.weight)
+    return support_counts(n_layers, n, *selection)
 
 
 def passes(

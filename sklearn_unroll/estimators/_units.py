@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, Operator, alpha_max
+from sklearn_unroll.functional import L1, Dense, GroupL1, Observation, Operator, group_norms
 from sklearn_unroll.functional.rows import Rows, blocks
 
 
@@ -90,7 +90,11 @@ class Scale(NamedTuple):
 
 
 def scale_of(
-    codes: Tensor | Rows, A: Dense, relative: Tensor, weight: Tensor | None, unit_atoms: bool
+    codes: Tensor | Rows,
+    A: Dense,
+    relative: Tensor,
+    weight: Tensor | None,
+    norms: Tensor | None,
 ) -> Scale:
     """Return the sizes in pairs of a dictionary.
 
@@ -104,10 +108,9 @@ def scale_of(
         Norms of the observations relative to their mean.
     weight : Tensor of shape (n_samples,) or None
         Weights of the samples.
-    unit_atoms : bool
-        Whether the network sees atoms of norm one.
+    norms : Tensor of shape (n_components,) or None
+        Norms of the atoms, where the network sees each with norm one.
     """
-    norms = atom_norms(A.D) if unit_atoms else None
 
     def inside(rows: slice) -> Tensor:
         z = (codes[rows] / relative[rows]).double()
@@ -124,7 +127,7 @@ def scale_of(
     size = peak * math.sqrt(energy / count) if count else 0.0
     atoms = (
         1.0
-        if unit_atoms
+        if norms is not None
         else float(safe_norms(A.D.flatten(0, -2)).double().square().mean()) ** 0.5
     )
     return Scale(atoms or 1.0, size * (atoms or 1.0) or 1.0)
@@ -146,9 +149,17 @@ def scale_of_pictures(codes: Tensor | Rows, relative: Tensor, weight: Tensor | N
     return Scale(1.0, size or 1.0)
 
 
-def atom_norms(D: Tensor) -> Tensor:
-    """Return the norms of the atoms; one where an estimated atom is never active."""
+def atom_norms(D: Tensor, groups: GroupL1 | None = None) -> Tensor:
+    """Return the norms of the atoms; one where an estimated atom is never active.
+
+    Of groups each atom gets the root mean square: so the norm of their codes stays a norm of that
+    kind, times a factor.
+    """
     norms = D.norm(dim=1)
+    if groups is not None:
+        labels = groups.labels(norms[None])
+        share = labels.bincount().to(norms).rsqrt()[labels]
+        norms = group_norms(norms[None] * share, labels)[0, labels]
     return torch.where(norms > 0, norms, torch.ones_like(norms))
 
 
@@ -176,7 +187,7 @@ def _safe_norms(b: Tensor) -> Tensor:
     return (b / peak).norm(dim=1, keepdim=True) * peak
 
 
-def relative_alphas(obs: Observation) -> Tensor:
+def relative_alphas(obs: Observation, R: L1 | GroupL1) -> Tensor:
     """Return each sample's alpha from which on its codes are zero, of shape (n_samples, 1)."""
-    largest = torch.cat([alpha_max(chunk) for _, chunk in obs.chunks()])[:, None]
+    largest = torch.cat([R.dual_norm(part.A.adjoint(part.b)) for _, part in obs.chunks()])[:, None]
     return torch.where(largest > 0, largest, torch.ones_like(largest))

@@ -1,6 +1,7 @@
 """Pure torch functions: one function, one printed equation. No state, no randomness."""
 
 from sklearn_unroll._renamed import not_found
+from sklearn_unroll.functional.block_weights import block_analytic_weight, block_coherence
 from sklearn_unroll.functional.bounds import error_gap, l1_radius_gap
 from sklearn_unroll.functional.composite import (
     Composite,
@@ -10,12 +11,15 @@ from sklearn_unroll.functional.composite import (
     Smooth,
 )
 from sklearn_unroll.functional.composite_gap import composite_gap
+from sklearn_unroll.functional.convolution import Convolution
+from sklearn_unroll.functional.convolution_weight import convolution_weight
 from sklearn_unroll.functional.filters import (
     dct_filters,
     filter_adjoint,
     filter_pictures,
     filter_spectrum,
 )
+from sklearn_unroll.functional.groups import group_norms, group_resize, group_soft
 from sklearn_unroll.functional.mask import Mask, smooth_fill
 from sklearn_unroll.functional.matrix_free import Composed, MatrixFree
 from sklearn_unroll.functional.noise import layer_noise
@@ -63,6 +67,7 @@ __all__ = [
     "Box",
     "Composed",
     "Composite",
+    "Convolution",
     "Dense",
     "ElasticNet",
     "GroupL1",
@@ -89,7 +94,10 @@ __all__ = [
     "alpha_max",
     "analytic_weight",
     "bernoulli_gauss_mean",
+    "block_analytic_weight",
+    "block_coherence",
     "composite_gap",
+    "convolution_weight",
     "coupled_step",
     "dct",
     "dct_filters",
@@ -99,6 +107,9 @@ __all__ = [
     "filter_pictures",
     "filter_spectrum",
     "free_step",
+    "group_norms",
+    "group_resize",
+    "group_soft",
     "hadamard",
     "idct",
     "l1_radius_gap",

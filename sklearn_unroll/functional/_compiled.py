@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-_OPTIONS = {"fastmath": True, "nogil": True}
+# Dividing by zero gives infinity, as in numpy: to look for it would cost vector instructions.
+_OPTIONS = {"fastmath": True, "nogil": True, "error_model": "numpy"}
 # Sums may be reordered, but NaN and infinity stay what they are.
 HONEST = frozenset({"reassoc", "contract", "nsz"})
 
@@ -30,18 +32,26 @@ def _steps(loop: Callable) -> Iterator[Callable]:
 
 
 @lru_cache
-def compiled(loop: Callable, fastmath: bool | frozenset = True) -> Callable:
-    """Return a loop as machine code, from numba's cache on disk where there is one."""
+def compiled(loop: Callable, fastmath: bool | frozenset = True, in_place: bool = True) -> Callable:
+    """Return a loop as machine code, from numba's cache on disk where there is one.
+
+    Steps are put in its place or called: of many, that takes a third of the time to compile.
+    """
     import numba
     from numba.extending import register_jitable
 
     options = _OPTIONS | {"fastmath": fastmath if fastmath is True else set(fastmath)}
     for step in set(_steps(loop)):
-        register_jitable(forceinline=True, **options)(step)
+        register_jitable(forceinline=in_place, **options)(step)
     try:
         cached = numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to
         return numba.njit(**options)(loop)
+    # Numba looks at the file of the loop alone; its steps may stand in others that have changed.
+    files = sorted({Path(step.__code__.co_filename) for step in (loop, *_steps(loop))})
+    stamp = [(file.stat().st_mtime, file.stat().st_size) for file in files if file.exists()]
+    if hasattr(getattr(cached._cache, "_cache_file", None), "_source_stamp"):
+        cached._cache._cache_file._source_stamp = stamp
     anew = lru_cache(lambda: numba.njit(**options)(loop))
 
     def run(*args: Any) -> None:

@@ -9,7 +9,14 @@ from torch.special import entr
 from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional.composite import Composite, LeastSquares, Logistic
 from sklearn_unroll.functional.operators import Dense
-from sklearn_unroll.functional.penalties import L1, Box, ElasticNet, NonnegativeL1, Zero
+from sklearn_unroll.functional.penalties import (
+    L1,
+    Box,
+    ElasticNet,
+    GroupL1,
+    NonnegativeL1,
+    Zero,
+)
 from sklearn_unroll.functional.problems import (
     gap_from_residual,
     least_squares_gap,
@@ -18,15 +25,18 @@ from sklearn_unroll.functional.problems import (
 
 __all__ = ["composite_gap"]
 
+_NORMS = (L1, NonnegativeL1, GroupL1)  # and one over half of the space: their conjugates are balls
+
 
 @torch.no_grad()
 def composite_gap(x: Tensor, problem: Composite, *, relative: bool = True) -> Tensor:
     """Return ``F(x) + f*(c u) + R*(-c A^T u)`` per sample: it bounds ``F(x) - min F``.
 
     With ``f(A x)`` and its gradient u at ``A x``; c in [0, 1] is the largest factor for which
-    the conjugate ``R*`` is finite (Rockafellar 1970, Section 31), and for the lasso the best
-    one, as in :func:`duality_gap`. For least squares and logistic
-    loss with L1, NonnegativeL1, ElasticNet and Box, and least squares alone.
+    the conjugate ``R*`` is finite (Rockafellar 1970, Section 31), and for the lasso and the group
+    lasso the best one, as in :func:`duality_gap`: where R is a norm, ``R*`` is zero in the unit
+    ball of its dual norm, which of groups is ``max_g ||w_g||_2 / weight_g``. For least squares and
+    logistic loss with L1, NonnegativeL1, GroupL1, ElasticNet and Box, and least squares alone.
 
     Parameters
     ----------
@@ -63,9 +73,9 @@ def _gap(x: Tensor, problem: Composite) -> Tensor:
     if isinstance(f, LeastSquares) and isinstance(R, Zero) and isinstance(A, Dense):
         return least_squares_gap(x, problem, range_basis(A))
     value = problem.value(x)
-    if isinstance(f, LeastSquares) and isinstance(R, (L1, NonnegativeL1)):
+    if isinstance(f, LeastSquares) and isinstance(R, _NORMS):
         r, positive = A.residual(b, x), isinstance(R, NonnegativeL1)
-        peak = _peak(A.adjoint(r), R)[:, 0]
+        peak = R.dual_norm(A.adjoint(r))
         return gap_from_residual(value, r, b, peak, 1.0, relative=False, positive=positive)
     if isinstance(f, LeastSquares):
         u = -A.residual(b, x)
@@ -91,19 +101,13 @@ def _penalty_dual(w: Tensor, R: object) -> tuple[Tensor, Tensor] | None:
         lower, upper = (tensor_of(end, "end", w) for end in (R.lower, R.upper))
         ends = torch.where(w > 0, upper * w.clamp_min(0), lower * w.clamp_max(0))
         return torch.ones_like(w[:, :1]), ends.sum(1)
-    if not isinstance(R, (L1, NonnegativeL1, ElasticNet)):
-        return None
-    if isinstance(R, ElasticNet) and bool((tensor_of(R.l1_ratio, "l1_ratio", w) < 1).all()):
+    if isinstance(R, ElasticNet):
         weight, ratio = tensor_of(R.weight, "weight", w), tensor_of(R.l1_ratio, "l1_ratio", w)
+        if bool((ratio >= 1).any()):
+            return _penalty_dual(w, (NonnegativeL1 if R.positive else L1)(R.weight))
         over = ((w if R.positive else w.abs()) - ratio * weight).relu().square()
         ridge = (1 - ratio) * weight
         return torch.ones_like(w[:, :1]), (0.5 * over / ridge).sum(1)
-    return 1 / _peak(w, R).clamp_min(1), torch.zeros_like(w[:, 0])
-
-
-def _peak(w: Tensor, R: L1 | NonnegativeL1 | ElasticNet) -> Tensor:
-    """Return the largest entry over its weight, of shape (n_samples, 1)."""
-    weight = tensor_of(R.weight, "weight", w)
-    positive = isinstance(R, NonnegativeL1) or (isinstance(R, ElasticNet) and R.positive)
-    size = w.relu() if positive else w.abs()
-    return (size / weight.clamp_min(torch.finfo(w.dtype).tiny)).amax(1, keepdim=True)
+    if isinstance(R, _NORMS):
+        return 1 / R.dual_norm(w)[:, None].clamp_min(1), torch.zeros_like(w[:, 0])
+    return None

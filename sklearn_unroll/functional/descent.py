@@ -6,6 +6,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional.composite import Composite, gradient_of
 from sklearn_unroll.functional.observation import Observation
+from sklearn_unroll.functional.penalty import Penalty
 from sklearn_unroll.functional.problems import lasso_value
 
 __all__ = ["DESCENT_KINDS", "descent_size"]
@@ -14,7 +15,12 @@ DESCENT_KINDS = ("distance", "gradient", "objective")
 
 
 def descent_size(
-    kind: str, x: Tensor, obs: Observation, y: Tensor | None, alpha: Tensor | float
+    kind: str,
+    x: Tensor,
+    obs: Observation,
+    y: Tensor | None,
+    alpha: Tensor | float,
+    penalty: Penalty | None = None,
 ) -> Tensor:
     """Return what should fall from layer to layer, for every sample.
 
@@ -30,7 +36,9 @@ def descent_size(
     y : Tensor of shape (n_samples, n_components) or None
         True codes; needed for ``"distance"``.
     alpha : float or Tensor of shape (n_samples,)
-        Weight of the l1 norm in the objective.
+        Weight of the penalty in the objective.
+    penalty : Penalty, default=None
+        The l1 norm by default.
 
     Returns
     -------
@@ -43,6 +51,8 @@ def descent_size(
         return gradient_of(x, obs).norm(dim=-1)
     knows = isinstance(obs, Composite)
     value, *least = (
-        obs.value(z) if knows else lasso_value(z, obs, alpha) for z in (x, y) if z is not None
+        obs.value(z) if knows else lasso_value(z, obs, alpha, penalty)
+        for z in (x, y)
+        if z is not None
     )
     return (value - least[0]).clamp_min(0) if least else value

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional._given import tensor_of
-from sklearn_unroll.functional.penalty import Penalty, like, nonnegative
+from sklearn_unroll.functional.groups import group_norms, group_soft
+from sklearn_unroll.functional.penalty import Entrywise, Penalty, like, nonnegative
 from sklearn_unroll.functional.prox import soft
 
 __all__ = [
@@ -55,6 +56,14 @@ class L1(_Weighted):
         """Return the soft threshold at ``step weight``."""
         return soft(x, step * like(x, self.weight))
 
+    def entrywise(self) -> Entrywise:
+        """Return the weights."""
+        return Entrywise(self.weight, 1.0)
+
+    def dual_norm(self, w: Tensor) -> Tensor:
+        """Return ``max_i |w_i| / weight_i`` of every row."""
+        return _largest(w.abs(), self.weight)
+
 
 class NonnegativeL1(_Weighted):
     """``R(x) = weight ||x||_1`` for ``x >= 0``, else infinity.
@@ -74,6 +83,14 @@ class NonnegativeL1(_Weighted):
         """Return ``max(x - step weight, 0)``."""
         return (x - step * like(x, self.weight)).relu()
 
+    def entrywise(self) -> Entrywise:
+        """Return the weights."""
+        return Entrywise(self.weight, 1.0, positive=True)
+
+    def dual_norm(self, w: Tensor) -> Tensor:
+        """Return ``max_i max(w_i, 0) / weight_i`` of every row."""
+        return _largest(w.relu(), self.weight)
+
 
 class GroupL1(Penalty):
     """``R(x) = weight sum_g ||x_g||_2`` over disjoint groups of entries: the group lasso.
@@ -85,8 +102,8 @@ class GroupL1(Penalty):
     ----------
     groups : int or array of int of shape (n_components,)
         Size of groups of consecutive entries, or the number of each entry's group, from 0.
-    weight : float or array of shape (n_samples, 1) or (n_groups,), default=1.0
-        Nonnegative.
+    weight : float or array, default=1.0
+        Nonnegative; of shape (n_samples, 1), (n_groups,) or (n_samples, n_groups).
 
     Examples
     --------
@@ -112,16 +129,29 @@ class GroupL1(Penalty):
 
     def value(self, x: Tensor) -> Tensor:
         """Return the weighted sum of the groups' norms."""
-        return (like(x, self.weight) * self._norms(x)[0]).sum(-1)
+        return (like(x, self.weight) * group_norms(x, self.labels(x))).sum(-1)
 
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return the groups, shortened by ``step weight``, zero where shorter than that."""
-        norms, labels = self._norms(x)
-        scale = (norms - step * like(x, self.weight)).relu() / norms
-        return x * scale[:, labels]
+        return group_soft(x, step * like(x, self.weight), self.labels(x))
 
-    def _norms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the norm of every group, of shape (n_samples, n_groups), and entries' groups."""
+    def dual_norm(self, w: Tensor) -> Tensor:
+        """Return ``max_g ||w_g||_2 / weight_g`` of every row."""
+        return _largest(group_norms(w, self.labels(w)), self.weight)
+
+    def labels(self, x: Tensor) -> Tensor:
+        """Return the number of the group of each entry.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        Tensor of shape (n_components,)
+            Integers from 0, where x is.
+        """
         labels = tensor_of(self.groups, "groups").to(x.device)
         if labels.ndim == 0:
             labels = torch.arange(x.shape[1], device=x.device) // self.groups
@@ -129,9 +159,7 @@ class GroupL1(Penalty):
             raise ValueError(
                 f"groups has {len(labels)} entries, but the codes have {x.shape[1]} components."
             )
-        squares = x.new_zeros(len(x), int(labels.max()) + 1).index_add(1, labels, x.square())
-        # The norm has no derivative at zero; this one is zero there, and nothing is divided by 0.
-        return squares.clamp_min(torch.finfo(x.dtype).tiny).sqrt(), labels
+        return labels
 
 
 class ElasticNet(Penalty):
@@ -172,6 +200,12 @@ class ElasticNet(Penalty):
         s, ratio = step * like(x, self.weight), like(x, self.l1_ratio)
         shrunk = soft(x, ratio * s) / (1 + (1 - ratio) * s)
         return shrunk.clamp_min(0) if self.positive else shrunk
+
+    def entrywise(self) -> Entrywise | None:
+        """Return the weights and the share of the l1 norm, if it is one for all."""
+        if isinstance(self.l1_ratio, Tensor):
+            return None
+        return Entrywise(self.weight, float(self.l1_ratio), self.positive)
 
 
 class Box(Penalty):
@@ -220,6 +254,10 @@ class Quadratic(_Weighted):
         """Return ``x / (1 + step weight)``."""
         return x / (1 + step * like(x, self.weight))
 
+    def entrywise(self) -> Entrywise:
+        """Return the weights."""
+        return Entrywise(self.weight, 0.0)
+
 
 class Zero(Penalty):
     """``R(x) = 0``: what remains of a proximal gradient method is gradient descent."""
@@ -231,6 +269,16 @@ class Zero(Penalty):
     def prox(self, x: Tensor, step: Tensor | float) -> Tensor:
         """Return x."""
         return x
+
+    def entrywise(self) -> Entrywise:
+        """Return the weights, which are zero."""
+        return Entrywise(0.0, 1.0)
+
+
+def _largest(sizes: Tensor, weight: Any) -> Tensor:
+    """Return the largest size over its weight; a weight of zero leaves room for zero only."""
+    weight = tensor_of(weight, "weight", sizes)
+    return (sizes / weight.clamp_min(torch.finfo(sizes.dtype).tiny)).amax(-1)
 
 
 # Those that need no parameters, by name.

@@ -5,14 +5,32 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from sklearn_unroll.functional._given import tensor_of
 
-__all__ = ["Penalty", "Scaled"]
+__all__ = ["Entrywise", "Penalty", "Scaled"]
+
+
+class Entrywise(NamedTuple):
+    """``R(x) = sum_j w_j (s |x_j| + (1 - s) / 2 x_j^2)``, over all codes or nonnegative ones.
+
+    Parameters
+    ----------
+    weight : float or array
+        The weights w, of a shape that broadcasts against codes.
+    share : float
+        The share s of magnitudes.
+    positive : bool
+        Whether R is infinite where an entry is negative.
+    """
+
+    weight: Any
+    share: float
+    positive: bool = False
 
 
 class Penalty(ABC):
@@ -55,6 +73,18 @@ class Penalty(ABC):
         Tensor of shape (n_samples, n_components)
             The points after the proximal step.
         """
+
+    def entrywise(self) -> Entrywise | None:
+        """Return what it does to every entry; default: None, it is not known.
+
+        Compiled loops ask for it, see :mod:`sklearn_unroll.nn.lazy`.
+
+        Returns
+        -------
+        Entrywise or None
+            Weights, and which norm they are of.
+        """
+        return None
 
     def take(self, rows: Tensor | slice) -> Penalty:
         """Return the penalty of a subset of samples.

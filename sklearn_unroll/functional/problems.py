@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.operators import Dense
+from sklearn_unroll.functional.penalty import Penalty
 
 __all__ = [
     "alpha_max",
@@ -36,8 +37,10 @@ def least_squares_value(x: Tensor, obs: Observation) -> Tensor:
     return 0.5 * obs.residual(x).square().sum(-1)
 
 
-def lasso_value(x: Tensor, obs: Observation, alpha: Tensor | float) -> Tensor:
-    """Return ``0.5 ||b - A x||^2 + alpha ||x||_1`` per sample.
+def lasso_value(
+    x: Tensor, obs: Observation, alpha: Tensor | float, penalty: Penalty | None = None
+) -> Tensor:
+    """Return ``0.5 ||b - A x||^2 + alpha ||x||_1`` per sample, or ``alpha R(x)``.
 
     Parameters
     ----------
@@ -46,7 +49,9 @@ def lasso_value(x: Tensor, obs: Observation, alpha: Tensor | float) -> Tensor:
     obs : Observation
         Data and operator.
     alpha : float or Tensor of shape (n_samples,)
-        Weight of the l1 norm.
+        Weight of the penalty.
+    penalty : Penalty, default=None
+        R, such as :class:`GroupL1` for the group lasso; the l1 norm by default.
 
     Returns
     -------
@@ -61,7 +66,8 @@ def lasso_value(x: Tensor, obs: Observation, alpha: Tensor | float) -> Tensor:
     >>> lasso_value(torch.tensor([[1.0, 0.0]]), obs, 0.5)
     tensor([1.])
     """
-    return least_squares_value(x, obs) + alpha * x.abs().sum(-1)
+    size = x.abs().sum(-1) if penalty is None else penalty.value(x)
+    return least_squares_value(x, obs) + alpha * size
 
 
 def alpha_max(obs: Observation, *, positive: bool = False) -> Tensor:

@@ -111,7 +111,9 @@ def stand_in(matrix: Tensor | Rows) -> Tensor:
 
 
 def blocks(*matrices: Tensor | Rows) -> Iterator[slice]:
-    """Yield the rows of matrices in consecutive blocks.
+    """Yield the rows of matrices in consecutive blocks of about the same size.
+
+    So none is too small for what only many rows pay for.
 
     Parameters
     ----------
@@ -123,6 +125,10 @@ def blocks(*matrices: Tensor | Rows) -> Iterator[slice]:
     slice
         Which rows.
     """
-    size = max(_BLOCK // max(matrix.shape[1] for matrix in matrices), 256)
-    for start in range(0, len(matrices[0]), size):
+    size, n_rows = (
+        max(_BLOCK // max(matrix.shape[1] for matrix in matrices), 256),
+        len(matrices[0]),
+    )
+    size = -(-n_rows // max(round(n_rows / size), 1))
+    for start in range(0, n_rows, max(size, 1)):
         yield slice(start, start + size)

@@ -77,7 +77,7 @@ def pseudo_inverse(D: Tensor, *, rtol: float | None = None) -> Tensor:
     tensor([[1.0000, 0.0000],
             [0.0000, 0.5000]])
     """
-    return _pseudo_inverse(_double(D), _tolerance(D, rtol)).to(D)
+    return _pseudo_inverse(in_double(D), tolerance_of(D, rtol)).to(D)
 
 
 def analytic_weight(D: Tensor, *, rtol: float | None = None) -> Tensor:
@@ -118,8 +118,8 @@ def analytic_weight(D: Tensor, *, rtol: float | None = None) -> Tensor:
     >>> bool((W @ D.T).square().sum() < (D @ D.T).square().sum())
     True
     """
-    A = _double(D)
-    return _rescale(_pseudo_inverse(A, _tolerance(D, rtol)), A).to(D)
+    A = in_double(D)
+    return rescale(_pseudo_inverse(A, tolerance_of(D, rtol)), A).to(D)
 
 
 def symmetric_weight(D: Tensor, *, rtol: float | None = None) -> SymmetricWeight:
@@ -163,15 +163,15 @@ def symmetric_weight(D: Tensor, *, rtol: float | None = None) -> SymmetricWeight
     >>> exact, torch.allclose(W @ D.T, D @ W.T)
     (True, True)
     """
-    A = _double(D)
-    P = _pseudo_inverse(A, _tolerance(D, rtol))
+    A = in_double(D)
+    P = _pseudo_inverse(A, tolerance_of(D, rtol))
     H = A @ P.T
     for solve in (_solve_definite, _solve_semidefinite):
         nu = solve(H.square())
         W = (H * nu) @ P
         if _is_unit_gram((H * nu) @ H):
             return SymmetricWeight(W.to(D), True)
-    return SymmetricWeight(_rescale(P, A).to(D), False)
+    return SymmetricWeight(rescale(P, A).to(D), False)
 
 
 def minimax_weight(D: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ def minimax_weight(D: Tensor) -> Tensor:
     import numpy as np
     from scipy.optimize import linprog
 
-    A = _double(D).detach().cpu().numpy()
+    A = in_double(D).detach().cpu().numpy()
     n, m = A.shape
     norms = np.linalg.norm(A, axis=1)
     # In z = (w, t): +-w^T a_j - t <= 0.
@@ -270,12 +270,12 @@ def mutual_coherence(W: Tensor, D: Tensor) -> Tensor:
     return products.masked_fill(own, 0).abs().amax((-2, -1))
 
 
-def _double(D: Tensor) -> Tensor:
+def in_double(D: Tensor) -> Tensor:
     """Return D in float64, on the CPU where its device has no float64."""
     return (D.cpu() if D.device.type == "mps" else D).double()
 
 
-def _tolerance(D: Tensor, rtol: float | None) -> float:
+def tolerance_of(D: Tensor, rtol: float | None) -> float:
     """Return rtol, or its default for the precision in which D was given."""
     return torch.finfo(D.dtype).eps ** 0.5 if rtol is None else rtol
 
@@ -287,13 +287,17 @@ def _pseudo_inverse(A: Tensor, rtol: float) -> Tensor:
     return torch.linalg.pinv(A, rtol=rtol).mT
 
 
-def _rescale(P: Tensor, A: Tensor) -> Tensor:
-    """Return the analytic weight, ``S^+ a_i`` rescaled to ``w_i^T a_i = 1``."""
+def rescale(P: Tensor, A: Tensor, copies: int = 1) -> Tensor:
+    """Return the analytic weight, ``S^+ a_i`` rescaled to ``w_i^T a_i = 1``.
+
+    Of a dictionary that holds so many copies of every row, shifted.
+    """
     leverage = (P * A).sum(-1, keepdim=True)
     energy = A.square().sum(-1, keepdim=True)
     # An atom in the kept directions has h_i >= ||a_i||^2 / ||A||_2^2. Far less means that the
     # cutoff removed it and that the row holds rounding errors.
-    least = energy / energy.sum((-2, -1), keepdim=True).clamp_min(torch.finfo(A.dtype).tiny)
+    total = copies * energy.sum((-2, -1), keepdim=True)
+    least = energy / total.clamp_min(torch.finfo(A.dtype).tiny)
     kept = leverage > 0.01 * least
     rows = torch.where(kept, P, A)
     scale = torch.where(kept, leverage, energy)

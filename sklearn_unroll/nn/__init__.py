@@ -31,6 +31,7 @@ from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import AdaptiveRule, LearnedRule, LearnedStep, LogRule, Rule, Shrink
 from sklearn_unroll.nn.shrinkages import (
     ConditionalMean,
+    GroupShrinkage,
     ProxShrinkage,
     Shrinkage,
     SmoothThreshold,
@@ -50,6 +51,7 @@ __all__ = [
     "FBSRule",
     "FixedRule",
     "FreeWeights",
+    "GroupShrinkage",
     "Guarded",
     "LearnedRule",
     "LearnedStep",

@@ -262,21 +262,41 @@ def compact(z, theta, marks, words, x, now, row):
 def select(theta, count, x, now, row):
     """Shrink all entries but the largest, as many as count."""
     size, values = x.sizes[now, row], x.values
-    if count == 0:
-        for nth in range(size):
-            values[now, row, nth] -= np.copysign(theta, values[now, row, nth])
-    if count == 0 or size <= count:
+    if count > 0 and size <= count:
         return
-    level = np.partition(np.abs(values[now, row, :size]), size - count)[size - count]
-    ties = count
-    for nth in range(size):
-        ties -= abs(values[now, row, nth]) > level
+    level, ties = level_of(count, x, now, row)
     for nth in range(size):
         value = values[now, row, nth]
         tie = abs(value) == level
         if abs(value) < level or (tie and ties <= 0):
             values[now, row, nth] = value - np.copysign(theta, value)
         ties -= tie
+
+
+def level_of(count, x, now, row):
+    """Return a level, and how many that are equal to it are among the count largest entries.
+
+    By bisection, which ends where a level parts them, or no number is left between its ends: for
+    lists of a hundred that is faster than sorting them.
+    """
+    size, values, half = x.sizes[now, row], x.values, x.first.dtype.type(0.5)
+    low, high, above = x.first.dtype.type(0), x.first.dtype.type(0), 0
+    for nth in range(size):
+        high = max(high, abs(values[now, row, nth]))
+    while count > 0:
+        level = low + half * (high - low)
+        if not low < level < high:
+            break
+        larger = 0
+        for nth in range(size):
+            larger += abs(values[now, row, nth]) > level
+        if larger == count:
+            return level, 0
+        if larger > count:
+            low = level
+        else:
+            high, above = level, larger
+    return high, count - above
 
 
 def spread(x, now, out):

@@ -15,8 +15,8 @@ from sklearn_unroll.nn.layer import UnrolledLayer
 __all__ = ["REGIONS", "Guarded", "GuardedState", "guarded", "roomy"]
 
 REGIONS = ("descent", "objective", "residual")
-_ROUNDING = 8.0  # units in the last place by which a value may seem to rise
-_PATIENCE = 3  # refusals in a row through which momentum is kept: the value may come down again
+ROUNDING = 8.0  # units in the last place by which a value may seem to rise
+PATIENCE = 3  # refusals in a row through which momentum is kept: the value may come down again
 
 
 class GuardedState(NamedTuple):
@@ -214,7 +214,7 @@ class Guarded(UnrolledLayer):
         x, value, refused = self._instead(state, obs, old, x, value, rows)
         wrong = torch.zeros_like(wrong).index_copy(0, rows, refused)
         rises = wrong.long() if state.rises is None else (state.rises + 1) * wrong
-        lost = rises > _PATIENCE
+        lost = rises > PATIENCE
         inner = self.layer.resume(inner, x, wrong[:, None], lost[:, None])
         return value, wrong, inner, rises * ~lost
 
@@ -312,4 +312,4 @@ def guarded(network: Unrolled, region: str = "objective", *, whole: bool = False
 def roomy(value: Tensor) -> Tensor:
     """Return the largest value that rounding may make of one."""
     value = value.detach()
-    return value + _ROUNDING * torch.finfo(value.dtype).eps * value.abs()
+    return value + ROUNDING * torch.finfo(value.dtype).eps * value.abs()

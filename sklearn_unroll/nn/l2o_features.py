@@ -12,8 +12,8 @@ from sklearn_unroll.functional import Composite
 
 __all__ = ["FEATURES", "Progress"]
 
-_DECADES = 4.0  # of progress that count as one
-_FLOOR = 1e-16  # of progress; smaller steps are rounding errors
+DECADES = 4.0  # of progress that count as one
+FLOOR = 1e-16  # of progress; smaller steps are rounding errors
 
 
 class Progress(NamedTuple):
@@ -110,7 +110,7 @@ def _relative(state: Any, g: Tensor, obs: Composite) -> tuple[Tensor, Progress, 
     torch.div(classical, size.clamp_min(_tiny(y)), out=features[3])
     features[4] = past.turn
     features[5] = past.curvature
-    features[6] = torch.log10(ratio + _FLOOR) / _DECADES
+    features[6] = torch.log10(ratio + FLOOR) / DECADES
     return features, past, size
 
 

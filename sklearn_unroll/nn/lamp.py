@@ -27,7 +27,8 @@ class OnsagerRule(Rule):
         First factor on the threshold, nonnegative; gamma and beta start at one.
     """
 
-    needs = ("correction", "memory")
+    # The count of nonzeros is the divergence of a soft threshold, not of one that joins entries.
+    needs = ("correction", "memory", "entries")
 
     def __init__(self, lam: Tensor) -> None:
         super().__init__()

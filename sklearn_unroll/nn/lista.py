@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense
+from sklearn_unroll.functional import Dense, GroupL1, Operator
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.parts import (
     AdaptedWeights,
@@ -16,7 +16,7 @@ from sklearn_unroll.nn.parts import (
 )
 from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import LearnedRule, LearnedStep, LogRule, Rule
-from sklearn_unroll.nn.shrinkages import SOFT, Shrinkage, SupportSelection
+from sklearn_unroll.nn.shrinkages import SOFT, GroupShrinkage, Shrinkage, SupportSelection
 
 __all__ = ["WEIGHTS", "ada_lista", "lista", "support_counts"]
 
@@ -58,7 +58,7 @@ def support_counts(
 
 
 def lista(
-    A: Dense,
+    A: Operator,
     *,
     n_layers: int = 16,
     weights: str = "coupled",
@@ -67,6 +67,7 @@ def lista(
     counts: list[int] | None = None,
     alpha: float = 0.1,
     W: Tensor | None = None,
+    penalty: GroupL1 | None = None,
 ) -> Unrolled:
     """Assemble LISTA, LISTA-CP, LISTA-SS, LISTA-CPSS, TiLISTA or step-LISTA.
 
@@ -78,9 +79,10 @@ def lista(
 
     Parameters
     ----------
-    A : Dense
+    A : Dense or Operator
         The operator, one for all samples; with ``weights="adjoint"`` there may be one for each,
-        and the largest sets the first steps. Sets shape, dtype and device of the parameters.
+        and the largest sets the first steps, and it need not be dense. Sets shape, dtype and
+        device of the parameters.
     n_layers : int, default=16
         Number of layers.
     weights : {"coupled", "free", "adjoint"}, default="coupled"
@@ -92,13 +94,16 @@ def lista(
         Give each layer a learned step size, first one; coupled weights only (adjoint ones
         always have one).
     counts : list of int, default=None
-        Support selection: how many entries may pass unshrunk in each layer.
+        Support selection: how many entries, or groups, may pass unshrunk in each layer.
     alpha : float, default=0.1
-        Weight of the l1 norm in the problem whose ISTA the network starts as.
+        Weight of the penalty in the problem whose ISTA the network starts as.
     W : Tensor of shape (n_components, n_features), default=None
         Where coupled weights start, ``A^T / L`` by default; free ones start at ``W1 = W``,
         ``W2 = I - W A``. Scalars are then learned through their logarithms, and thresholds
         want :func:`calibrate_thresholds`.
+    penalty : GroupL1, default=None
+        Groups that are shrunk together, block LISTA, which starts as the proximal gradient
+        method of the group lasso; by default the l1 norm.
 
     Returns
     -------
@@ -108,7 +113,7 @@ def lista(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_unroll.functional import Dense
+    >>> from sklearn_unroll.functional import Dense, GroupL1
     >>> from sklearn_unroll.nn import lista
     >>> net = lista(Dense(torch.eye(4)), n_layers=3, weights="free", tied=True)
     >>> sum(p.numel() for p in net.parameters())  # two matrices and three thresholds
@@ -121,6 +126,11 @@ def lista(
     if A.per_sample and weights != "adjoint":
         raise ValueError(
             f"LISTA with weights={weights!r} needs one operator for all samples, got one for each."
+        )
+    if not isinstance(A, Dense) and weights != "adjoint":
+        raise ValueError(
+            f"LISTA with weights={weights!r} learns matrices, which start from a Dense operator; "
+            f"got {type(A).__name__}. Use weights='adjoint', which applies any operator."
         )
     L = nonzero_lipschitz(A).max()
 
@@ -139,11 +149,13 @@ def lista(
     shared = make_weights() if tied else None
     return Unrolled(
         ProxGradLayer(make_weights() if shared is None else shared, make_rule(count), shrinkage)
-        for count, shrinkage in shrinkages(counts, n_layers)
+        for count, shrinkage in shrinkages(counts, n_layers, penalty)
     )
 
 
-def ada_lista(A: Dense, *, n_layers: int = 16, alpha: float = 0.1) -> Unrolled:
+def ada_lista(
+    A: Dense, *, n_layers: int = 16, alpha: float = 0.1, penalty: GroupL1 | None = None
+) -> Unrolled:
     """Assemble Ada-LISTA: the operator is an input, and may differ from sample to sample.
 
     Aberdam, Golts and Elad 2021, "Ada-LISTA: Learned solvers adaptive to varying models": two
@@ -158,7 +170,9 @@ def ada_lista(A: Dense, *, n_layers: int = 16, alpha: float = 0.1) -> Unrolled:
     n_layers : int, default=16
         Number of layers.
     alpha : float, default=0.1
-        Weight of the l1 norm in the problem whose ISTA the network starts as.
+        Weight of the penalty in the problem whose ISTA the network starts as.
+    penalty : GroupL1, default=None
+        Groups that are shrunk together (Ada-BlockLISTA); by default the l1 norm.
 
     Returns
     -------
@@ -167,17 +181,23 @@ def ada_lista(A: Dense, *, n_layers: int = 16, alpha: float = 0.1) -> Unrolled:
     """
     L = nonzero_lipschitz(A).max()
     weights = AdaptedWeights(A)
-    return Unrolled(ProxGradLayer(weights, LearnedRule(alpha / L, 1 / L)) for _ in range(n_layers))
+    return Unrolled(
+        ProxGradLayer(weights, LearnedRule(alpha / L, 1 / L), shrinkage)
+        for _, shrinkage in shrinkages(None, n_layers, penalty)
+    )
 
 
-def nonzero_lipschitz(A: Dense) -> Tensor:
+def nonzero_lipschitz(A: Operator) -> Tensor:
     """Return L, or one where A = 0: any step is a fixed point, and the weights stay finite."""
     L = A.lipschitz()
     return torch.where(L > 0, L, torch.ones_like(L))
 
 
-def shrinkages(counts: list[int] | None, n_layers: int) -> list[tuple[int, Shrinkage]]:
-    """Return the count and the shrinkage of every layer."""
-    if counts is None:
-        return [(0, SOFT)] * n_layers
-    return [(count, SupportSelection()) for count in counts]
+def shrinkages(
+    counts: list[int] | None, n_layers: int, penalty: GroupL1 | None = None
+) -> list[tuple[int, Shrinkage]]:
+    """Return the count and the shrinkage of every layer, of entries or of groups."""
+    shrinkage = SOFT if counts is None else SupportSelection()
+    if penalty is not None:
+        shrinkage = GroupShrinkage(penalty, shrinkage)
+    return [(count, shrinkage) for count in counts or [0] * n_layers]

@@ -22,9 +22,9 @@ __all__ = ["VARIANTS", "MathL2OLayer", "MathL2OState", "math_l2o"]
 # What is learned, in the order of the heads: P step, B blend, A momentum, 1 and 2 the biases.
 VARIANTS = ("PBA12", "PBA1", "PBA2", "PBA", "PA", "P", "A")
 MOMENTUM = ("accelerated", "sigmoid", "wide")
-_REGAIN = 1.02  # growth of the trust in the network per iteration
-_LOSE = 0.8  # what remains of it where the objective would have risen
-_GIVE_UP = 0.25  # and where that goes on
+REGAIN = 1.02  # growth of the trust in the network per iteration
+LOSE = 0.8  # what remains of it where the objective would have risen
+GIVE_UP = 0.25  # and where that goes on
 
 
 class MathL2OState(NamedTuple):
@@ -145,7 +145,7 @@ class MathL2OLayer(UnrolledLayer):
         y = new if a is None else torch.addcmul(new, a, move)
         if "2" in u:
             y = y + size * u["2"]
-        trust = (_REGAIN * state.trust).clamp_max(1)
+        trust = (REGAIN * state.trust).clamp_max(1)
         after = progress.after(state, new, move, g)
         return MathL2OState(new, y, memory, clock, trust, after)
 
@@ -168,7 +168,7 @@ class MathL2OLayer(UnrolledLayer):
 
     def resume(self, state: MathL2OState, x: Tensor, wrong: Tensor, lost: Tensor) -> MathL2OState:
         """Return the state with other iterates, momentum kept at first, and less trust."""
-        keep = torch.where(lost, x.new_tensor(_GIVE_UP), x.new_tensor(_LOSE))
+        keep = torch.where(lost, x.new_tensor(GIVE_UP), x.new_tensor(LOSE))
         return state._replace(
             x=x,
             y=torch.where(lost, x, state.y),

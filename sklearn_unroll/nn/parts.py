@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sklearn_unroll.functional import (
     Dense,
     Observation,
+    Operator,
     adapted_step,
     adjoint_step,
     coupled_step,
@@ -38,6 +39,7 @@ _NEEDS = {
     "threshold": ("rule", "a rule that gives a threshold, such as LearnedRule"),
     "variance": ("rule", "a rule that gives the variance of the error, as ErrorVarianceRule does"),
     "count": ("rule", "a rule that gives a support count, such as LearnedRule"),
+    "entries": ("shrinkage", "a shrinkage of each entry by itself, such as SoftThreshold"),
     "memory": ("layer", "a layer that keeps a rule's memory, such as ProxGradLayer"),
 }
 
@@ -47,7 +49,8 @@ class Part:
 
     ``needs`` and ``offers`` name what it asks of the others and what they may ask of it:
     "correction" and "step" of weights, "gamma", "threshold", "variance" and "count" of a rule,
-    "memory" of the layer. Callables and modules that are no Part are taken as they are.
+    "entries" of a shrinkage, "memory" of the layer. Callables and modules that are no Part are
+    taken as they are.
     """
 
     needs: tuple[str, ...] = ()
@@ -154,17 +157,29 @@ class CoupledWeights(Weights):
 
     Parameters
     ----------
-    W : Tensor of shape (n_components, n_features)
-        First value, or the value: ``A^T / L`` makes a gradient step.
+    W : Tensor of shape (n_components, n_features) or Operator
+        First value, or the value: ``A^T / L`` makes a gradient step. Of an operator, such as
+        :func:`~sklearn_unroll.functional.convolution_weight`, the adjoint is applied.
     learn : bool, default=True
-        Whether W is a parameter; an analytic weight is not.
+        Whether W is a parameter; an analytic weight is not, nor can an operator be.
+
+    Raises
+    ------
+    ValueError
+        If an operator is to be learned.
     """
 
     offers = ("step", "correction")
 
-    def __init__(self, W: Tensor, learn: bool = True) -> None:
+    def __init__(self, W: Tensor | Operator, learn: bool = True) -> None:
         super().__init__()
-        if learn:
+        if isinstance(W, Operator):
+            if learn:
+                raise ValueError(
+                    f"W is a {type(W).__name__}, but only a matrix can be learned: learn=False."
+                )
+            self.W = W
+        elif learn:
             self.W = nn.Parameter(W.clone())
         else:
             self.register_buffer("W", W.clone())
@@ -174,6 +189,9 @@ class CoupledWeights(Weights):
 
         Without gradients ``x`` is overwritten, as the contract of a layer allows.
         """
+        if isinstance(self.W, Operator):
+            correction = self.correction(x, obs)[1]
+            return x + (correction if gamma is None else gamma * correction)
         r = obs.residual(x)
         overwritten = None if torch.is_grad_enabled() else x
         return coupled_step(x, r, self.W, gamma, out=overwritten)
@@ -194,11 +212,13 @@ class CoupledWeights(Weights):
             Of shapes (n_samples, n_features) and (n_samples, n_components).
         """
         r = obs.residual(x)
+        if isinstance(self.W, Operator):
+            return r, self.W.to(r).adjoint(r)
         return r, r @ self.W.T
 
-    def affine(self, A: Dense) -> Affine:
-        """Return W, on residuals."""
-        return Affine(self.W)
+    def affine(self, A: Dense) -> Affine | None:
+        """Return W, on residuals; None of an operator."""
+        return None if isinstance(self.W, Operator) else Affine(self.W)
 
 
 class AdjointWeights(Weights):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import (
     L1,
+    GroupL1,
     bernoulli_gauss_mean,
+    group_norms,
+    group_resize,
     smooth_soft,
     soft,
     support_select,
@@ -19,6 +24,7 @@ from sklearn_unroll.nn.rules import Shrink
 
 __all__ = [
     "ConditionalMean",
+    "GroupShrinkage",
     "ProxShrinkage",
     "Shrinkage",
     "SmoothThreshold",
@@ -30,7 +36,7 @@ __all__ = [
 class Shrinkage(Part, ABC):
     """A function of a point and of how to shrink it; any other callable will do as well."""
 
-    needs = ("threshold",)
+    needs, offers = ("threshold",), ("entries",)
     # Whether the largest entries pass, as many as the count says.
     selects: bool = False
 
@@ -45,6 +51,21 @@ class Shrinkage(Part, ABC):
             The factor.
         """
         return None
+
+    def margin(self, factor: float) -> float:
+        """Return the threshold that noise seldom exceeds, relative to its root mean square.
+
+        Parameters
+        ----------
+        factor : float
+            That for the noise of one entry.
+
+        Returns
+        -------
+        float
+            The same by default.
+        """
+        return factor
 
     @abstractmethod
     def __call__(self, z: Tensor, how: Shrink) -> Tensor:
@@ -114,6 +135,8 @@ class ProxShrinkage(Shrinkage):
 
     def __init__(self, penalty: Any) -> None:
         self.penalty = penalty
+        if isinstance(penalty, GroupL1):
+            self.offers = ()
 
     def __call__(self, z: Tensor, how: Shrink) -> Tensor:
         """Return the prox at z, of the step ``theta``."""
@@ -123,6 +146,77 @@ class ProxShrinkage(Shrinkage):
         """Return the weight of an l1 norm that is the same for all entries."""
         weight = self.penalty.weight if type(self.penalty) is L1 else None
         return float(weight) if isinstance(weight, (int, float)) else None
+
+
+class GroupShrinkage(Shrinkage):
+    """What shrinks an entry, of the norms of groups; groups keep their directions.
+
+    ``z_g s(||z_g|| / w_g) w_g / ||z_g||`` with s the soft threshold, the prox of :class:`GroupL1`,
+    or support selection: then the longest groups pass, as many as the count says.
+
+    Parameters
+    ----------
+    penalty : GroupL1
+        Its groups, and their positive weights w, the same for all samples.
+    shrinkage : SoftThreshold, SupportSelection or callable, default=SoftThreshold()
+        Maps the norms, of shape (n_samples, n_groups), and how to shrink them to others.
+
+    Raises
+    ------
+    TypeError
+        If the penalty has no groups.
+    ValueError
+        If a weight is not positive, or samples have weights of their own; or if the shrinkage
+        is for entries with a sign.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_unroll.functional import GroupL1
+    >>> from sklearn_unroll.nn import GroupShrinkage, Shrink
+    >>> shrink = GroupShrinkage(GroupL1([0, 1, 0, 1]))
+    >>> shrink(torch.tensor([[3.0, 0.6, 4.0, 0.8]]), Shrink(torch.tensor(2.5)))
+    tensor([[1.5000, 0.0000, 2.0000, 0.0000]])
+    """
+
+    def __init__(
+        self, penalty: GroupL1, shrinkage: Callable[[Tensor, Shrink], Tensor] = SOFT
+    ) -> None:
+        if not isinstance(penalty, GroupL1):
+            raise TypeError(
+                f"GroupShrinkage needs the groups of a GroupL1, got {type(penalty).__name__}."
+            )
+        weight = torch.as_tensor(penalty.weight)
+        if weight.ndim > 1 or not bool((weight > 0).all()):
+            raise ValueError(
+                f"GroupShrinkage needs positive weights of the groups, the same for all samples; "
+                f"got GroupL1 with weight={penalty.weight!r}."
+            )
+        if isinstance(
+            shrinkage, (SmoothThreshold, ConditionalMean, ProxShrinkage, GroupShrinkage)
+        ):
+            raise ValueError(
+                f"GroupShrinkage shrinks norms, which have no sign, as SoftThreshold and "
+                f"SupportSelection do; got {type(shrinkage).__name__}."
+            )
+        self.penalty, self.shrinkage = penalty, shrinkage
+        self.needs, self.offers = getattr(shrinkage, "needs", ()), ()
+        self.selects = getattr(shrinkage, "selects", False)
+
+    def __call__(self, z: Tensor, how: Shrink) -> Tensor:
+        """Return the groups, shrunk."""
+        labels = self.penalty.labels(z)
+        norms = group_norms(z, labels) / self._weight(z)
+        return group_resize(z, norms, self.shrinkage(norms, how), labels)
+
+    def margin(self, factor: float) -> float:
+        """Return the same for groups: norms of d entries are ``sqrt(d)`` and seldom 2 more."""
+        groups = torch.as_tensor(self.penalty.groups)
+        sizes = (groups.bincount() if groups.ndim else groups).double()
+        return float(((sizes.sqrt() + factor - 1) / self._weight(sizes)).mean())
+
+    def _weight(self, like: Tensor) -> Tensor:
+        return torch.as_tensor(self.penalty.weight, dtype=like.dtype, device=like.device)
 
 
 class ConditionalMean(Shrinkage):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_unroll.plotting._axes import get_axes
 
@@ -62,8 +63,8 @@ class DictionaryDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``components_`` or ``dictionary_``, such as
-            :class:`~sklearn_unroll.OnlineDictionaryLearning`.
+            Fitted, with a linear ``inverse_transform``: what learns a dictionary, such as
+            :class:`~sklearn_unroll.OnlineDictionaryLearning`, or codes over one.
         image_shape : tuple of (height, width), default=None
             Of one atom; None takes squares.
         ax : matplotlib Axes, default=None
@@ -76,12 +77,10 @@ class DictionaryDisplay:
         DictionaryDisplay
             The display, drawn.
         """
-        components = getattr(estimator, "components_", getattr(estimator, "dictionary_", None))
-        if components is None:
-            raise ValueError(
-                f"{type(estimator).__name__} has neither components_ nor dictionary_ to draw: fit "
-                f"an estimator that learns or takes a dictionary."
-            )
+        check_is_fitted(estimator)
+        n_atoms = len(estimator.get_feature_names_out())
+        # The signals of unit codes, whatever the attribute that holds the atoms is called.
+        components = estimator.inverse_transform(np.eye(n_atoms))
         return cls(components=components, image_shape=image_shape).plot(ax=ax, **im_kw)
 
     def plot(self, ax: Axes | None = None, **im_kw: Any) -> DictionaryDisplay:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
-_ROWS = 512  # of a thread at a time
+_ROWS, _NUMBERS = 512, 2**16  # of a thread at a time, or that many codes
 _PAYS = 16  # samples for each atom, from which on inner products are stored
 
 
@@ -43,10 +43,11 @@ def products_of(D: Tensor, n_samples: int) -> Products:
     return Products(D.contiguous().numpy(), gram)
 
 
-def in_threads(run: Callable[[slice], None], n_samples: int) -> None:
+def in_threads(run: Callable[[slice], None], n_samples: int, n_components: int) -> None:
     """Call ``run`` with slices that cover all samples, in as many threads as torch has."""
     n_threads = torch.get_num_threads()
-    n_rows = min(_ROWS, -(-n_samples // n_threads))
+    most = max(_ROWS, _NUMBERS // n_components)
+    n_rows = min(most, -(-n_samples // n_threads))
     shares = [slice(first, first + n_rows) for first in range(0, n_samples, n_rows)]
     if n_threads == 1 or len(shares) == 1:  # to start one for every small batch costs a tenth
         for rows in shares:

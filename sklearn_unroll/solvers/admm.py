@@ -1,4 +1,4 @@
-"""ADMM for the lasso: one factorisation, then two triangular solves an iteration."""
+"""ADMM for the lasso: one factorisation, or an operator's own, and two solves an iteration."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, duality_gap, soft
+from sklearn_unroll.functional import Dense, Observation, Operator, duality_gap, soft
 from sklearn_unroll.solvers._checks import check_observation, check_positive
 from sklearn_unroll.solvers.first_order import column, first_codes
 from sklearn_unroll.solvers.solver import Method, Solution, minimize
 
 __all__ = ["ADMM", "admm"]
+
+
+def mean_square(A: Operator) -> Tensor:
+    """Return about the mean squared norm of the atoms, ``tr(A^T A) / n``, from one product."""
+    x = torch.arange(A.n_components, dtype=torch.float64, device=A.like.device).square().cos()
+    x = x.to(A.like)[None]
+    return A(x).square().sum(1).max() / x.square().sum()
 
 
 class Splitting(NamedTuple):
@@ -28,18 +35,19 @@ class ADMM(Method):
 
     ``v = (A^T A + rho I)^{-1} (A^T b + rho (x - u))``, ``v^ = c v + (1 - c) x``,
     ``x+ = soft(v^ + u, alpha / rho)``, ``u+ = u + v^ - x+`` (Boyd, Parikh, Chu, Peleato and
-    Eckstein 2011, Section 6.4, with over-relaxation, Eq. 3.19). The inverse is applied through
-    the Cholesky factor of the smaller of ``A^T A + rho I`` and ``A A^T + rho I`` (their
-    Section 4.2.4).
+    Eckstein 2011, Section 6.4, with over-relaxation, Eq. 3.19). The inverse of a dense operator
+    is applied through the Cholesky factor of the smaller of ``A^T A + rho I`` and
+    ``A A^T + rho I`` (their Section 4.2.4), that of another one by its ``solve_normal``.
 
     Parameters
     ----------
     obs : Observation
-        Data and a dense operator, shared or per sample.
+        Data and operator; a dense one may be per sample.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
     rho : float, default=None
-        Weight of the constraint, positive; a tenth of ``||A||_2^2`` by default.
+        Weight of the constraint, positive; by default a tenth of ``||A||_2^2`` of a dense
+        operator, and the mean square of the atoms' norms of others, estimated.
     relaxation : float, default=1.6
         The number c, between 1 (none) and 2.
     x0 : Tensor of shape (n_samples, n_components), default=None
@@ -62,15 +70,17 @@ class ADMM(Method):
     ) -> None:
         self.alpha, self.relaxation = alpha, relaxation
         self.x0, self.positive = x0, positive
+        self.factor, dense = None, isinstance(obs.A, Dense)
         if rho is None:
-            largest = obs.A.lipschitz().max()
-            rho = 0.1 * float(largest) or 1.0
+            size = 0.1 * obs.A.lipschitz().max() if dense else mean_square(obs.A)
+            rho = float(size) or 1.0
         self.rho = float(rho)
-        D = obs.A.D
-        self.wide = D.shape[-2] > D.shape[-1]
-        gram = D.mT @ D if self.wide else D @ D.mT
-        gram.diagonal(dim1=-2, dim2=-1).add_(self.rho)
-        self.factor = torch.linalg.cholesky(gram)
+        if dense:
+            D = obs.A.D
+            self.wide = D.shape[-2] > D.shape[-1]
+            gram = D.mT @ D if self.wide else D @ D.mT
+            gram.diagonal(dim1=-2, dim2=-1).add_(self.rho)
+            self.factor = torch.linalg.cholesky(gram)
 
     def init(self, obs: Observation) -> Splitting:
         """Return ``x_0``, and the dual that is right if x_0 is."""
@@ -93,6 +103,8 @@ class ADMM(Method):
         Tensor of shape (n_samples, n_components)
             Solutions.
         """
+        if self.factor is None:
+            return obs.A.solve_normal(q, self.rho)
         if not self.wide:
             return self._solve(q)
         # (A^T A + rho I)^{-1} = (I - A^T (A A^T + rho I)^{-1} A) / rho
@@ -119,7 +131,8 @@ class ADMM(Method):
     def take(self, rows: Tensor | slice) -> Method:
         """Return the method for a subset of the samples."""
         new = super().take(rows)
-        new.factor = self.factor[rows] if self.factor.ndim == 3 else self.factor
+        if self.factor is not None and self.factor.ndim == 3:
+            new.factor = self.factor[rows]
         return new
 
 
@@ -136,11 +149,13 @@ def admm(
     Parameters
     ----------
     obs : Observation
-        Data ``b`` of shape (n_samples, n_features) and a dense operator.
+        Data ``b`` of shape (n_samples, n_features) and operator; one that is neither dense nor
+        has ``solve_normal`` in closed form takes conjugate gradients in every iteration.
     alpha : float or Tensor of shape (n_samples,)
         Weight of the l1 norm, positive.
     rho : float, default=None
-        Weight of the constraint, positive; a tenth of ``||A||_2^2`` by default.
+        Weight of the constraint, positive; by default a tenth of ``||A||_2^2`` of a dense
+        operator, and the mean square of the atoms' norms of others, estimated.
     tol : float, default=1e-6
         Tolerance on the relative duality gap; float32 reaches about 1e-6.
     max_iter : int, default=10000
@@ -153,8 +168,6 @@ def admm(
 
     Raises
     ------
-    TypeError
-        If the operator is not dense.
     ValueError
         If data and operator do not fit, or alpha or rho is not positive.
 
@@ -168,11 +181,6 @@ def admm(
     tensor([[1.5000, 0.0000]])
     """
     check_observation(obs)
-    if not isinstance(obs.A, Dense):
-        raise TypeError(
-            f"admm factors the dictionary, so it needs a Dense operator; got "
-            f"{type(obs.A).__name__}. Use fista."
-        )
     alpha = check_positive("alpha", alpha, obs)
     if rho is not None:
         rho = check_positive("rho", rho, obs)

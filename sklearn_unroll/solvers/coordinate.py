@@ -139,4 +139,4 @@ def descend_all(
             weight[rows], ridge, *limits,
         )  # fmt: skip
 
-    in_threads(run, len(b))
+    in_threads(run, len(b), len(D))

@@ -215,4 +215,4 @@ def _follow_all(
             room, *limits, ridge.numpy(), x[:, rows], alpha[:, rows], gap[:, rows], n_iter[rows],
         )  # fmt: skip
 
-    in_threads(run, len(b))
+    in_threads(run, len(b), len(D))

@@ -160,7 +160,7 @@ def descend_seen_all(
     T, loop = obs.A.first.D.T.contiguous().numpy(), compiled(descend_seen)
     given = [t.contiguous().numpy() for t in (obs.b, visible_of(obs))]
     given += [x.numpy(), passes.numpy(), weight.contiguous().numpy()]
-    in_threads(lambda rows: loop(T, *(a[rows] for a in given), *limits), len(x))
+    in_threads(lambda rows: loop(T, *(a[rows] for a in given), *limits), *x.shape)
 
 
 @torch.no_grad()
@@ -261,7 +261,7 @@ def _pursue(
         given = (a[rows] for a in before)
         loop(T, *given, eps, DEPENDENT * eps, *(a[rows] for a in after))
 
-    in_threads(run, len(b))
+    in_threads(run, *x.shape)
     found.x[places] = torch.ldexp(x / size, exponent[:, None])
     found.residual[places] = torch.ldexp(torch.ldexp(energy, exponent), exponent)
     found.n_nonzero[places] = count

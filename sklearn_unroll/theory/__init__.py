@@ -34,7 +34,7 @@ from sklearn_unroll.theory._pl_star import PLStarPath, PLStarReport, pl_star_rep
 from sklearn_unroll.theory._robustness import Robustness, robustness
 from sklearn_unroll.theory._stability import PerturbationStability, perturbation_stability
 from sklearn_unroll.theory._tangent_kernel import tangent_kernel
-from sklearn_unroll.theory._weights import coherence, weight_coupling
+from sklearn_unroll.theory._weights import block_coherence, coherence, weight_coupling
 from sklearn_unroll.theory._width import WidthScaling, width_scaling
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Robustness",
     "WidthScaling",
     "amplification",
+    "block_coherence",
     "coherence",
     "convergence_report",
     "depth_distance",

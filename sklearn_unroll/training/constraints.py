@@ -13,10 +13,10 @@ from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
-from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional import Observation, Penalty
 from sklearn_unroll.functional.descent import DESCENT_KINDS, descent_size
 from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 
@@ -86,12 +86,14 @@ class Descent(Constraint):
         ``"ratio"``: the mean of ``g(x_l) / g(x_(l-1)) - (1 - epsilon)``, which knows no scale.
         ``"difference"``: the mean of ``g(x_l) - (1 - epsilon) g(x_(l-1))``, as in the paper.
     alpha : float, default=None
-        Weight of the l1 norm for ``"objective"``; None takes the estimator's.
+        Weight of the penalty for ``"objective"``; None takes the estimator's.
     dual_learning_rate : float, default=0.1
         Step size of the multipliers: what counts is its product with the number of updates.
     update : {"epoch", "batch"}, default="epoch"
         Whether multipliers move once an epoch, by the excess over all training data, or after
         every minibatch by that of the minibatch.
+    penalty : Penalty, default=None
+        What alpha weighs; None takes the estimator's, the l1 norm unless it has groups.
 
     Examples
     --------
@@ -107,6 +109,7 @@ class Descent(Constraint):
         "epsilon": [Interval(Real, 0, 1, closed="neither")],
         "form": [StrOptions({"ratio", "difference"})],
         "alpha": [Interval(Real, 0, None, closed="left"), None],
+        "penalty": [HasMethods(["value"]), None],
     }
 
     def __init__(
@@ -117,6 +120,7 @@ class Descent(Constraint):
         alpha: float | None = None,
         dual_learning_rate: float = 0.1,
         update: str = "epoch",
+        penalty: Penalty | None = None,
     ) -> None:
         self.kind = kind
         self.epsilon = epsilon
@@ -124,6 +128,7 @@ class Descent(Constraint):
         self.alpha = alpha
         self.dual_learning_rate = dual_learning_rate
         self.update = update
+        self.penalty = penalty
 
     @property
     def requires_y(self) -> bool:
@@ -175,7 +180,7 @@ class Descent(Constraint):
             before = [_latent(layer, x).norm(dim=-1) for layer, (x, _) in pairs]
             after = [_latent(layer, x).norm(dim=-1) for layer, (_, x) in pairs]
             return _above_zero(torch.stack(before, 1)), _above_zero(torch.stack(after, 1))
-        parts = [descent_size(self.kind, x, obs, y, self.alpha) for x in iterates]
+        parts = [descent_size(self.kind, x, obs, y, self.alpha, self.penalty) for x in iterates]
         sizes = torch.stack(parts, 1)
         sizes = sizes if self.kind == "objective" else _above_zero(sizes)
         return sizes[:, :-1], sizes[:, 1:]

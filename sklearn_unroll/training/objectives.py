@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
-from sklearn_unroll.functional import Observation, lasso_value
+from sklearn_unroll.functional import Observation, Penalty, lasso_value
 
 __all__ = ["OBJECTIVES", "Lasso", "Objective", "Supervised"]
 
@@ -103,14 +103,16 @@ class Supervised(Objective):
 class Lasso(Objective):
     """The problem itself, ``0.5 ||A x - b||^2 + alpha ||x||_1`` relative to ``0.5 ||b||^2``.
 
-    Needs no true codes.
+    Needs no true codes. With a penalty R in place of the l1 norm it is ``alpha R(x)``.
 
     Parameters
     ----------
     alpha : float, default=None
-        Weight of the l1 norm; None takes the estimator's.
+        Weight of the penalty; None takes the estimator's.
     layers : {"last", "all"}, default="last"
         Whether the last iterate counts or the mean over all layers.
+    penalty : Penalty, default=None
+        What alpha weighs; None takes the estimator's, the l1 norm unless it has groups.
 
     Examples
     --------
@@ -124,16 +126,20 @@ class Lasso(Objective):
     _parameter_constraints: ClassVar[dict] = {
         "alpha": [Interval(Real, 0, None, closed="left"), None],
         "layers": [StrOptions({"last", "all"})],
+        "penalty": [HasMethods(["value"]), None],
     }
 
-    def __init__(self, alpha: float | None = None, layers: str = "last") -> None:
+    def __init__(
+        self, alpha: float | None = None, layers: str = "last", penalty: Penalty | None = None
+    ) -> None:
         self.alpha = alpha
         self.layers = layers
+        self.penalty = penalty
 
     def value(self, iterates: list[Tensor], obs: Observation, y: Tensor | None) -> Tensor:
         """Return the objective of every sample."""
         chosen = _counted(iterates, self.layers)
-        return sum(lasso_value(x, obs, self.alpha) for x in chosen) / len(chosen)
+        return sum(lasso_value(x, obs, self.alpha, self.penalty) for x in chosen) / len(chosen)
 
     def scale(self, obs: Observation, y: Tensor | None) -> Tensor:
         """Return ``0.5 ||b||^2``, the objective of the zero code."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import clone
 
+from sklearn_unroll.functional import Penalty
 from sklearn_unroll.training.constraints import Constraint
 from sklearn_unroll.training.objectives import OBJECTIVES, Objective
 
@@ -16,19 +17,26 @@ if TYPE_CHECKING:
 __all__ = ["constraints_of", "objective_of", "part_of"]
 
 
-def part_of(given: Any, known: Mapping[str, type], alpha: float | None = None) -> Any:
-    """Return a validated copy of what was given, by name or as an object; alpha where open."""
+def part_of(given: Any, known: Mapping[str, type], **settled: Any) -> Any:
+    """Return a validated copy of what was given, by name or as an object.
+
+    Parameters that it leaves open, None, are those settled elsewhere.
+    """
     part = known[given]() if isinstance(given, str) else clone(given)
     part._validate_params()
-    if "alpha" in part.get_params(deep=False) and part.alpha is None:
-        part.set_params(alpha=alpha)
+    own = part.get_params(deep=False)
+    missing = {name: v for name, v in settled.items() if name in own and own[name] is None}
+    if missing:
+        part.set_params(**missing)
     return part
 
 
-def objective_of(trainer: Trainer, has_y: bool, alpha: float) -> Objective:
+def objective_of(
+    trainer: Trainer, has_y: bool, alpha: float, R: Penalty | None = None
+) -> Objective:
     """Return the objective, which can be evaluated."""
     chosen = trainer.objective or ("supervised" if has_y else "lasso")
-    objective = part_of(chosen, OBJECTIVES, alpha)
+    objective = part_of(chosen, OBJECTIVES, alpha=alpha, penalty=R)
     if objective.requires_y and not has_y:
         raise ValueError(
             f"The objective {type(objective).__name__} of the trainer requires y to be passed, "
@@ -38,7 +46,9 @@ def objective_of(trainer: Trainer, has_y: bool, alpha: float) -> Objective:
     return objective
 
 
-def constraints_of(trainer: Trainer, has_y: bool, alpha: float) -> list[Constraint]:
+def constraints_of(
+    trainer: Trainer, has_y: bool, alpha: float, R: Penalty | None = None
+) -> list[Constraint]:
     """Return the constraints, none or more, which can be evaluated and weighed."""
     given = trainer.constraint
     given = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
@@ -54,7 +64,7 @@ def constraints_of(trainer: Trainer, has_y: bool, alpha: float) -> list[Constrai
                 f"constraint must be a Constraint, such as Descent(), or a list of them; got "
                 f"{part!r}."
             )
-    constraints = [part_of(part, {}, alpha) for part in given]
+    constraints = [part_of(part, {}, alpha=alpha, penalty=R) for part in given]
     for part in constraints:
         if part.requires_y and not has_y:
             raise ValueError(

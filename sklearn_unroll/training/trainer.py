@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from torch import Tensor
 
 from sklearn_unroll._renamed import Renamed
-from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional import Observation, Penalty
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.training.augmentation import Augmentation
 from sklearn_unroll.training.constraints import Constraint
@@ -37,8 +37,7 @@ class Trainer(Renamed, BaseEstimator):
     Parameters
     ----------
     objective : {"supervised", "lasso"} or Objective, default=None
-        What to minimise. None means ``"supervised"`` where y is given and ``"lasso"`` where
-        it is not.
+        What to minimise. None means ``"supervised"`` with y, and ``"lasso"`` without.
     schedule : {"end_to_end", "stage_wise"} or Schedule, default="end_to_end"
         Which parameters are trained when.
     learning_rate : float, default=1e-3
@@ -272,6 +271,7 @@ class Trainer(Renamed, BaseEstimator):
         y: Tensor | None = None,
         *,
         alpha: float,
+        R: Penalty | None = None,
         sample_weight: Tensor | None = None,
         generator: torch.Generator,
         report: Report | None = None,
@@ -284,8 +284,8 @@ class Trainer(Renamed, BaseEstimator):
             The network; ends in the best state seen.
         obs, y : Observation, and Tensor of shape (n_samples, n_components) or None
             Training data on the network's device, and true codes.
-        alpha : float
-            Weight of the l1 norm, for objectives that leave it open.
+        alpha, R : float, and Penalty or None
+            For objectives that leave them open: a weight, of the l1 norm unless there is another.
         sample_weight : Tensor of shape (n_samples,), default=None
             Nonnegative weights, ones by default.
         generator : torch.Generator
@@ -298,9 +298,8 @@ class Trainer(Renamed, BaseEstimator):
         History
             What happened.
         """
-        trainer = self._resolve(y is not None, alpha)
-        samples = Samples.of(obs, y, sample_weight)
-        return train(network, samples, trainer, generator, report or Report())
+        trainer, report = self._resolve(y is not None, alpha, R), report or Report()
+        return train(network, Samples.of(obs, y, sample_weight), trainer, generator, report)
 
     def update(
         self,
@@ -309,6 +308,7 @@ class Trainer(Renamed, BaseEstimator):
         y: Tensor | None = None,
         *,
         alpha: float,
+        R: Penalty | None = None,
         sample_weight: Tensor | None = None,
         generator: torch.Generator,
         optimizer_state: dict[str, Any] | None = None,
@@ -317,7 +317,7 @@ class Trainer(Renamed, BaseEstimator):
 
         Parameters
         ----------
-        network, obs, y, alpha, sample_weight, generator : object
+        network, obs, y, alpha, R, sample_weight, generator : object
             As for ``run``; ``obs`` is the batch, and budgets and ``verbose`` are those of fits.
         optimizer_state : dict, default=None
             What the previous call returned; left as it is, on whatever device. Settings are
@@ -333,16 +333,16 @@ class Trainer(Renamed, BaseEstimator):
         DivergenceError
             If a loss or a parameter is not finite.
         """
-        trainer = self._resolve(y is not None, alpha)
+        trainer = self._resolve(y is not None, alpha, R)
         samples = Samples.of(obs, y, sample_weight)
         return take_pass(network, samples, trainer, generator, optimizer_state)
 
-    def _resolve(self, has_y: bool, alpha: float) -> Trainer:
+    def _resolve(self, has_y: bool, alpha: float, R: Penalty | None) -> Trainer:
         """Return a trainer whose parts are objects, checked and complete."""
         self._validate_params()
         parts = {
-            "objective": self.resolve_objective(has_y, alpha),
-            "constraint": self.resolve_constraints(has_y, alpha),
+            "objective": objective_of(self, has_y, alpha, R),
+            "constraint": constraints_of(self, has_y, alpha, R),
             "schedule": part_of(self.schedule, SCHEDULES),
             "optimizer": part_of(self.optimizer, OPTIMIZERS),
             "augmentation": None if self.augmentation is None else self.augmentation.check(),

@@ -161,6 +161,12 @@ def memory(table):
     assert (table["ratio"] > 0).all() and (table["data_mb"] < 2).all()
 
 
+def disk(table):
+    assert list(table["model"]) == ["HyperLISTA"]
+    assert (table["ratio"] > 0).all() and (table["codes_mb"] == 3000 * 32 * 4 / 1e6).all()
+    assert (table["held_mb"] >= 0).all()
+
+
 def sparse_layers(table):
     assert len(table) == 5 and set(table["dtype"]) == {"float32"}
     assert (table["nonzeros"] < 40).all() and (table["difference"] < 1e-3).all()

@@ -332,7 +332,7 @@ def test_where_all_codes_are_zero_it_says_so(X):
     with pytest.warns(WorthlessFitWarning, match=r"all samples are zero.*lower alpha"):
         model.fit(X)
     assert (model.transform(X) == 0).all()
-    with pytest.warns(WorthlessFitWarning, match="OnlineDictionaryLearning is worth nothing"):
+    with pytest.warns(WorthlessFitWarning, match="OnlineDictionaryLearning is worth little"):
         learner(n_components=4).partial_fit(X)
 
 

@@ -126,8 +126,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(sys.modules["sklearn_unroll.training.augmentation"], "_AT_ONCE", 512)
     # Otherwise more samples bring the shuffle of those that are monitored.
     monkeypatch.setattr(sys.modules["sklearn_unroll.training.loop"], "MONITORED", 2**30)
-    solvers = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
-    monkeypatch.setattr(solvers, "_NUMBERS", 2**15)
+    aims = sys.modules["sklearn_unroll.estimators._lasso_aim"]
+    monkeypatch.setattr(aims, "_NUMBERS", 2**15)
 
 
 @pytest.mark.parametrize("kind", ["array", "map"])
@@ -144,6 +144,7 @@ def test_more_data_take_no_more_memory_than_their_own(name, kind, tmp_path, smal
     def grows_by(job):
         """Return how many bytes a job holds for each further sample."""
         job(many)  # what is made once
+        numbers_held(lambda: None)
         return (numbers_held(lambda: job(many)) - numbers_held(lambda: job(few))) / 6820
 
     fit = grows_by(lambda rows: model.fit(X[rows], None if y is None else y[rows]))

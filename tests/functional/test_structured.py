@@ -8,6 +8,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from sklearn_unroll.functional import (
     Composed,
+    Convolution,
     Dense,
     Mask,
     MaskedFourier,
@@ -56,6 +57,11 @@ OPERATORS = {
     "dense, tall": Dense(normal(7, 20)),
     "dense, rank-deficient": Dense(normal(4, 9).repeat(3, 1)),
     "dense, per sample": Dense(normal(3, 12, 8)),
+    "convolution, circular": Convolution(normal(3, 2, 3, 2), (5, 6)),
+    "convolution, circular, one kernel": Convolution(normal(1, 2, 3), 12),
+    "convolution, full": Convolution(normal(3, 4), 12, boundary="full"),
+    "convolution, same": Convolution(normal(3, 4), 40, boundary="same"),
+    "convolution, valid": Convolution(normal(2, 3, 2), (5, 6), boundary="valid"),
     "composed": Composed(Dense(normal(30, 64)), MaskedFourier(mask(8, 8))),
     "composed, orthogonal": Composed(PartialDCT((8, 8)), MaskedFourier(mask(8, 8))),
     "composed, matrix-free": Composed(MatrixFree(MATRIX), Dense(normal(6, 4))),

@@ -25,11 +25,12 @@ from sklearn_unroll.nn import (
     Unrolled,
     _sparse_steps,
     alista,
+    guarded,
     hyperlista,
     lista,
     sparse,
-    watch,
 )
+from sklearn_unroll.nn.execution import Execution
 from tests.estimator_table import MAKERS, fitted
 from tests.estimator_table import case as estimator_case
 from tests.networks import NETWORKS, adaptive, of_codes
@@ -41,11 +42,15 @@ SILENT = {
     "LISTA smooth",
     "step-LISTA, per sample",
     "Ada-LISTA, per sample",
+    "ALISTA, convolution",
     "NA-ALISTA",
     "TISTA",
     "LAMP",
     "LAMP tied",
     "FBSNet, groups from learned",
+    "block LISTA",
+    "block LISTA, adjoint, selecting",
+    "group ALISTA",
     "smooth LISTA",
     "feed-forward",
 }
@@ -109,7 +114,9 @@ def test_other_networks_run_as_they_are(name, always):
     network, obs, _ = NETWORKS[name]()
     with torch.no_grad():
         assert sparse.sparse_run(network, obs) is None
-        torch.testing.assert_close(sparse.run(network, obs), network(obs), rtol=0, atol=0)
+        torch.testing.assert_close(
+            Execution(network, obs).codes()[0], network(obs), rtol=0, atol=0
+        )
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -181,9 +188,10 @@ def test_guards_refuse_the_same_steps(name, factor, region, monkeypatch):
             parameter.mul_(factor)
         network.project_()
     problem = Composite.of(obs.b, obs.A, LeastSquares(), L1(0.3))
-    wanted, refused = watch.run_guarded(network, problem, region)
-    monkeypatch.setattr(sparse, "pays", lambda *_: True)
-    found, now_refused = watch.run_guarded(network, problem, region)
+    with torch.no_grad():
+        wanted, refused = Execution(network, problem, region).codes()
+        monkeypatch.setattr(sparse, "pays", lambda *_: True)
+        found, now_refused = Execution(network, problem, region).codes()
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
     assert now_refused.equal(refused)
 
@@ -249,7 +257,9 @@ def test_parts_of_a_users_own_run_as_they_are(make, always):
     network, obs, _ = of_codes(make)()
     with torch.no_grad():
         assert sparse.sparse_run(network, obs) is None
-        torch.testing.assert_close(sparse.run(network, obs), network(obs), rtol=0, atol=0)
+        torch.testing.assert_close(
+            Execution(network, obs).codes()[0], network(obs), rtol=0, atol=0
+        )
 
 
 def test_where_sparse_runs_are_not_possible(always, monkeypatch):
@@ -334,3 +344,63 @@ def test_float32_reaches_what_residuals_reach():
             for x in (codes, network(obs))
         ]
     assert errors[0] < 2 * errors[1] < 1e-13
+
+
+@DTYPES
+@pytest.mark.parametrize("region", [None, "objective", "residual"])
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+@pytest.mark.parametrize("name", ["HyperLISTA", "LISTA", "LISTA-CP", "TiLISTA", "Ada-LISTA"])
+def test_stages_are_those_of_the_network(name, factor, region, dtype, always, monkeypatch):
+    monkeypatch.setattr("sklearn_unroll.functional.rows._BLOCK", 16 * 300)
+    monkeypatch.setattr(sparse, "_CHUNK", 2)
+    monkeypatch.setattr(sparse, "_FEWEST", 3)
+    network, obs, _ = NETWORKS[name](dtype)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(factor)
+        network.project_()
+        data = Composite.of(obs.b, obs.A, LeastSquares(), L1(0.3)) if region else obs
+        found = Execution(network, data, region)
+        assert found.sparse is not None
+        stages = list(found.stages())
+        wanted = guarded(network, region) if region else network
+        assert_stages(stages, wanted.iterates(data)[1:], dtype)
+        assert stages[-1].equal(found.codes()[0])
+
+
+def assert_stages(stages, wanted, dtype):
+    assert len(stages) == len(wanted)
+    for x, iterate in zip(stages, wanted, strict=True):
+        scale = max(float(iterate.abs().max()), 1.0)
+        torch.testing.assert_close(x, iterate, rtol=0, atol=10 * tolerance(dtype) * scale)
+
+
+@pytest.mark.parametrize("values", [[3, 1, 2, 2, 5, 2], [1, 1, 1], [4], [1e-45, 1e-44, 1], []])
+def test_level_parts_the_largest(values):
+    from sklearn_unroll.nn._sparse_loops import level_of
+
+    x = _sparse_steps.room(1, 6, np.dtype("f4"))
+    x.values[0, 0, : len(values)] = -np.asarray(values, "f4")
+    x.sizes[0, 0] = len(values)
+    for count in range(len(values)):
+        level, ties = level_of(count, x, 0, 0)
+        magnitudes = np.asarray(values, "f4")
+        above, equal = (magnitudes > level).sum(), (magnitudes == level).sum()
+        assert above + ties == count and 0 <= ties <= equal
+
+
+@pytest.mark.parametrize("noise, n_products", [(0.1, 1), (0.0, 2)])
+def test_residuals_are_taken_anew_only_where_it_matters(noise, n_products, always, monkeypatch):
+    products, product = [], _sparse_steps.Team.product
+
+    def counted(team, name, *given):
+        products.append(name)
+        return product(team, name, *given)
+
+    monkeypatch.setattr(_sparse_steps.Team, "product", counted)
+    # Of orthogonal atoms the first step finds the codes: nothing is left but noise.
+    A = Dense(torch.eye(6, 8))
+    b = torch.tensor([[1.0, 2, 0, 0, 0, 0, 0, noise]])
+    with torch.no_grad():
+        both(alista(A, A.D, n_layers=10, theta=0.0), Observation(b, A))
+    assert products.count("q") == n_products

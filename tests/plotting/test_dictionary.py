@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from sklearn_unroll import LassoCoder
 from sklearn_unroll.plotting import DictionaryDisplay
@@ -31,5 +32,5 @@ def test_it_draws_a_fitted_coder_into_given_axes_and_zero_atoms_too():
 def test_what_is_no_picture_is_refused():
     with pytest.raises(ValueError, match=r"8 features.*2x2.*image_shape"):
         DictionaryDisplay(components=np.ones((3, 8))).plot()
-    with pytest.raises(ValueError, match="neither components_ nor dictionary_"):
+    with pytest.raises(NotFittedError):
         DictionaryDisplay.from_estimator(LassoCoder())

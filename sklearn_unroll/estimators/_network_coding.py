@@ -1,0 +1,96 @@
+"""A network that codes batches while its dictionary is learned, and learns along with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+from torch import Tensor
+
+from sklearn_unroll.estimators._learned import Learned
+from sklearn_unroll.estimators._state import twin
+from sklearn_unroll.exceptions import TrainingWarning, UnfamiliarDataWarning
+
+MOST_FINAL = 10_000  # samples to train the network on in the end
+
+
+class NetworkCoding:
+    """Codes by a network of the package: weights from the dictionary are derived anew for it.
+
+    What is learned goes on from batch to batch: one pass of training over each, without labels,
+    before it is coded.
+
+    Parameters
+    ----------
+    coder : Learned
+        The network, without a dictionary.
+    fitted : Learned or None
+        What an earlier fit has left, to go on from.
+    n_samples : int
+        Samples of a batch, at most, for the recipe of training.
+    """
+
+    def __init__(self, coder: Learned, fitted: Learned | None, n_samples: int) -> None:
+        self.given = coder
+        self.trainer = coder.trainer
+        if self.trainer is None:
+            self.trainer = coder.default_trainer(n_samples, has_y=False)
+        self.coder = clone(coder) if fitted is None else deepcopy(fitted)
+
+    def follow(self, b: Tensor, weight: Tensor, D: Tensor) -> None:
+        """Train the network for one pass over a batch."""
+        self.coder.set_params(dictionary=D.numpy(), trainer=self.trainer)
+        with on_the_way():
+            self.coder.partial_fit(b.numpy(), sample_weight=weight.numpy())
+
+    def __call__(self, b: Tensor, D: Tensor, tol: float) -> tuple[Tensor, Tensor]:
+        """Return codes by the network as it is, and penalties; the tolerance is not used."""
+        X = b.numpy()
+        with on_the_way():
+            coder = self.derived(D.numpy(), X)
+            codes = torch.from_numpy(coder.transform(X))
+        return codes, coder.problem(X).R.value(codes)
+
+    def derived(self, dictionary: Any, X: Any) -> Learned:
+        """Return the network for a dictionary, without more training."""
+        coder = twin(self.coder)  # one that learns keeps its optimiser's state
+        idle = clone(self.trainer).set_params(max_epochs=0)
+        coder.set_params(dictionary=dictionary, trainer=idle, warm_start=True)
+        with on_the_way():
+            return self._as_given(coder.fit(X))
+
+    def finished(self, dictionary: Any, X: Any, final: Any) -> Learned:
+        """Return the network for the final dictionary, trained by its own recipe on signals."""
+        coder = twin(self.coder)
+        coder.set_params(dictionary=dictionary, trainer=self.given.trainer, warm_start=True)
+        X = _safe_indexing(final.X, final.rows)
+        return self._as_given(coder.fit(X, sample_weight=final.own_weight))
+
+    def _as_given(self, coder: Learned) -> Learned:
+        return coder.set_params(trainer=self.given.trainer, warm_start=self.given.warm_start)
+
+
+@contextmanager
+def on_the_way() -> Iterator[None]:
+    """Say nothing of networks that are not at their end."""
+    with warnings.catch_warnings():
+        for kind in (TrainingWarning, UnfamiliarDataWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
+
+
+def check_network(coder: Learned, n_components: int, n_features: int) -> None:
+    """Raise for a network that cannot learn from signals alone."""
+    given = clone(coder).set_params(dictionary=torch.ones(n_components, n_features).numpy())
+    if given.__sklearn_tags__().target_tags.required:
+        raise ValueError(
+            f"coder={type(coder).__name__} learns from pairs of signals and codes, and here are "
+            f"signals only. Use a network that learns from them, such as LISTARegressor or "
+            f"ALISTARegressor, or LassoCoder."
+        )

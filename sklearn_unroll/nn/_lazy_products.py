@@ -1,0 +1,56 @@
+"""Products with the atoms of a sample, by rows where codes are not zero; numba compiles them."""
+
+from __future__ import annotations
+
+from sklearn_unroll.nn._lazy_state import X, Y
+
+
+def slope(D, r, of, v, to):
+    """Write ``g = -D r`` with one of the residuals, four atoms at a time."""
+    n, m = D.shape
+    fours = n - n % 4
+    for j in range(0, fours, 4):
+        t0 = t1 = t2 = t3 = r.dtype.type(0)
+        for i in range(m):
+            t0 += D[j, i] * r[of, i]
+            t1 += D[j + 1, i] * r[of, i]
+            t2 += D[j + 2, i] * r[of, i]
+            t3 += D[j + 3, i] * r[of, i]
+        v[to, j], v[to, j + 1], v[to, j + 2], v[to, j + 3] = -t0, -t1, -t2, -t3
+    for j in range(fours, n):
+        t0 = r.dtype.type(0)
+        for i in range(m):
+            t0 += D[j, i] * r[of, i]
+        v[to, j] = -t0
+
+
+def residuals(b, D, v, r):
+    """Write those of x and y, by rows of D where either is not zero, two at a time."""
+    n, m = D.shape
+    for i in range(m):
+        r[0, i] = r[1, i] = b[i]
+    waiting = -1
+    for j in range(n):
+        if v[X, j] != 0 or v[Y, j] != 0:
+            if waiting < 0:
+                waiting = j
+                continue
+            x0, x1, y0, y1 = v[X, waiting], v[X, j], v[Y, waiting], v[Y, j]
+            for i in range(m):
+                d0, d1 = D[waiting, i], D[j, i]
+                r[0, i] -= x0 * d0 + x1 * d1
+                r[1, i] -= y0 * d0 + y1 * d1
+            waiting = -1
+    if waiting >= 0:
+        x0, y0 = v[X, waiting], v[Y, waiting]
+        for i in range(m):
+            r[0, i] -= x0 * D[waiting, i]
+            r[1, i] -= y0 * D[waiting, i]
+
+
+def largest(v, which):
+    """Return the largest magnitude of a vector."""
+    top = v.dtype.type(0)
+    for j in range(v.shape[1]):
+        top = max(top, abs(v[which, j]))
+    return top
