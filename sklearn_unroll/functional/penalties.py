@@ -61,7 +61,18 @@ class L1(_Weighted):
         return Entrywise(self.weight, 1.0)
 
     def dual_norm(self, w: Tensor) -> Tensor:
-        """Return ``max_i |w_i| / weight_i`` of every row."""
+        """Return ``max_i |w_i| / weight_i`` of every row.
+
+        Parameters
+        ----------
+        w : Tensor of shape (n_samples, n_components)
+            Points of the dual space.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            Norms.
+        """
         return _largest(w.abs(), self.weight)
 
 
@@ -88,7 +99,18 @@ class NonnegativeL1(_Weighted):
         return Entrywise(self.weight, 1.0, positive=True)
 
     def dual_norm(self, w: Tensor) -> Tensor:
-        """Return ``max_i max(w_i, 0) / weight_i`` of every row."""
+        """Return ``max_i max(w_i, 0) / weight_i`` of every row.
+
+        Parameters
+        ----------
+        w : Tensor of shape (n_samples, n_components)
+            Points of the dual space.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            Norms.
+        """
         return _largest(w.relu(), self.weight)
 
 
@@ -136,7 +158,18 @@ class GroupL1(Penalty):
         return group_soft(x, step * like(x, self.weight), self.labels(x))
 
     def dual_norm(self, w: Tensor) -> Tensor:
-        """Return ``max_g ||w_g||_2 / weight_g`` of every row."""
+        """Return ``max_g ||w_g||_2 / weight_g`` of every row.
+
+        Parameters
+        ----------
+        w : Tensor of shape (n_samples, n_components)
+            Points of the dual space.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            Norms.
+        """
         return _largest(group_norms(w, self.labels(w)), self.weight)
 
     def labels(self, x: Tensor) -> Tensor:
