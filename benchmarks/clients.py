@@ -1,26 +1,27 @@
 """Small problems of users beside what they call today: ratios of times within one run.
 
-``python -m benchmarks.clients [--threads 2]``. ``diffusion``: voxels over 144 nonnegative atoms
+``python -m benchmarks.clients``. ``diffusion``: voxels over 144 nonnegative atoms
 of 91 measurements, dispersed sticks and zeppelins of one fibre direction, whose coherence is
 .99999; also as the elastic net, as nonnegative least squares, and each voxel over one of 50
 directions. ``stains``: pixels over two colours. ``one``: a single signal. ``path``: 100 weights of
 one signal over more atoms than measurements. ``error``, ``l1_radius``: noisy Gaussian signals to
-the noise, or to a norm. Ratios below one are ours to win; ``worst`` is our largest certificate.
+the noise, or to a norm. ``ratio`` is the median over the rounds of our
+time by the rival's: below one is ours to win; ``gap_max`` is our largest certificate.
 """
 
 from __future__ import annotations
 
-import argparse
-import warnings
 from collections.abc import Callable, Iterator
 from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.optimize import nnls
 from sklearn.linear_model import Lasso
 
-from benchmarks.timing import compete, cpu_model, installed, installed_versions, limit_threads
+from benchmarks.study import Option, Row, Study
+from benchmarks.timing import compete, installed
 from sklearn_unroll import LassoCoder
 from sklearn_unroll.datasets import make_sparse_recovery
 
@@ -61,11 +62,12 @@ def voxels(D: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return np.abs(X + rng.standard_normal(X.shape) / 30)
 
 
-def spams_lasso(X: np.ndarray, D: np.ndarray, threads: int, **options: Any) -> Job:
+def spams_lasso(X: np.ndarray, D: np.ndarray, **options: Any) -> Job:
     """Return a call of spams, with its arrays in its own order."""
     import spams
 
     X, D = np.asfortranarray(X.T), np.asfortranarray(D.T)
+    threads = torch.get_num_threads()
     return lambda: spams.lasso(X, D=D, numThreads=threads, **options)
 
 
@@ -75,14 +77,14 @@ def coder(D: np.ndarray, X: np.ndarray, **parameters: Any) -> Job:
     return lambda: fitted.solve(X)
 
 
-def diffusion(rng: np.random.Generator, threads: int, spams: bool) -> Iterator[tuple]:
+def diffusion(rng: np.random.Generator, n_voxels: int, spams: bool) -> Iterator[tuple]:
     """Yield the rows of voxels."""
     D = fibres(np.array([0.6, 0.0, 0.8]))
-    X = voxels(D, 2000, rng)
+    X = voxels(D, n_voxels, rng)
     for alpha, l2 in ((0.5, 0.0), (0.5, 1e-3), (0.05, 0.0), (0.005, 0.0)):
         ours = coder(D, X, alpha=alpha, l2=l2, positive=True)
         if spams:
-            other = spams_lasso(X, D, threads, lambda1=alpha, lambda2=l2, mode=2, pos=True)
+            other = spams_lasso(X, D, lambda1=alpha, lambda2=l2, mode=2, pos=True)
             yield f"diffusion alpha={alpha} l2={l2}", len(X), ours, "spams", other
     few = X[:300]
     yield (
@@ -96,8 +98,8 @@ def diffusion(rng: np.random.Generator, threads: int, spams: bool) -> Iterator[t
     operators = [several[i] for i in which]
     if spams:
         groups = [
-            spams_lasso(mixed[which == i], several[i], threads, lambda1=0.05, mode=2, pos=True)
-            for i in range(50)
+            spams_lasso(mixed[which == i], several[i], lambda1=0.05, mode=2, pos=True)
+            for i in np.unique(which)
         ]
         yield (
             "diffusion 50 directions", len(mixed),
@@ -106,17 +108,19 @@ def diffusion(rng: np.random.Generator, threads: int, spams: bool) -> Iterator[t
         )  # fmt: skip
 
 
-def rows(rng: np.random.Generator, threads: int) -> Iterator[tuple]:
+def problems(
+    rng: np.random.Generator, n_voxels: int, n_pixels: int, n_genes: int
+) -> Iterator[tuple]:
     """Yield name, number of signals, our call, a rival and its call."""
     spams = installed("spams", "rows of spams")
-    yield from diffusion(rng, threads, spams)
+    yield from diffusion(rng, n_voxels, spams)
     stains = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
     stains /= np.linalg.norm(stains, axis=1, keepdims=True)
-    X = np.abs(rng.standard_normal((262_144, 2))) @ stains + 0.01 * rng.random((262_144, 3))
+    X = np.abs(rng.standard_normal((n_pixels, 2))) @ stains + 0.01 * rng.random((n_pixels, 3))
     if spams:
         yield (
             "stains", len(X), coder(stains, X, alpha=0.1, positive=True),
-            "spams", spams_lasso(X, stains, threads, lambda1=0.1, mode=2, pos=True),
+            "spams", spams_lasso(X, stains, lambda1=0.1, mode=2, pos=True),
         )  # fmt: skip
     for m, n in ((64, 128), (250, 500), (100, 1000)):
         data = make_sparse_recovery(1, m, n, sparsity=0.1, random_state=int(rng.integers(1000)))
@@ -128,52 +132,55 @@ def rows(rng: np.random.Generator, threads: int) -> Iterator[tuple]:
             "scikit-learn", lambda model=theirs, A=A, x=x: model.fit(A, x),
         )  # fmt: skip
     if installed("celer", "the row of a path"):
-        yield path(rng)
+        yield path(rng, n_genes)
     if spams:
-        data = make_sparse_recovery(2000, 100, 200, sparsity=0.05, snr_db=20, random_state=0)
+        data = make_sparse_recovery(n_voxels, 100, 200, sparsity=0.05, snr_db=20, random_state=0)
         error = 100 * float(np.mean(data.noise_std**2))
         for name, value, mode in (("error", error, 1), ("l1_radius", 2.0, 0)):
             yield (
-                name, 2000, coder(data.dictionary, data.X, **{name: value}),
-                "spams", spams_lasso(data.X, data.dictionary, threads, lambda1=value, mode=mode),
+                name, n_voxels, coder(data.dictionary, data.X, **{name: value}),
+                "spams", spams_lasso(data.X, data.dictionary, lambda1=value, mode=mode),
             )  # fmt: skip
 
 
-def path(rng: np.random.Generator) -> tuple:
+def path(rng: np.random.Generator, n_genes: int) -> tuple:
     """Return the row of a path, in the sizes of a well-known set of gene expressions."""
     import celer
 
-    D, code = rng.standard_normal((7129, 72)), np.zeros(7129)
-    code[rng.integers(7129, size=10)] = 1
+    D, code = rng.standard_normal((n_genes, 72)), np.zeros(n_genes)
+    code[rng.integers(n_genes, size=10)] = 1
     x = code @ D + 0.5 * rng.standard_normal(72)
     alphas = np.geomspace(1, 0.01, 100) * np.abs(D @ x).max()
     fitted, A = LassoCoder(D).fit(x[None]), np.asfortranarray(D.T)
     return (
-        "path 100 alphas 72x7129", 1, lambda: fitted.path(x[None], alphas), "celer",
+        f"path 100 alphas 72x{n_genes}", 1, lambda: fitted.path(x[None], alphas), "celer",
         lambda: celer.celer_path(A, x, pb="lasso", alphas=alphas / 72, tol=1e-6),
     )  # fmt: skip
 
 
-def main() -> None:
-    """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    print(f"{cpu_model()}; {installed_versions()}")
-    with limit_threads(args.threads) as threads, warnings.catch_warnings():
-        print(threads)
-        warnings.simplefilter("ignore")  # rivals say that samples did not converge
-        for name, n, ours, rival, theirs in rows(np.random.default_rng(args.seed), args.threads):
-            found, seconds = compete({"ours": ours, rival: theirs}, args.repeats)
-            one, two = (1e6 * median(part) / n for part in seconds.values())
-            ratio = median(a / b for a, b in zip(*seconds.values(), strict=True))
-            print(
-                f"{name:28s} ours {one:10.1f} us, {rival} {two:10.1f} us, ratio {ratio:6.2f}, "
-                f"worst {float(np.max(found['ours'].gap)):.1e}"
-            )
+def rows(
+    *,
+    seed: int,
+    n_voxels: int = Option(2000, 60, "and noisy signals"),
+    n_pixels: int = Option(262_144, 500, "of two stains"),
+    n_genes: int = Option(7129, 100, "atoms of the path"),
+    repeats: int = Option(5, 1),
+) -> Iterator[Row]:
+    """Yield a row per problem and rival."""
+    rng = np.random.default_rng(seed)
+    for name, n, ours, rival, theirs in problems(rng, n_voxels, n_pixels, n_genes):
+        found, seconds = compete({"ours": ours, rival: theirs}, repeats)
+        yield {
+            "problem": name,
+            "rival": rival,
+            "us_per_signal": 1e6 * median(seconds["ours"]) / n,
+            "rival_us": 1e6 * median(seconds[rival]) / n,
+            "ratio": median(a / b for a, b in zip(*seconds.values(), strict=True)),
+            "gap_max": float(np.max(found["ours"].gap)),
+        }
 
+
+STUDY = Study(rows, labels="problem rival", measures="us_per_signal rival_us ratio gap_max")
 
 if __name__ == "__main__":
-    main()
+    STUDY.main()

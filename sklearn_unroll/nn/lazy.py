@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Composite, Dense, LeastSquares
 from sklearn_unroll.functional._compiled import HONEST, compiled, compiled_available
+from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.nn._lazy_loops import proceed
 from sklearn_unroll.nn._lazy_state import Family, Manner, State
 from sklearn_unroll.nn._lazy_tables import cell_of, desk_for, first_memory
@@ -197,7 +198,7 @@ def family_of(problem: Composite) -> Family:
     """Return instances as arrays."""
     b, step = problem.b.contiguous(), problem.step
     weight, share, positive = problem.R.entrywise()
-    weight = torch.as_tensor(weight, dtype=b.dtype)
+    weight = tensor_of(weight, "weight", b)
     D = problem.A.D.contiguous()
     start = b[:0, :0] if problem.x0 is None else problem.x0.contiguous()
     parts = (b, D.view(-1, *D.shape[-2:]), step.reshape(-1, 1), torch.atleast_2d(weight), start)
@@ -283,5 +284,5 @@ def _fits(problem: Composite) -> bool:
     entrywise = R.entrywise()
     if entrywise is None:
         return False
-    shape = torch.as_tensor(entrywise.weight).shape
+    shape = tensor_of(entrywise.weight, "weight").shape
     return shape in ((), (1,), (A.n_components,), (len(b), 1), (1, 1), (len(b), A.n_components))

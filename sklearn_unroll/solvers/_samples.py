@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
-_ROWS, _NUMBERS = 512, 2**16  # of a thread at a time, or that many codes
+_ROWS, _NUMBERS = 512, 2**13  # of a thread at a time, or that many codes
 _PAYS = 16  # samples for each atom, from which on inner products are stored
 
 

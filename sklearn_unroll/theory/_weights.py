@@ -138,7 +138,7 @@ def block_coherence(estimator: Any, A: Dense | None = None, groups: Any = None) 
     >>> untrained = Trainer(max_epochs=0)
     >>> model = ALISTARegressor(data.dictionary, n_layers=2, groups=3, trainer=untrained)
     >>> block_coherence(model.fit(data.X)).round(2)
-    array([0.32, 0.32])
+    array([0.31, 0.31])
     """
     layers, A, eps = _examine(estimator, A)
     groups = _groups_of(layers[0]) if groups is None else groups

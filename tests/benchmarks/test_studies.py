@@ -46,6 +46,16 @@ def compressive_imaging(table):
     assert (table["total_variation"] > table["zero_filling"] + 0.1).all()
 
 
+def clients(table):
+    assert {"scipy nnls", "scikit-learn"} <= set(table["rival"])
+    assert (table["gap_max"] <= 1e-6).all() and (table["ratio"] > 0).all()
+
+
+def convolutional(table):
+    assert {"float32", "float64"} == set(table["dtype"])
+    assert (table["excess"] > -1e-2).all() and (table["floor_gap"] <= 1e-3).all()
+
+
 def missing_entries(table):
     assert set(table["missing"]) == {0.5}
     filled = table[~table["method"].str.startswith("codes")]
@@ -182,8 +192,11 @@ def training_time(table):
 CHECKS = (
     bfloat16,
     certificate,
+    clients,
     compressive_imaging,
+    convolutional,
     dictionary_learning,
+    disk,
     l2o_rivals,
     math_l2o,
     missing_entries,
