@@ -312,13 +312,14 @@ class Codes(Task):
         run, norms, failed = Run(est, est.network_, inside, guard), [], 0
         for rows in blocks(codes):
             found, refused[rows] = run.codes(rows)
-            norms.append(safe_norms(inside.b[rows.start + refused[rows].nonzero()[:, 0]]))
+            if bool(refused[rows].any()):
+                norms.append(safe_norms(inside.b[rows.start + refused[rows].nonzero()[:, 0]]))
             found = units.take(rows).leave(found)
             failed += count_failed(found)
             if not failed:
                 found = debias_codes(found, obs.take(rows), est.debias_, est.network_)
                 codes[rows] = narrowed(found, codes.dtype)
-        run.warn(est, refused, torch.cat(norms))
+        run.warn(est, refused, torch.cat([obs.b.new_empty(0, 1), *norms]))
         raise_if_failed(failed, len(codes), est)
         return codes
 

@@ -178,8 +178,11 @@ def relative_norms(b: Tensor | Rows, norm: float) -> Tensor:
 
 def safe_norms(b: Tensor | Rows) -> Tensor:
     """Return the norms of rows, of shape (n_samples, 1), whose squares may leave the range."""
-    parts = [_safe_norms(b[rows]) for rows in blocks(b)]
-    return torch.cat(parts) if parts else b.new_empty(0, 1)
+    # Into one tensor: small ones that stay would keep the memory of blocks from being used again.
+    norms = b.new_empty(len(b), 1)
+    for rows in blocks(b):
+        norms[rows] = _safe_norms(b[rows])
+    return norms
 
 
 def _safe_norms(b: Tensor) -> Tensor:

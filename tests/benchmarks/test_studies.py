@@ -211,7 +211,7 @@ CHECKS += (
     sparse_coding,
     sparse_layers,
 )
-CHECKS = {check.__name__: check for check in (*CHECKS, memory, training_time)}
+CHECKS = {check.__name__: check for check in (*CHECKS, disk, memory, training_time)}
 
 
 def without_their_package():
