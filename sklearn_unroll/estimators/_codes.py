@@ -177,9 +177,8 @@ class Codes(Task):
             return trainer, False
         if self.needs_pairs and not objective.requires_y:
             raise ValueError(
-                f"{type(est).__name__} learns from pairs, but the objective "
-                f"{type(objective).__name__} of its trainer does not use y. Use one that does, "
-                f"such as Trainer('supervised')."
+                f"{type(est).__name__} learns from pairs, but {type(objective).__name__}, the "
+                f"objective of its trainer, does not use y: take Trainer('supervised')."
             )
         # Labels of a later step of a Pipeline, say: nothing here needs them.
         return trainer, trainer.requires_y(objective) or not self.knows_operator(est, **metadata)
@@ -205,10 +204,10 @@ class Codes(Task):
         """
         self.check_ready(est, X, method, operators)
         X = check_observations(est, X, reset=False, missing=self.missing)
-        like = est.compute_like(X)
-        like = like if dtype is None else like.to(dtype)
-        b = rows_to_compute(X, like)
-        b, visible = split_missing(b) if self.missing else (b, None)
+        like = est.compute_like(X).to(dtype)
+        b, visible = rows_to_compute(X, like), None
+        if self.missing:
+            b, visible = split_missing(b)
         b = self._in_range(b)
         obs = Observation(b, observed(self.fitted_operator(est, stand_in(b), operators), visible))
         return Seen(X, obs, units_of(self, est, obs, est.norm_, est.scale_))
@@ -303,9 +302,8 @@ class Codes(Task):
         Tensor of shape (n_samples, n_components)
             Codes.
         """
-        obs, units = seen.obs, seen.units
+        obs, units, guard = seen.obs, seen.units, vars(est).get("guard_")
         inside = units.rows_inside(obs)
-        guard = vars(est).get("guard_")
         warn_if_unfamiliar(est, inside, guard)
         codes = obs.b.new_empty(len(obs.b), obs.A.n_components) if out is None else out
         refused = obs.b.new_empty(len(obs.b), dtype=torch.long)

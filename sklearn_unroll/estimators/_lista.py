@@ -213,7 +213,6 @@ class LISTARegressor(CodeMethods, Learned):
 
     @property
     def _selects(self) -> bool:
-        """Whether support selection is asked for."""
         return self.support_selection not in ("auto", None)
 
     @property
@@ -221,10 +220,7 @@ class LISTARegressor(CodeMethods, Learned):
         """Whether each observation may have a dictionary of its own."""
         return self.weights == "adjoint"
 
-    @property
-    def applies_operators(self) -> bool:
-        """Whether the dictionary may be an operator: where no weight has its size."""
-        return self.weights == "adjoint"
+    applies_operators = takes_operators  # no weight has the dictionary's size
 
     @property
     def guards_whole(self) -> bool:
@@ -258,7 +254,6 @@ class LISTARegressor(CodeMethods, Learned):
         return has_y and self.init != "normal"
 
     def _check_parts(self) -> None:
-        """Raise for parts that do not go together."""
         if self.learn_step is True and self.weights == "free":
             raise ValueError("learn_step=True needs weights='coupled': free weights have no step.")
         if self.init == "normal" and self.weights != "free":
@@ -270,29 +265,25 @@ class LISTARegressor(CodeMethods, Learned):
             raise ValueError("init='random' needs weights='free' or 'coupled' to be drawn.")
         if self.init == "normal" and self._selects:
             raise ValueError(
-                "init='normal' has no support selection, which is for layers that approach the "
-                "codes from the first on. Use support_selection=None."
+                "init='normal' has no support selection, which is for layers that approach "
+                "codes: use support_selection=None."
             )
         if self.shrinkage == "smooth" and self._selects:
             raise ValueError(
-                "shrinkage='smooth' leaves no entry unshrunk: it goes with "
-                "support_selection=None only."
+                "shrinkage='smooth' leaves no entry unshrunk: use support_selection=None."
             )
         if self.shrinkage == "smooth" and self.init == "analytic":
             raise ValueError(
-                "init='analytic' fits thresholds of the soft threshold to the pairs. Use "
-                "shrinkage='soft', or another start."
+                "init='analytic' fits soft thresholds to the pairs. Use shrinkage='soft'."
             )
         if self.groups is not None and (self.shrinkage == "smooth" or self.init == "normal"):
             raise ValueError(
-                f"groups are shrunk by the soft threshold of their norms: they go with "
-                f"shrinkage='soft' and another start than init='normal'; got "
-                f"shrinkage={self.shrinkage!r} and init={self.init!r}."
+                f"groups go with shrinkage='soft', of their norms, and another start than "
+                f"init='normal'; got shrinkage={self.shrinkage!r} and init={self.init!r}."
             )
         if self.shrinkage == "smooth" and self.debias:
             raise ValueError(
-                "debias needs codes with zeros, and those of shrinkage='smooth' have none. Use "
-                "debias=False."
+                "debias needs codes with zeros, and shrinkage='smooth' has none: debias=False."
             )
 
     def _settle_start(self, given: Given) -> tuple[Start, Unrolled]:
