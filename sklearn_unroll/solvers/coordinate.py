@@ -129,14 +129,13 @@ def descend_all(
     known = products_of(D, len(b)) if products is None else products
     loop, ridge = compiled(descend), ridges(l2, D).numpy()
     gap = torch.empty_like(x[:, 0]) if gap is None else gap
+    # Before threads start: products in each would start threads of their own.
+    q = b.double() @ D.T if known.q is None else known.q.contiguous()
 
     def run(rows: slice) -> None:
         some = b[rows].double().contiguous()
-        q = some @ D.T if known.q is None else known.q[rows].contiguous()
+        data = some.numpy(), q.numpy()[rows], some.square().sum(1).numpy()
         found = x.numpy()[rows], passes.numpy()[rows], gap.numpy()[rows]
-        loop(
-            known.gram, known.D, some.numpy(), q.numpy(), some.square().sum(1).numpy(), *found,
-            weight[rows], ridge, *limits,
-        )  # fmt: skip
+        loop(known.gram, known.D, *data, *found, weight[rows], ridge, *limits)
 
     in_threads(run, len(b), len(D))

@@ -205,14 +205,16 @@ def _follow_all(
     code = {"alpha": ALPHA, "error": ERROR, "l1_radius": RADIUS}[kind]
     most = len(D) if bool((ridge > 0).any()) else min(D.shape)
     room = max(1, min(most, int(_NUMBERS**0.5)))
+    # Before threads start: products in each would start threads of their own.
+    q = b @ D.T if products.q is None else products.q.contiguous()
 
     def run(rows: slice) -> None:
         some = b[rows].contiguous()
-        q = some @ D.T if products.q is None else products.q[rows].contiguous()
+        data = some.numpy(), q.numpy()[rows], targets.numpy()[:, rows]
         x, alpha, gap, n_iter = (part.numpy() for part in out)
         loop(
-            products.gram, products.D, some.numpy(), q.numpy(), targets.numpy()[:, rows], code,
-            room, *limits, ridge.numpy(), x[:, rows], alpha[:, rows], gap[:, rows], n_iter[rows],
+            products.gram, products.D, *data, code, room, *limits, ridge.numpy(), x[:, rows],
+            alpha[:, rows], gap[:, rows], n_iter[rows],
         )  # fmt: skip
 
     in_threads(run, len(b), len(D))

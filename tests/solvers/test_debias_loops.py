@@ -170,7 +170,10 @@ def test_what_loops_cannot_take_runs_in_torch(in_plain_python, monkeypatch):
     assert not in_plain_python
 
 
-@pytest.mark.parametrize("dtype, tol", [(torch.float32, 2e-5), (torch.float64, 1e-9)])
+@pytest.mark.parametrize(
+    "dtype, tol",
+    [(torch.float32, 2e-5), pytest.param(torch.float64, 1e-9, marks=pytest.mark.long)],
+)  # each compiles for ten seconds, on a cold cache
 def test_in_machine_code_by_two_threads(dtype, tol, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr(threads, "_COMPILED_FROM", 0)
