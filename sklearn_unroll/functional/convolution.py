@@ -58,8 +58,8 @@ class Convolution(Operator):
 
     Parameters
     ----------
-    kernels : array-like of shape (n_kernels, *size) or (n_kernels, n_channels, *size)
-        The kernels d; ``size`` has as many axes as ``shape``.
+    kernels : array-like of shape (n_kernels, ...) or (n_kernels, n_channels, ...)
+        The kernels d, whose last axes are as many as ``shape`` has.
     shape : int or tuple of int
         Shape of a signal without its channels: its length, or height and width.
     boundary : {"circular", "full", "same", "valid"}, default="circular"
