@@ -36,7 +36,7 @@ from sklearn.feature_extraction.image import reconstruct_from_patches_2d
 from sklearn.linear_model import orthogonal_mp
 from threadpoolctl import threadpool_limits
 
-from sklearn_unroll import LISTARegressor, OnlineDictionaryLearning
+from sklearn_unroll import LassoCoder, LISTARegressor, OnlineDictionaryLearning
 from sklearn_unroll.datasets import load_image_patches
 from sklearn_unroll.functional import Dense, Observation, duality_gap, lasso_value
 from sklearn_unroll.metrics import psnr
@@ -106,10 +106,16 @@ def sparse_coder(algorithm, **parameters):
     return lambda X: coder.transform(X.astype(np.float64))
 
 
+# 1.15 sigma per pixel is the usual margin of dictionary denoising.
+TOLERANCE = D.shape[1] * (1.15 * SIGMA) ** 2
+
+
 def omp_to_noise_level(X):
-    # 1.15 sigma per pixel is the usual margin of dictionary denoising.
-    tolerance = X.shape[1] * (1.15 * SIGMA) ** 2
-    return orthogonal_mp(D64.T, X.T.astype(np.float64), tol=tolerance, precompute=True).T
+    return orthogonal_mp(D64.T, X.T.astype(np.float64), tol=TOLERANCE, precompute=True).T
+
+
+def lasso_to_noise_level(X):
+    return LassoCoder(D64, error=TOLERANCE, tol=1e-4).fit(X).transform(X)
 
 
 def batched_fista(X):
@@ -132,6 +138,7 @@ METHODS = {
     "SparseCoder lasso_cd": sparse_coder("lasso_cd", transform_alpha=ALPHA),
     "SparseCoder omp, 3 atoms": sparse_coder("omp", transform_n_nonzero_coefs=3),
     "OMP, told the noise level": omp_to_noise_level,
+    "lasso, told the noise level": lasso_to_noise_level,
     "FISTA, gap 1e-4": batched_fista,
     f"ISTA, {N_LAYERS} iterations": cut_after_16(ISTA),
     f"FISTA, {N_LAYERS} iterations": cut_after_16(FISTA),
