@@ -177,8 +177,8 @@ class Codes(Task):
             return trainer, False
         if self.needs_pairs and not objective.requires_y:
             raise ValueError(
-                f"{type(est).__name__} learns from pairs, but {type(objective).__name__}, the "
-                f"objective of its trainer, does not use y: take Trainer('supervised')."
+                f"{type(est).__name__} learns from pairs, but the objective "
+                f"{type(objective).__name__} of its trainer uses no y: take Trainer('supervised')."
             )
         # Labels of a later step of a Pipeline, say: nothing here needs them.
         return trainer, trainer.requires_y(objective) or not self.knows_operator(est, **metadata)

@@ -274,12 +274,12 @@ class LISTARegressor(CodeMethods, Learned):
             )
         if self.shrinkage == "smooth" and self.init == "analytic":
             raise ValueError(
-                "init='analytic' fits soft thresholds to the pairs. Use shrinkage='soft'."
+                "init='analytic' fits thresholds to the pairs, soft ones: shrinkage='soft'."
             )
         if self.groups is not None and (self.shrinkage == "smooth" or self.init == "normal"):
             raise ValueError(
-                f"groups go with shrinkage='soft', of their norms, and another start than "
-                f"init='normal'; got shrinkage={self.shrinkage!r} and init={self.init!r}."
+                f"groups are shrunk by the soft threshold of their norms, without init='normal'; "
+                f"got shrinkage={self.shrinkage!r} and init={self.init!r}."
             )
         if self.shrinkage == "smooth" and self.debias:
             raise ValueError(
