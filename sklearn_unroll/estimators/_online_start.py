@@ -88,7 +88,8 @@ def _given(est: Any, dictionary: Any, name: str) -> Tensor:
 
 def left_behind(est: Any, X: Any, learner: OnlineLearner, final: Signals | None = None) -> dict:
     """Return what a fit leaves behind; a network is trained on what is final, if anything."""
-    components, few = from_tensor(learner.D.clone(), X), _safe_indexing(X, slice(min(_FEW, len(X))))
+    components = from_tensor(learner.D.clone(), X)
+    few = _safe_indexing(X, slice(min(_FEW, X.shape[0])))
     if final is None:
         coder = learner.coding.derived(components, few)
     else:
