@@ -167,6 +167,12 @@ def rows_to_compute(array: Any, like: Tensor | Rows, name: str = "X") -> Tensor 
     return rows
 
 
+def as_codes(y: Any, b: Tensor | Rows) -> Tensor | Rows:
+    """Return codes as a matrix, of the dtype and on the device of the observations."""
+    codes = check_magnitude(rows_to_compute(y, b, "y"), "y")
+    return codes[:, None] if codes.ndim == 1 else codes
+
+
 def _is_finite(numbers: Tensor | Rows) -> bool:
     parts = [numbers] if numbers.ndim != 2 else (numbers[rows] for rows in blocks(numbers))
     return not any(bool(torch.isinf(part).any()) for part in parts)  # NaN is what was not seen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +20,7 @@ from sklearn_unroll.estimators._state import Fitting, as_fitted
 from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Operator
 from sklearn_unroll.functional.rows import Rows, whole
+from sklearn_unroll.solvers.masks import put_in_order
 
 
 @fill
@@ -143,13 +144,8 @@ class BaseCoder(Transforms, Shell):
 
 def by_dictionary(
     b: Tensor | Rows, operators: Any, solve: Callable[[Tensor, Tensor, Tensor], tuple]
-) -> Iterator[Tensor]:
-    """Yield what ``solve(rows, b, D)`` gives for the samples of each dictionary, put in order."""
+) -> Any:
+    """Return what ``solve(rows, b, D)`` gives for the samples of each dictionary, put in order."""
     b = whole(b)
-    order, parts = [], []
-    for rows, D in group_operators(operators, len(b), b):
-        order.append(rows)
-        parts.append(solve(rows, b[rows], D))
-    back = torch.cat(order).argsort()
-    for field in zip(*parts, strict=True):
-        yield torch.cat(field)[back]
+    groups = group_operators(operators, len(b), b)
+    return put_in_order((rows, solve(rows, b[rows], D)) for rows, D in groups)

@@ -19,6 +19,7 @@ from sklearn_unroll.estimators._arrays import (
     to_tensor,
 )
 from sklearn_unroll.estimators._checked import (
+    as_codes,
     check_magnitude,
     check_observations,
     rows_to_compute,
@@ -53,7 +54,7 @@ from sklearn_unroll.functional import (
     Operator,
     Penalty,
 )
-from sklearn_unroll.functional.rows import Rows, blocks, stand_in, whole
+from sklearn_unroll.functional.rows import blocks, stand_in, whole
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.training import History, Lasso, Trainer
 
@@ -343,9 +344,3 @@ class Codes(Task):
 
     def _in_range(self, b: Tensor, least: float = 0.0) -> Tensor:
         return b if self.any_size else check_magnitude(b, "X", least=least)
-
-
-def as_codes(y: Any, b: Tensor | Rows) -> Tensor | Rows:
-    """Return codes as a matrix, of the dtype and on the device of the observations."""
-    codes = check_magnitude(rows_to_compute(y, b, "y"), "y")
-    return codes[:, None] if codes.ndim == 1 else codes

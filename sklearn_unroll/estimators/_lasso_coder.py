@@ -270,7 +270,7 @@ class LassoCoder(BaseLassoCoder):
                 A = self._atoms(seen, D, rows)
                 return solve_chunks(some, A, aim.take(rows), no_start, self._how(A))
 
-            found = Found(*by_dictionary(b, operators, solve))
+            found = by_dictionary(b, operators, solve)
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
         return seen, found._replace(x=check_finite_codes(self._unweighted(found.x), self))
 

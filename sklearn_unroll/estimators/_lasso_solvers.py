@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
-from sklearn_unroll.functional import Dense, Observation, Operator, duality_gap, lasso_value
+from sklearn_unroll.functional import (
+    Dense,
+    Observation,
+    Operator,
+    duality_gap,
+    lasso_value,
+    mutual_coherence,
+)
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import (
@@ -30,7 +35,9 @@ from sklearn_unroll.solvers import (
     minimize,
 )
 from sklearn_unroll.solvers._samples import Products, products_of
-from sklearn_unroll.solvers.masks import each_mask, is_masked
+from sklearn_unroll.solvers.masks import each_mask, is_masked, put_in_order
+from sklearn_unroll.solvers.reductions import nonnegative_least_squares, with_ridge
+from sklearn_unroll.solvers.solver import add_part
 
 SOLVERS = (
     "auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "homotopy", "cvxpy",
@@ -74,34 +81,24 @@ def solve_chunks(
     b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How
 ) -> Found:
     """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
-    exact = b.dtype == torch.float64
-    # Rounding the codes takes some of the tolerance.
-    inner = how._replace(tol=how.tol if exact else 0.25 * how.tol)
-    x = b.new_empty(len(b), A.n_components).zero_()
-    alpha, gap = (torch.zeros(len(b), dtype=torch.float64, device=b.device) for _ in range(2))
-    n_iter = torch.zeros(len(b), dtype=torch.long, device=b.device)
+    out, inner = nothing_found(b, A, aim), inner_of(how, b)
     compiled = compiled_pays(b, A)
     coherent = not compiled and how.solver == "auto" and is_coherent(A)
     for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
-        alpha[chunk.rows] = chunk.alpha
-        live, part = chunk.live, chunk.obs
+        out.alpha[chunk.rows] = chunk.alpha
+        live = chunk.live
         if not len(live):
             continue
-        own = inner._replace(l2=chunk.l2)
         if aim.name != "alpha":
             found = _bounded(chunk, inner)
-            alpha[live] = found.alpha * chunk.unit
+            out.alpha[live] = found.alpha * chunk.unit
+            put(out, live, chunk, found)
         else:
-            x0 = _start(start, chunk)
-            found = solve_live(part, chunk.aim.value, x0, own, coherent, chunk.products)
-        x[live], n_iter[live] = (found.x * chunk.out).to(x), found.n_iter.to(n_iter)
-        gap[live] = found.gap.to(gap)
-        if not exact and aim.name == "alpha":
-            # That of what is returned: its value, which rounding has moved, at the dual point.
-            rounded = x[live].double() / chunk.out
-            moved = _value(rounded, chunk) - _value(found.x, chunk)
-            gap[live] = (found.gap + moved / (0.5 * part.b.square().sum(1))).clamp_min(0).to(gap)
-    return Found(x, alpha, gap, n_iter, gap <= how.tol)
+            own, x0 = inner._replace(l2=chunk.l2), _start(start, chunk)
+            weight = chunk.aim.value
+            found = solve_live(chunk.obs, weight, x0, own, coherent, chunk.products)
+            put(out, live, chunk, found, weight)
+    return out._replace(converged=out.gap <= how.tol)
 
 
 def _bounded(chunk: Chunk, how: How) -> PathCodes:
@@ -117,15 +114,11 @@ def _bounded(chunk: Chunk, how: How) -> PathCodes:
 
 def follow_chunks(b: Tensor | Rows, A: Operator, aim: Aim, how: How) -> Found:
     """Solve all samples for every one of many weights, of shape (n_alphas, n_samples)."""
-    n_alphas, n = aim.value.shape
-    x = b.new_empty(n_alphas, n, A.n_components).zero_()
-    alpha, gap = torch.zeros_like(aim.value), torch.zeros_like(aim.value)
-    n_iter = torch.zeros(n_alphas, n, dtype=torch.long, device=b.device)
+    out, inner = nothing_found(b, A, aim), inner_of(how, b)
     compiled = compiled_pays(b, A) and how.solver in ("auto", "homotopy")
     coherent = not compiled and how.solver == "auto" and is_coherent(A)
-    inner = how._replace(tol=how.tol if b.dtype == torch.float64 else 0.25 * how.tol)
     for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
-        alpha[:, chunk.rows] = chunk.alpha
+        out.alpha[:, chunk.rows] = chunk.alpha
         own, live = inner._replace(l2=chunk.l2), chunk.live
         if not len(live):
             continue
@@ -142,9 +135,34 @@ def follow_chunks(b: Tensor | Rows, A: Operator, aim: Aim, how: How) -> Found:
                 found = Solution(path.x[nth], path.gap[nth], path.n_iter, path.converged[nth])
                 _finish(found, chunk.obs, weight, own)
             before = found.x
-            x[nth, live], gap[nth, live] = (found.x * chunk.out).to(x), found.gap.to(gap)
-            n_iter[nth, live] = found.n_iter.to(n_iter)
-    return Found(x, alpha, gap, n_iter, gap <= how.tol)
+            put(out, (nth, live), chunk, found, weight)
+    return out._replace(converged=out.gap <= how.tol)
+
+
+def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim) -> Found:
+    """Return zero codes, like the value of an aim."""
+    zeros = torch.zeros(aim.value.shape, dtype=torch.float64, device=b.device)
+    x = b.new_empty(*aim.value.shape, A.n_components).zero_()
+    return Found(x, zeros, zeros.clone(), zeros.long(), zeros == 0)
+
+
+def inner_of(how: How, b: Tensor | Rows) -> How:
+    """Return how to solve, when rounding the codes takes some of the tolerance."""
+    return how if b.dtype == torch.float64 else how._replace(tol=0.25 * how.tol)
+
+
+def put(
+    out: Found, places: Any, chunk: Chunk, found: Solution | PathCodes, alpha: Tensor | None = None
+) -> None:
+    """Write what was found for a chunk, of an alpha if there is one, in the user's units."""
+    x = (found.x * chunk.out).to(out.x)
+    out.x[places], out.n_iter[places] = x, found.n_iter.to(out.n_iter)
+    gap = found.gap
+    if x.dtype != torch.float64 and alpha is not None:
+        # That of what is returned: its value, which rounding has moved, at the dual point.
+        moved = _value(x.double() / chunk.out, chunk, alpha) - _value(found.x, chunk, alpha)
+        gap = (gap + moved / (0.5 * chunk.obs.b.square().sum(1))).clamp_min(0)
+    out.gap[places] = gap.to(out.gap)
 
 
 def compiled_pays(b: Tensor | Rows, A: Operator) -> bool:
@@ -163,8 +181,7 @@ def is_coherent(A: Operator) -> bool:
     if not isinstance(A, Dense) or A.per_sample or A.n_components > _STORED:
         return False
     unit = torch.nn.functional.normalize(A.D, dim=1)
-    products = (unit @ unit.T).abs_().fill_diagonal_(0)
-    return bool(products.max() > _COHERENT)
+    return bool(mutual_coherence(unit, unit) > _COHERENT)
 
 
 def solve_live(
@@ -181,12 +198,13 @@ def solve_live(
     none = alpha == 0
     path = how.solver in ("auto", "homotopy") and products is not None
     if not path and bool(none.any()):
-        found = nonnegative_least_squares(with_ridge(obs, how.l2), how.tol)
-        rows = (~none).nonzero()[:, 0]
-        if len(rows):
-            part = obs.take(rows), alpha[rows], None if x0 is None else x0[rows], how, coherent
-            _put(found, rows, solve_live(*part))
-        return found
+        zero, rest = none.nonzero()[:, 0], (~none).nonzero()[:, 0]
+        least = with_ridge(obs.take(zero), how.l2)
+        parts = [(zero, nonnegative_least_squares(least, how.tol))]
+        if len(rest):
+            start = None if x0 is None else x0[rest]
+            parts.append((rest, solve_live(obs.take(rest), alpha[rest], start, how, coherent)))
+        return put_in_order(parts)
     if how.solver == "auto" and products is not None:
         return _solve_compiled(obs, alpha, x0, how, products)
     if how.solver == "homotopy":
@@ -257,7 +275,7 @@ def _solve_compiled(
     if len(left) and how.max_iter > most:
         more = how._replace(max_iter=how.max_iter - most)
         part = obs.take(left), alpha[left], more, products.take(left)
-        _keep(found, left, _follow(*part))
+        add_part(found, left, _follow(*part))
     return _finish(found, obs, alpha, how)
 
 
@@ -268,7 +286,7 @@ def _try(
     """Run a few passes on some samples."""
     start = None if x0 is None else x0[rows]
     part = obs.take(rows), alpha[rows], start, how, products.take(rows), most
-    _keep(found, rows, _descend(*part))
+    add_part(found, rows, _descend(*part))
 
 
 def _descend(
@@ -298,36 +316,8 @@ def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solut
             how._replace(solver="auto", max_iter=how.max_iter - _PASSES),
         )  # fmt: skip
         better = more.gap < found.gap[left]
-        _keep(found, left[better], Solution(*(field[better] for field in more)))
+        add_part(found, left[better], Solution(*(field[better] for field in more)))
     return found
-
-
-def _keep(found: Solution, rows: Tensor, part: Solution) -> None:
-    """Put solutions of some samples in their places, and count iterations on."""
-    _put(found, rows, part._replace(n_iter=found.n_iter[rows] + part.n_iter))
-
-
-def _put(found: Solution, rows: Tensor, part: Solution) -> None:
-    for field, new in zip(found, part, strict=True):
-        field[rows] = new
-
-
-def nonnegative_least_squares(obs: Observation, tol: float) -> Solution:
-    """Solve one sample after another by scipy's active set (Lawson and Hanson), on the CPU."""
-    D, b = obs.A.D.cpu().numpy(), obs.b.cpu().numpy()
-    x = np.stack([nnls((D if D.ndim == 2 else D[i]).T, row)[0] for i, row in enumerate(b)])
-    x = torch.from_numpy(x).to(obs.b)
-    gap = duality_gap(x, obs, 0.0, positive=True)
-    return Solution(x, gap, torch.ones_like(gap, dtype=torch.long), gap <= tol)
-
-
-def with_ridge(obs: Observation, l2: Tensor) -> Observation:
-    """Return the elastic net as a lasso, whose signals have a feature more for each atom: zero."""
-    if not bool((l2 > 0).any()):
-        return obs
-    D = torch.cat([obs.A.D, torch.diag(l2.sqrt())], dim=1)
-    b = torch.nn.functional.pad(obs.b, (0, len(D)))
-    return Observation(b, Dense(D))
 
 
 def _start(start: Callable[[slice], Tensor | None], chunk: Chunk) -> Tensor | None:
@@ -345,6 +335,6 @@ def near(x0: Tensor, obs: Observation, alpha: Tensor) -> Tensor:
     return torch.where(far[:, None], 0.0, x0)
 
 
-def _value(x: Tensor, chunk: Chunk) -> Tensor:
+def _value(x: Tensor, chunk: Chunk, alpha: Tensor) -> Tensor:
     ridge = 0.5 * (chunk.l2 * x.square()).sum(1)
-    return lasso_value(x, chunk.obs, chunk.aim.value) + ridge
+    return lasso_value(x, chunk.obs, alpha) + ridge

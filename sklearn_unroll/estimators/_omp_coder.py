@@ -232,7 +232,7 @@ class OMPCoder(BaseCoder):
                 own = (v[rows] if isinstance(v, Tensor) else v for v in (most, limit))
                 return pursue(Observation(some, A), *own)
 
-            found = Pursuit(*by_dictionary(b, operators, solve))
+            found = by_dictionary(b, operators, solve)
         check_finite_codes(found.x, self)
         if method == "solve" and not bool(torch.isfinite(found.residual).all()):
             raise ValueError(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import Any
+
+import torch
 
 # Dividing by zero gives infinity, as in numpy: to look for it would cost vector instructions.
 _OPTIONS = {"fastmath": True, "nogil": True, "error_model": "numpy"}
@@ -29,6 +32,22 @@ def _steps(loop: Callable) -> Iterator[Callable]:
         if isinstance(step, FunctionType):
             yield step
             yield from _steps(step)
+
+
+def in_threads(run: Callable[[slice], None], n_rows: int, most: int) -> None:
+    """Call ``run`` with slices of at most so many rows, in as many threads as torch has.
+
+    No slice is larger than a thread's share; for one alone no thread is started.
+    """
+    n_threads = torch.get_num_threads()
+    size = max(1, min(-(-n_rows // n_threads), most))
+    shares = [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]
+    if n_threads == 1 or len(shares) == 1:  # to start one for every small batch costs a tenth
+        for rows in shares:
+            run(rows)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        list(pool.map(run, shares))
 
 
 @lru_cache

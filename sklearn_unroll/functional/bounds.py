@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional.observation import Observation
+from sklearn_unroll.functional.problems import at_zero, peak_of
 
 __all__ = ["error_gap", "l1_radius_gap"]
 
@@ -47,7 +48,7 @@ def error_gap(
     r = obs.residual(x)
     g = obs.A.adjoint(r)
     eps, tiny = torch.finfo(x.dtype).eps, torch.finfo(x.dtype).tiny
-    peak = (g.clamp_min(0) if positive else g.abs()).amax(-1).clamp_min(tiny)
+    peak = peak_of(g, positive).clamp_min(tiny)
     energy, norm = r.square().sum(-1), x.abs().sum(-1)
     bound = torch.as_tensor(error, dtype=x.dtype, device=x.device)
     least = ((obs.b * r).sum(-1) - (bound * energy).sqrt()) / peak
@@ -89,10 +90,7 @@ def l1_radius_gap(
     tensor([0.])
     """
     g = obs.A.adjoint(obs.residual(x))
-    peak = (g.clamp_min(0) if positive else g.abs()).amax(-1)
     radius = torch.as_tensor(l1_radius, dtype=x.dtype, device=x.device)
-    at_zero = 0.5 * obs.b.square().sum(-1)
-    gap = (radius * peak - (x * g).sum(-1)).clamp_min(0)
-    gap = gap / torch.where(at_zero > 0, at_zero, 1.0)
+    gap = (radius * peak_of(g, positive) - (x * g).sum(-1)).clamp_min(0) / at_zero(obs.b)
     missed = x.abs().sum(-1) > radius * (1 + 64 * torch.finfo(x.dtype).eps)
     return torch.where(missed, torch.inf, gap)

@@ -13,10 +13,10 @@ from sklearn_unroll.functional.penalties import (
     L1,
     Box,
     ElasticNet,
-    GroupL1,
     NonnegativeL1,
     Zero,
 )
+from sklearn_unroll.functional.penalty import Norm
 from sklearn_unroll.functional.problems import (
     gap_from_residual,
     least_squares_gap,
@@ -24,8 +24,6 @@ from sklearn_unroll.functional.problems import (
 )
 
 __all__ = ["composite_gap"]
-
-_NORMS = (L1, NonnegativeL1, GroupL1)  # and one over half of the space: their conjugates are balls
 
 
 @torch.no_grad()
@@ -73,7 +71,7 @@ def _gap(x: Tensor, problem: Composite) -> Tensor:
     if isinstance(f, LeastSquares) and isinstance(R, Zero) and isinstance(A, Dense):
         return least_squares_gap(x, problem, range_basis(A))
     value = problem.value(x)
-    if isinstance(f, LeastSquares) and isinstance(R, _NORMS):
+    if isinstance(f, LeastSquares) and isinstance(R, Norm):
         r, positive = A.residual(b, x), isinstance(R, NonnegativeL1)
         peak = R.dual_norm(A.adjoint(r))
         return gap_from_residual(value, r, b, peak, 1.0, relative=False, positive=positive)
@@ -108,6 +106,6 @@ def _penalty_dual(w: Tensor, R: object) -> tuple[Tensor, Tensor] | None:
         over = ((w if R.positive else w.abs()) - ratio * weight).relu().square()
         ridge = (1 - ratio) * weight
         return torch.ones_like(w[:, :1]), (0.5 * over / ridge).sum(1)
-    if isinstance(R, _NORMS):
+    if isinstance(R, Norm):
         return 1 / R.dual_norm(w)[:, None].clamp_min(1), torch.zeros_like(w[:, 0])
     return None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional.groups import group_norms, group_soft
-from sklearn_unroll.functional.penalty import Entrywise, Penalty, like, nonnegative
+from sklearn_unroll.functional.penalty import Entrywise, Norm, Penalty, like, nonnegative
 from sklearn_unroll.functional.prox import soft
 
 __all__ = [
@@ -32,7 +32,7 @@ class _Weighted(Penalty):
         self.weight = nonnegative("weight", weight)
 
 
-class L1(_Weighted):
+class L1(_Weighted, Norm):
     """``R(x) = weight ||x||_1``; its prox is the soft threshold.
 
     Parameters
@@ -61,22 +61,11 @@ class L1(_Weighted):
         return Entrywise(self.weight, 1.0)
 
     def dual_norm(self, w: Tensor) -> Tensor:
-        """Return ``max_i |w_i| / weight_i`` of every row.
-
-        Parameters
-        ----------
-        w : Tensor of shape (n_samples, n_components)
-            Points of the dual space.
-
-        Returns
-        -------
-        Tensor of shape (n_samples,)
-            Norms.
-        """
+        """Return ``max_i |w_i| / weight_i`` of every row."""
         return _largest(w.abs(), self.weight)
 
 
-class NonnegativeL1(_Weighted):
+class NonnegativeL1(_Weighted, Norm):
     """``R(x) = weight ||x||_1`` for ``x >= 0``, else infinity.
 
     Parameters
@@ -99,22 +88,11 @@ class NonnegativeL1(_Weighted):
         return Entrywise(self.weight, 1.0, positive=True)
 
     def dual_norm(self, w: Tensor) -> Tensor:
-        """Return ``max_i max(w_i, 0) / weight_i`` of every row.
-
-        Parameters
-        ----------
-        w : Tensor of shape (n_samples, n_components)
-            Points of the dual space.
-
-        Returns
-        -------
-        Tensor of shape (n_samples,)
-            Norms.
-        """
+        """Return ``max_i max(w_i, 0) / weight_i`` of every row."""
         return _largest(w.relu(), self.weight)
 
 
-class GroupL1(Penalty):
+class GroupL1(Norm):
     """``R(x) = weight sum_g ||x_g||_2`` over disjoint groups of entries: the group lasso.
 
     Yuan and Lin 2006, "Model selection and estimation in regression with grouped variables",
@@ -158,18 +136,7 @@ class GroupL1(Penalty):
         return group_soft(x, step * like(x, self.weight), self.labels(x))
 
     def dual_norm(self, w: Tensor) -> Tensor:
-        """Return ``max_g ||w_g||_2 / weight_g`` of every row.
-
-        Parameters
-        ----------
-        w : Tensor of shape (n_samples, n_components)
-            Points of the dual space.
-
-        Returns
-        -------
-        Tensor of shape (n_samples,)
-            Norms.
-        """
+        """Return ``max_g ||w_g||_2 / weight_g`` of every row."""
         return _largest(group_norms(w, self.labels(w)), self.weight)
 
     def labels(self, x: Tensor) -> Tensor:

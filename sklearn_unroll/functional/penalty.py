@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional._given import tensor_of
 
-__all__ = ["Entrywise", "Penalty", "Scaled"]
+__all__ = ["Entrywise", "Norm", "Penalty", "Scaled"]
 
 
 class Entrywise(NamedTuple):
@@ -148,6 +148,25 @@ class Penalty(ABC):
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
         return f"{type(self).__name__}({given})"
+
+
+class Norm(Penalty):
+    """A norm, or one of nonnegative codes: its conjugate is zero in the ball of its dual norm."""
+
+    @abstractmethod
+    def dual_norm(self, w: Tensor) -> Tensor:
+        """Return the largest inner product of every row with codes in the unit ball.
+
+        Parameters
+        ----------
+        w : Tensor of shape (n_samples, n_components)
+            Points of the dual space.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            Norms.
+        """
 
 
 @cache

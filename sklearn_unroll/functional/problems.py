@@ -85,7 +85,7 @@ def alpha_max(obs: Observation, *, positive: bool = False) -> Tensor:
     Tensor of shape (n_samples,)
         The smallest alpha whose solution is exactly zero.
     """
-    return _peak(obs.A.adjoint(obs.b), positive)
+    return peak_of(obs.A.adjoint(obs.b), positive)
 
 
 def duality_gap(
@@ -145,17 +145,17 @@ def duality_gap(
     g = obs.A.adjoint(r) - l2 * x
     ridge = (l2 * x.square()).sum(-1)
     value = 0.5 * (r.square().sum(-1) + ridge) + alpha * x.abs().sum(-1)
+    peak = peak_of(g, positive)
     gap = gap_from_residual(
-        value, r, obs.b, _peak(g, positive), alpha, relative=relative, positive=positive,
-        ridge=ridge,
-    )  # fmt: skip
+        value, r, obs.b, peak, alpha, relative=relative, positive=positive, ridge=ridge
+    )
     zero = torch.as_tensor(alpha, device=x.device) == 0
     if not bool(zero.any()):
         return gap
-    ball = 2 * x.abs().sum(-1) * _peak(g, positive) - (x * g).sum(-1)
+    ball = 2 * x.abs().sum(-1) * peak - (x * g).sum(-1)
     ball = torch.where((x != 0).any(-1), torch.minimum(ball, value), value)
-    ball = torch.where(_peak(g, positive) > 0, ball, -(x * g).sum(-1)).clamp_min(0)
-    return torch.where(zero, ball / (_at_zero(obs.b) if relative else 1.0), gap)
+    ball = torch.where(peak > 0, ball, -(x * g).sum(-1)).clamp_min(0)
+    return torch.where(zero, ball / (at_zero(obs.b) if relative else 1.0), gap)
 
 
 def gap_from_residual(
@@ -178,16 +178,17 @@ def gap_from_residual(
     b_r, r_r = (b * r).sum(-1), r.square().sum(-1) + ridge
     s = torch.minimum(torch.maximum(b_r / r_r.clamp_min(tiny), 0 * c if positive else -c), c)
     gap = (value - s * b_r + 0.5 * s.square() * r_r).clamp_min(0)
-    return gap / _at_zero(b) if relative else gap
+    return gap / at_zero(b) if relative else gap
 
 
-def _at_zero(b: Tensor) -> Tensor:
+def at_zero(b: Tensor) -> Tensor:
     """Return the objective of zero codes, or 1 where that is zero."""
     value = 0.5 * b.square().sum(-1)
     return torch.where(value > 0, value, torch.ones_like(value))
 
 
-def _peak(g: Tensor, positive: bool) -> Tensor:
+def peak_of(g: Tensor, positive: bool) -> Tensor:
+    """Return the largest correlation, of magnitude unless codes are nonnegative."""
     return (g.clamp_min(0) if positive else g.abs()).amax(-1)
 
 

@@ -13,7 +13,6 @@ as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Composite, Dense, LeastSquares
-from sklearn_unroll.functional._compiled import HONEST, compiled, compiled_available
+from sklearn_unroll.functional._compiled import HONEST, compiled, compiled_available, in_threads
 from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.nn._lazy_loops import proceed
 from sklearn_unroll.nn._lazy_state import Family, Manner, State
@@ -99,7 +98,7 @@ class LazyRun:
             share = Share(self, problem.take(rows), n_iter, alone=True)
             share(0, n_iter, values[:, rows].numpy(), counts[rows].numpy(), x[rows].numpy())
 
-        _each(take, _shares(len(x), _ROWS))
+        in_threads(take, len(x), _ROWS)
         return Solved(x, counts, values if watch else None)
 
     def stages(self, problem: Composite, n_iter: int) -> Iterator[Tensor]:
@@ -118,33 +117,20 @@ class LazyRun:
             The iterates after 1, 2, ... iterations.
         """
         x = torch.empty_like(problem.first())
-        shares = {
-            rows.start: Share(self, problem.take(rows), n_iter, alone=False)
-            for rows in _shares(len(x), len(x))
-        }
+        shares: dict[int, Share] = {}
+
+        def begin(rows: slice) -> None:
+            shares[rows.start] = Share(self, problem.take(rows), n_iter, alone=False)
+
+        in_threads(begin, len(x), len(x))
         none, counts = x.new_empty(0, len(x)).numpy(), np.empty(len(x), np.int64)
         for k in range(n_iter):
 
             def take(rows: slice, k: int = k) -> None:
                 shares[rows.start](k, k + 1, none[:, rows], counts[rows], x[rows].numpy())
 
-            _each(take, _shares(len(x), len(x)))
+            in_threads(take, len(x), len(x))
             yield x
-
-
-def _shares(n_rows: int, most: int) -> list[slice]:
-    """Return the rows that a thread takes at a time."""
-    size = max(1, min(-(-n_rows // torch.get_num_threads()), most))
-    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
-
-
-def _each(task: Any, shares: list[slice]) -> None:
-    """Run a task on all shares, in as many threads as torch has."""
-    if len(shares) == 1:
-        task(shares[0])
-        return
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(task, shares))
 
 
 class Share:
@@ -207,7 +193,7 @@ def family_of(problem: Composite) -> Family:
 
 
 def manner_of(layer: MathL2OLayer, guarded: bool, kind: Any) -> Manner:
-    """Return the settings of a layer and of its"""
+    """Return the settings of a layer and of its guard."""
     variant = layer.variant
     limits = np.finfo(kind)
     return Manner(

@@ -30,7 +30,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_unroll.solvers._descent_loops import _NEAR, admit, begin, peaks
-from sklearn_unroll.solvers._loops import backward, forward
+from sklearn_unroll.solvers._loops import backward, forward, l1_norm, subtract
 
 
 def look(table, seen, sample, places, out):
@@ -76,19 +76,13 @@ def dot(table, row, v, size):
     return total
 
 
-def take_out(scale, table, row, size, out):
-    """Take a multiple of a row's first entries from others."""
-    for i in range(size):
-        out[i] -= scale * table[row, i]
-
-
 def residual(b, atoms, x, size, n_seen, r):
     """Compute ``r = b - A x``, and return its energy."""
     for i in range(n_seen):
         r[i] = b[i]
     for place in range(size):
         if x[place] != 0:
-            take_out(x[place], atoms, place, n_seen, r)
+            subtract(x[place], atoms, place, n_seen, r)
     return energy_of(r, n_seen)
 
 
@@ -172,7 +166,7 @@ def cycle(atoms, squares, weight, positive, x, size, r, n_seen):
         step = new - x[place]
         if step != 0.0:
             x[place] = new
-            take_out(step, atoms, place, n_seen, r)
+            subtract(step, atoms, place, n_seen, r)
             largest = max(largest, abs(step) * square)
     return largest
 
@@ -196,7 +190,7 @@ def leap(atoms, squares, weight, x, size, r, n_seen, factor, used, move):
                 first, until = nth, -code / step
         for nth in range(n_used):
             x[used[nth]] += until * move[nth]
-            take_out(until * move[nth], atoms, used[nth], n_seen, r)
+            subtract(until * move[nth], atoms, used[nth], n_seen, r)
         if first < 0:
             return
         x[used[first]] = 0.0
@@ -251,7 +245,7 @@ def pursue_seen(T, b, seen, tol, most, eps, dependent, X, n_nonzero, energies, r
             full = stuck or size >= most[sample]
             if full or energy <= max(goal, doubtful):
                 energy = settle(own, atoms, Q, R, along, size, n_seen, x, d, r, other)
-                rounding = 2 * eps * (length + l1_of(x, size))
+                rounding = 2 * eps * (length + l1_norm(x, size))
                 reached[sample] = energy <= max(goal, rounding * rounding)
                 if full or reached[sample]:
                     break
@@ -264,7 +258,7 @@ def pursue_seen(T, b, seen, tol, most, eps, dependent, X, n_nonzero, energies, r
             stuck = c[best] == 0 or not outside > dependent
             if not stuck:
                 members[size], along[size] = best, dot(Q, size, r, n_seen)
-                take_out(along[size], Q, size, n_seen, r)
+                subtract(along[size], Q, size, n_seen, r)
                 energy = energy_of(r, n_seen)
                 size += 1
         n_nonzero[sample], energies[sample] = size, energy
@@ -301,7 +295,7 @@ def append(Q, R, size, n_seen):
         for old in range(size):
             share = dot(Q, old, Q[size], n_seen)
             R[size, old] += share
-            take_out(share, Q, old, n_seen, Q[size])
+            subtract(share, Q, old, n_seen, Q[size])
     outside = energy_of(Q[size], n_seen)
     length = np.sqrt(outside)
     R[size, size] = length
@@ -336,11 +330,3 @@ def settle(b, atoms, Q, R, along, size, n_seen, x, d, r, other):
     for i in range(n_seen):
         r[i] = other[i]
     return corrected
-
-
-def l1_of(x, size):
-    """Return ``||x||_1``."""
-    total = x.dtype.type(0)
-    for place in range(size):
-        total += abs(x[place])
-    return total

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from sklearn_unroll.functional._compiled import in_threads as shared_out
 
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
 _ROWS, _NUMBERS = 512, 2**13  # of a thread at a time, or that many codes
@@ -45,16 +46,7 @@ def products_of(D: Tensor, n_samples: int) -> Products:
 
 def in_threads(run: Callable[[slice], None], n_samples: int, n_components: int) -> None:
     """Call ``run`` with slices that cover all samples, in as many threads as torch has."""
-    n_threads = torch.get_num_threads()
-    most = max(_ROWS, _NUMBERS // n_components)
-    n_rows = min(most, -(-n_samples // n_threads))
-    shares = [slice(first, first + n_rows) for first in range(0, n_samples, n_rows)]
-    if n_threads == 1 or len(shares) == 1:  # to start one for every small batch costs a tenth
-        for rows in shares:
-            run(rows)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(run, shares))
+    shared_out(run, n_samples, max(_ROWS, _NUMBERS // n_components))
 
 
 def ridges(l2: Tensor | float, D: Tensor) -> Tensor:

@@ -111,9 +111,11 @@ def homotopy(
 
     Notes
     -----
-    The certificate is that of the residual, whatever happened on the way. On coherent
-    dictionaries with few nonzeros it takes microseconds where descent takes thousands of passes;
-    with many nonzeros, descent on working sets is faster.
+    Gaps of an alpha come from inner products, with a bound on their rounding, where that is within
+    the tolerance; else, and for bounds, from the residual, whatever happened on the way.
+
+    On coherent dictionaries with few nonzeros it takes microseconds where descent takes thousands
+    of passes; with many nonzeros, descent on working sets is faster.
 
     Examples
     --------

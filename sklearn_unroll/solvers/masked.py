@@ -20,7 +20,7 @@ from sklearn_unroll.solvers.greedy import (
     orthogonal_matching_pursuit,
 )
 from sklearn_unroll.solvers.masks import by_masks, checked, dense_parts, visible_of
-from sklearn_unroll.solvers.solver import Solution
+from sklearn_unroll.solvers.solver import Solution, add_part
 
 __all__ = ["masked_lasso", "masked_pursuit"]
 
@@ -110,7 +110,7 @@ def masked_lasso(
             part.take(open_), weight[left], x0=start, positive=positive, tol=tol,
             max_iter=max_iter,
         )  # fmt: skip
-        _put(found, left, more)
+        add_part(found, left, more)
 
     compiles = _compiles(x, _LASSO_FROM)
     alike, rest = by_masks(obs)
@@ -120,11 +120,11 @@ def masked_lasso(
                 part, weight[rows], x0=x[rows], positive=positive, tol=tol,
                 max_passes=min(max_iter, _PASSES),
             )  # fmt: skip
-            _put(found, rows, solved)
+            add_part(found, rows, solved)
         finish(part, rows)
     if compiles and len(rest):
         limits = (float(tol), min(max_iter, _PASSES), positive)
-        _put(found, rest, _descend(obs.take(rest), weight[rest], x[rest], limits))
+        add_part(found, rest, _descend(obs.take(rest), weight[rest], x[rest], limits))
     for rows, part in dense_parts(obs, rest[~found.converged[rest]]):
         finish(part, rows)
     return found
@@ -132,11 +132,6 @@ def masked_lasso(
 
 def _compiles(codes: Tensor, least: int) -> bool:
     return codes.numel() >= least and codes.device.type == "cpu" and compiled_available()
-
-
-def _put(found: Solution, rows: Tensor, part: Solution) -> None:
-    found.x[rows], found.gap[rows], found.converged[rows] = part.x, part.gap, part.converged
-    found.n_iter[rows] += part.n_iter
 
 
 def _descend(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -85,9 +85,25 @@ def each_mask(obs: Observation, solve: Callable[[Observation, Tensor], Any]) -> 
     NamedTuple of Tensor
         Of all samples.
     """
-    rows, parts = zip(*((r, solve(part, r)) for r, part in by_masks(obs, 1)[0]), strict=True)
+    return put_in_order((rows, solve(part, rows)) for rows, part in by_masks(obs, 1)[0])
+
+
+def put_in_order(parts: Iterable[tuple[Tensor, Any]]) -> Any:
+    """Return what was found for groups of samples as it belongs to all of them.
+
+    Parameters
+    ----------
+    parts : iterable of (Tensor, NamedTuple of Tensor)
+        Which rows, and what was found for them.
+
+    Returns
+    -------
+    NamedTuple of Tensor
+        Of all samples, in the order of their rows.
+    """
+    rows, found = zip(*parts, strict=True)
     back = torch.cat(rows).argsort()
-    return type(parts[0])(*(torch.cat(field)[back] for field in zip(*parts, strict=True)))
+    return type(found[0])(*(torch.cat(field)[back] for field in zip(*found, strict=True)))
 
 
 def dense_parts(

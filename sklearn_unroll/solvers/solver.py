@@ -41,6 +41,12 @@ class Solution(NamedTuple):
     converged: Tensor
 
 
+def add_part(found: Solution, rows: Tensor, part: Solution) -> None:
+    """Put solutions of some samples in their places, and count iterations on."""
+    found.x[rows], found.gap[rows], found.converged[rows] = part.x, part.gap, part.converged
+    found.n_iter[rows] += part.n_iter
+
+
 class Method(ABC):
     """A classical iteration; its states are NamedTuples of tensors, one row per sample."""
 

@@ -24,7 +24,7 @@ from sklearn_unroll.functional import (
     mutual_coherence,
 )
 from sklearn_unroll.functional import block_coherence as block_coherence_of
-from sklearn_unroll.nn import DenseADMMLayer, ProxGradLayer, Unrolled
+from sklearn_unroll.nn import DenseADMMLayer, GroupShrinkage, ProxGradLayer, Unrolled
 
 __all__ = ["block_coherence", "coherence", "weight_coupling"]
 
@@ -271,13 +271,12 @@ def _of_layers(layers: list[nn.Module], A: Dense, of: Callable[[Tensor], float])
 
 def _groups_of(layer: nn.Module) -> Any:
     """Return the groups that a layer shrinks."""
-    penalty = getattr(getattr(layer, "shrinkage", None), "penalty", None)
-    if not isinstance(penalty, GroupL1):
+    if not (isinstance(layer, ProxGradLayer) and isinstance(layer.shrinkage, GroupShrinkage)):
         raise ValueError(
             "The network shrinks no groups: pass groups=..., the number of each atom's group, or "
             "ask for coherence."
         )
-    return penalty.groups
+    return layer.shrinkage.penalty.groups
 
 
 def _scaled_blocks(W: Tensor, D: Tensor, labels: Tensor, eps: float) -> float:
