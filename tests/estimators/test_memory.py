@@ -1,5 +1,6 @@
 """Large data: read-only maps as they are, and no copy of the whole."""
 
+import gc
 import pickle
 import sys
 import tracemalloc
@@ -85,6 +86,8 @@ def test_weights_may_be_a_read_only_map(name, tmp_path):
 
 def numbers_held(job):
     """Return the largest number of bytes that torch and numpy have held at a time in a job."""
+    gc.collect()  # tensors of earlier tests that go in the middle of the job would count for it
+    gc.disable()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -95,6 +98,7 @@ def numbers_held(job):
             of_numpy = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
+        gc.enable()
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     changes = [e.nbytes() for e in sorted(events, key=lambda event: event.start_ns())]
     return of_numpy + max(np.cumsum(changes), default=0)
