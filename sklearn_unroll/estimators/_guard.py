@@ -135,7 +135,8 @@ class Run:
         self.whole = est.guards_whole
         if guard is not None:
             problem = stated(obs, LeastSquares(), penalty_inside(est, obs))
-            self.obs = problem._replace(step=guard.step)
+            step = guard.step  # made where the fit was, which need not be where the data are
+            self.obs = problem._replace(step=None if step is None else step.to(obs.b))
 
     @cached_property
     def execution(self) -> Execution:

@@ -15,7 +15,10 @@ import torch
 from tests.estimator_table import LEARNED, MAKERS, case
 
 DEVICE = os.environ.get("TEST_DEVICE", "cuda" if torch.cuda.is_available() else "")
-pytestmark = pytest.mark.skipif(not DEVICE, reason="no accelerator here, and none in TEST_DEVICE")
+pytestmark = [
+    pytest.mark.skipif(not DEVICE, reason="no accelerator here, and none in TEST_DEVICE"),
+    pytest.mark.filterwarnings("ignore:This fit of"),  # trainings are short
+]
 
 LOAD = """
 import pickle, sys
@@ -29,7 +32,9 @@ np.testing.assert_allclose(getattr(model, method)(X, **metadata), codes, atol=1e
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_fit_there_is_the_fit_here(name):
     entry = case(name)
-    there, here = entry.fit(device=DEVICE), entry.fit(device="cpu")
+    # Solvers differ between devices: codes agree where both are at the optimum.
+    exact = {"tol": 1e-12} if name.startswith("LassoCoder") else {}
+    there, here = entry.fit(device=DEVICE, **exact), entry.fit(device="cpu", **exact)
     if "network_" in vars(there):
         kinds = {tensor.device.type for tensor in there.network_.state_dict().values()}
         assert kinds == {torch.device(DEVICE).type}
