@@ -98,8 +98,10 @@ def math_l2o(table):
     # Scaling a problem and its alpha scales its solution: the same iterations.
     same = found.loc["rescaled by 10", "to_1e-02"] - new["to_1e-02"]
     assert (same.dropna() == 0).all()
-    times = found.loc["2 of 10x20"]
-    assert times["ms_per_iteration"].count() == times["ms_to_solve"].count() == 2
+    times = found.loc["2 of 10x20, time"]
+    assert times["ms_per_iteration"].count() == 2 and times["ms_to_solve"].count() == 4
+    exact = ["LassoCoder", "Lasso of scikit-learn"]
+    assert (times.loc[exact, "last_error"] <= 1e-6).all()
 
 
 def prediction_floor(table):
