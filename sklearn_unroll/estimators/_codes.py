@@ -49,6 +49,7 @@ from sklearn_unroll.estimators._validation import (
 from sklearn_unroll.functional import (
     Composite,
     Dense,
+    GroupL1,
     LeastSquares,
     Observation,
     Operator,
@@ -284,7 +285,8 @@ class Codes(Task):
 
     def penalty(self, est: Any, obs: Observation) -> Penalty | None:
         """Return the penalty of the estimator's groups, None without."""
-        return None if option(est, "groups") is None else est.unit_penalty(obs.A.n_components)
+        R = est.unit_penalty(obs.A.n_components)
+        return R if isinstance(R, GroupL1) else None
 
     def solve(self, est: Any, seen: Seen, out: Tensor | None = None) -> Tensor:
         """Return the codes of what was seen, in the user's units.

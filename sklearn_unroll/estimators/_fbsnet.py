@@ -55,7 +55,7 @@ class FBSNet(CodeMethods, Learned):
     penalty : {"l1", "nonnegative_l1", "elastic_net", "box", "quadratic", "zero"} or object, \
 default="l1"
         R: a name, or any object with ``value(x)`` and ``prox(x, step)``, such as
-        :class:`~sklearn_unroll.functional.GroupL1`.
+        :class:`~sklearn_unroll.functional.GroupL1`. A fit without y needs the l1 norm or that.
     n_layers : int, default=16
         Number of layers.
     horizon : float or None, default=None
@@ -237,11 +237,21 @@ default="l1"
 
     def check_objective(self, objective: Objective) -> None:
         """Raise where another problem than that of the penalty would be minimised."""
-        if isinstance(objective, Lasso) and not isinstance(self._penalty(), L1):
+        if isinstance(objective, Lasso) and not isinstance(self._penalty(), (L1, GroupL1)):
             raise ValueError(
-                f"The objective Lasso is the problem with the l1 norm, but the penalty is "
-                f"{self.penalty!r}. Pass y, or an objective of your own, or use penalty='l1'."
+                f"The objective Lasso is the problem with the l1 norm, or that of groups, but the "
+                f"penalty is {self.penalty!r}. Pass y, or an objective of your own, or use "
+                f"penalty='l1' or GroupL1."
             )
+
+    def unit_penalty(self, n_components: int) -> Penalty:
+        """Return the penalty that alpha weighs in a fit without y: the l1 norm, or GroupL1."""
+        R = self._penalty()
+        if not isinstance(R, GroupL1):
+            return super().unit_penalty(n_components)
+        labels = R.labels(torch.empty(0, n_components))
+        weight = torch.as_tensor(R.weight, dtype=torch.float64)
+        return GroupL1(labels, weight.expand(int(labels.max()) + 1))
 
     def penalty_of(self, seen: Seen, alpha: Any = None) -> Penalty:
         """Return ``alpha R``; with another alpha that of the l1 norm."""

@@ -103,6 +103,12 @@ def _labels(groups: Any, n_components: int) -> Tensor:
     if isinstance(groups, Integral) and not isinstance(groups, (bool, np.bool_)):
         if groups < 1:
             raise ValueError(f"{_EXPECTED}, at least 1; got {groups!r}.")
+        if n_components % groups:
+            raise ValueError(
+                f"groups={groups!r} does not divide the {n_components} atoms of the dictionary: "
+                f"the last group would have {n_components % groups}. Give one label for each "
+                f"atom if it should."
+            )
         return torch.arange(n_components) // int(groups)
     try:
         found = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)

@@ -69,7 +69,7 @@ def settle_guard(est: Any, network: Unrolled, given: Given) -> Guard | None:
     step = None
     if region == "objective" and not given.obs.A.per_sample:
         problem = stated(given.obs.take(slice(1)), LeastSquares(), Zero())
-        step = Composite.of(*problem[:4]).step
+        step = Composite.of(*problem[:4]).step.cpu()  # loads where there is no device
     rows = slice(_LOOK_AT)
     obs = given.obs.take(rows)
     norms = safe_norms(obs.b)

@@ -34,12 +34,8 @@ def group_norms(x: Tensor, labels: Tensor) -> Tensor:
     >>> group_norms(torch.tensor([[3.0, 1.0, 4.0]]), torch.tensor([0, 1, 0]))
     tensor([[5., 1.]])
     """
-    n_groups = int(labels.max()) + 1
-    squares = x.square()
-    if x.is_cuda:  # index_add adds in any order there, and a product always in the same
-        sums = squares @ _membership(labels, n_groups, x).T
-    else:
-        sums = x.new_zeros(len(x), n_groups).index_add(1, labels, squares)
+    # A product: index_add, and the gradient of index_select, add in any order on accelerators.
+    sums = x.square() @ _membership(labels, int(labels.max()) + 1, x).T
     # A root of zero has an infinite slope, which times zero would be NaN.
     tiny = torch.finfo(x.dtype).tiny
     return torch.where(sums < tiny, 0.0, sums.clamp_min(tiny).sqrt())
@@ -73,9 +69,7 @@ def group_resize(x: Tensor, norms: Tensor, wanted: Tensor, labels: Tensor) -> Te
     tensor([[6., 0., 8.]])
     """
     factors = wanted / norms.clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
-    if x.is_cuda:
-        return x * (factors @ _membership(labels, factors.shape[1], x))
-    return x * factors.index_select(1, labels)
+    return x * (factors @ _membership(labels, factors.shape[1], x))
 
 
 def group_soft(z: Tensor, theta: Tensor | float, labels: Tensor) -> Tensor:

@@ -147,6 +147,11 @@ def calibrate_thresholds(
     analytic weight the untrained network is already a good one (-44 dB at 250x500 and 10 %
     support, where ISTA has -6). Of groups the factor is smaller: norms of noise spread less.
 
+    Codes with more nonzeros than the weight's coherence allows do not contract: their error
+    grows, the thresholds with it, and in the end it takes all samples. So where a layer would
+    raise the squared error of the pairs its step and its threshold are halved together, a shorter
+    step on the same problem, until it does not, and those of all later layers with them.
+
     Parameters
     ----------
     network : Unrolled
@@ -160,15 +165,28 @@ def calibrate_thresholds(
     factor : float, default=3.0
         Positive factor on the root mean square.
     """
-    counted = (y == 0).to(y.dtype)
-    if weight is not None:
-        counted = counted * weight[:, None]
+    ones = torch.ones_like(y[:, :1]) if weight is None else weight[:, None]
+    counted = ones * (y == 0)
     total = counted.sum().clamp_min(torch.finfo(y.dtype).tiny)
+
+    def error(x: Tensor) -> float:
+        return float(((x - y).square() * ones).sum())
+
     state = network.layers[0].init(obs)
+    length, least = 1.0, error(state.x)
     for layer in network.layers:
         z, how, memory = layer.rule(state.x, state.memory, obs, layer.weights)
         rms = ((z - y).square().mul_(counted).sum() / total).sqrt()
         shrinkage = layer.shrinkage
-        margin = shrinkage.margin(factor) if isinstance(shrinkage, Shrinkage) else factor
-        layer.rule.set_theta_(margin * rms)
-        state = ProxGradState(layer.shrinkage(z, Shrink(layer.rule.theta, how.count)), memory)
+        theta = rms * (shrinkage.margin(factor) if isinstance(shrinkage, Shrinkage) else factor)
+        while True:
+            point = z if length == 1 else torch.lerp(state.x, z, length)
+            x = shrinkage(point, Shrink(length * theta, how.count))
+            found = error(x)
+            if found <= least or length < torch.finfo(y.dtype).eps or layer.rule.gamma is None:
+                break
+            length /= 2
+        layer.rule.set_theta_(length * theta)
+        if length < 1:
+            layer.rule.shorten_(length)
+        state, least = ProxGradState(x, memory), found

@@ -7,6 +7,7 @@ for all samples; an adaptive one looks at the residual first.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
@@ -212,6 +213,17 @@ class LogRule(Rule):
             The new one; zero counts as the smallest positive number.
         """
         self.log_theta.copy_(_log(theta))
+
+    def shorten_(self, factor: float) -> None:
+        """Multiply the step in place, where there is one.
+
+        Parameters
+        ----------
+        factor : float
+            Positive.
+        """
+        if self.log_gamma is not None:
+            self.log_gamma.add_(math.log(factor))
 
     def continue_from_(self, previous: LogRule) -> None:
         """Start where the previous layer has been trained to; errors, so thresholds, shrink.

@@ -153,7 +153,7 @@ def test_without_pairs_it_learns_to_minimise_the_l1_problem(data, assert_below):
     model = quick(data, alpha=0.05, epochs=20).fit(data.X)
     start = quick(data, alpha=0.05, epochs=0).fit(data.X)
     assert_below(model.score(data.X) / start.score(data.X) - 1, -0.1)  # both are negative
-    with pytest.raises(ValueError, match="problem with the l1 norm, but the penalty is 'box'"):
+    with pytest.raises(ValueError, match="or that of groups, but the penalty is 'box'"):
         quick(data, penalty="box").fit(data.X)
 
 
@@ -219,3 +219,25 @@ def test_the_trainer_of_the_recipe_is_the_published_one(data):
     assert flow.schedule.scale_with_depth and not unit.schedule.scale_with_depth
     own = FBSNet(data.dictionary, n_layers=3, trainer=Trainer(max_epochs=1))
     assert own.fit(data.X, data.y).n_epochs_ == 1
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_groups_are_learned_without_pairs(data, relative):
+    R = GroupL1(4, np.linspace(0.5, 1.5, 5))
+    model = FBSNet(data.dictionary, penalty=R, alpha=0.1, n_layers=4, random_state=0, guard=None)
+    model.set_params(alpha_relative=relative, init="adjoint")
+    before = model.set_params(trainer=Trainer("lasso", max_epochs=0)).fit(data.X).score(data.X)
+    after = model.set_params(trainer=Trainer("lasso", max_epochs=20)).fit(data.X)
+    assert after.score(data.X) > before
+    codes = torch.from_numpy(after.predict(data.X))
+    problem = after.problem(data.X)
+    assert isinstance(problem.R, GroupL1)
+    if not relative:
+        R = GroupL1(4, 0.1 * np.linspace(0.5, 1.5, 5))
+        torch.testing.assert_close(problem.R.value(codes), R.value(codes))
+        # What was monitored is that objective.
+        share = float(problem.value(codes).sum()) / (0.5 * (data.X**2).sum())
+        assert share == pytest.approx(after.history_.column("monitor").min(), rel=1e-6)
+    assert after.certify(data.X, alpha=0.2).shape == (200,)
+    with pytest.raises(ValueError, match="problem with the l1 norm, or that of groups"):
+        FBSNet(data.dictionary, penalty="elastic_net").fit(data.X)

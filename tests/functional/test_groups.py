@@ -247,10 +247,61 @@ def test_block_coherence_written_out():
     assert float(block_coherence(unit, unit, three)) <= float(mutual_coherence(unit, unit))
 
 
-def test_block_weights_are_less_block_coherent_than_the_dictionary():
-    D = normal(60, 40)
-    threes = torch.arange(60) // 3
-    D = torch.cat([torch.linalg.qr(part.T).Q.T for part in D.split(3)])  # orthonormal groups
+def orthonormal_groups(n, m, seed):
+    """Return a Gaussian dictionary, made orthonormal in each group of three."""
+    return torch.cat([torch.linalg.qr(part.T).Q.T for part in normal(n, m, seed=seed).split(3)])
+
+
+def between(W, D, labels):
+    """Return ``sum_{h != g} ||W_g A_h||_F^2`` of every group g."""
+    same = labels[:, None] == labels
+    rows = (W @ D.T).square().masked_fill(same, 0.0).sum(1)
+    return rows.new_zeros(int(labels.max()) + 1).index_add(0, labels, rows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_weight_sees_less_of_other_groups(seed):
+    # What is least is the sum of squares of every group, not the largest norm: block coherence
+    # has a bound from it, which every weight with W_g A_g = I obeys.
+    D, threes = orthonormal_groups(60, 40, seed), torch.arange(60) // 3
     W = block_analytic_weight(D, threes)
-    assert float((W @ D.T).square().sum()) < 0.8 * float((D @ D.T).square().sum())
-    assert float(block_coherence(W, D, threes)) < 0.95 * float(block_coherence(D, D, threes))
+    least = between(W, D, threes)
+    assert bool((least < between(D, D, threes)).all())
+    for g in range(20):  # another weight: any W_g plus what its own atoms do not see
+        own = D[threes == g]
+        free = torch.linalg.qr(own.T, mode="complete").Q[:, 3:].T
+        other = W.clone()
+        other[threes == g] += 0.1 * normal(3, len(free), seed=g) @ free
+        assert float(between(other, D, threes)[g]) > float(least[g])
+    # 19 other groups of rank 3: the largest norm is at least the root of the mean square.
+    floor = float((least / 19 / 3).max().sqrt()) / 3
+    for weight in (W, D):
+        assert float(block_coherence(weight, D, threes)) >= floor
+
+
+def test_block_coherence_lies_between_the_least_of_cvxpy_and_the_bound():
+    D, threes = orthonormal_groups(12, 6, 0), torch.arange(12) // 3
+    W = block_analytic_weight(D, threes)
+    A = D.numpy().T
+    optimum = 0.0
+    for g in range(4):  # groups do not meet: a problem for each
+        weight, own = cp.Variable((3, 6)), A[:, 3 * g : 3 * g + 3]
+        others = [weight @ A[:, 3 * h : 3 * h + 3] for h in range(4) if h != g]
+        largest = cp.maximum(*(cp.sigma_max(product) for product in others))
+        problem = cp.Problem(cp.Minimize(largest), [weight @ own == np.eye(3)])
+        optimum = max(optimum, problem.solve(solver=cp.SCS, eps=1e-7))
+    least = between(W, D, threes)
+    found = 3 * float(block_coherence(W, D, threes))  # without 1 / sqrt(d_g d_h)
+    assert float((least / 3 / 3).max().sqrt()) <= optimum + 1e-5
+    assert optimum <= found + 1e-5
+    assert found <= float(least.max().sqrt()) <= 3 * optimum + 1e-5  # root of 3 groups x rank 3
+
+
+def test_weight_of_a_tight_frame_is_the_dictionary():
+    # So that no factor below one holds for the block coherence of all dictionaries.
+    D = torch.linalg.qr(normal(60, 40)).Q
+    threes = torch.arange(60) // 3
+    W = block_analytic_weight(D, threes)
+    for g in range(20):
+        own = D[threes == g]
+        torch.testing.assert_close(W[threes == g], torch.linalg.solve(own @ own.T, own))
