@@ -1,93 +1,146 @@
 """Recovery of block-sparse codes: networks that know the groups beside those that do not.
 
-``python -m benchmarks.block_sparse [n_train]``; 100 x 200 Gaussian, 50 groups of 4 atoms,
-each active with probability 0.08, no noise; mean and worst of 1000 fresh signals, in dB.
+``python -m benchmarks.block_sparse``; a Gaussian dictionary, groups of consecutive atoms, each
+active with the given probability. ``mean_db`` is the pooled NMSE of fresh signals, ``median_db``
+and ``worst_db`` those of single ones. Rivals: OMP, which does not know the groups; group OMP
+(Eldar, Kuppinger and Bolcskei 2010), which is told the noise's energy; and the group lasso, solved
+to a relative gap of ``gap_max``, for the alpha of a grid that is best on pairs of training.
 """
 
 from __future__ import annotations
 
-import sys
-import time
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
+from benchmarks.study import Option, Row, Study, with_epochs
+from benchmarks.timing import clocked
 from sklearn_unroll import ALISTARegressor, LISTARegressor, OMPCoder
-from sklearn_unroll.functional import Composite, Dense, GroupL1, LeastSquares
+from sklearn_unroll.functional import Composite, Dense, GroupL1, LeastSquares, composite_gap
 from sklearn_unroll.metrics import nmse_db
+from sklearn_unroll.solvers import NesterovDescent
 
-SIZE, N_GROUPS, N_FEATURES = 4, 50, 100
-
-
-def make(n_samples: int, D: np.ndarray, rng: np.random.Generator) -> tuple:
-    """Return signals and codes, none of them zero."""
-    active = rng.random((n_samples, N_GROUPS)) < 0.08
-    active[np.arange(n_samples), rng.integers(N_GROUPS, size=n_samples)] = True
-    y = rng.standard_normal((n_samples, len(D))) * active.repeat(SIZE, axis=1)
-    return y @ D, y
+GRID = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # alphas, relative to the mean norm of a group of D x
+WINDOW = 25  # iterations between two certificates
 
 
-def group_omp(X: np.ndarray, D: np.ndarray, tol: float = 1e-10) -> np.ndarray:
-    """Block OMP (Eldar, Kuppinger and Bolcskei 2010), sample by sample."""
+def draw(
+    n: int, D: np.ndarray, size: int, share: float, snr: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return signals, codes, none of them zero, and the energy of each signal's noise."""
+    n_groups = len(D) // size
+    active = rng.random((n, n_groups)) < share
+    active[np.arange(n), rng.integers(n_groups, size=n)] = True
+    y = rng.standard_normal((n, len(D))) * active.repeat(size, axis=1)
+    noise = rng.standard_normal((n, D.shape[1]))
+    clean = y @ D
+    ratio = np.linalg.norm(clean, axis=1) / np.linalg.norm(noise, axis=1) * 10 ** (-snr / 20)
+    noise *= ratio[:, None]
+    return clean + noise, y, (noise**2).sum(1)
+
+
+def group_omp(X: np.ndarray, D: np.ndarray, size: int, energies: np.ndarray) -> np.ndarray:
+    """Block OMP, sample by sample, until the residual is as large as the noise."""
     codes = np.zeros((len(X), len(D)))
-    for x, z in zip(X, codes, strict=True):
-        chosen, r, found = [], x, None
-        while r @ r > tol * (x @ x) and len(chosen) < N_FEATURES // SIZE:
-            best = np.linalg.norm((D @ r).reshape(-1, SIZE), axis=1)
-            chosen.append(int(best.argmax()))
-            atoms = (SIZE * np.array(chosen)[:, None] + np.arange(SIZE)).ravel()
+    for x, z, energy in zip(X, codes, energies, strict=True):
+        chosen, r, found, atoms = [], x, np.zeros(0), np.zeros(0, dtype=int)
+        while r @ r > max(energy, 1e-20 * (x @ x)) and len(chosen) < D.shape[1] // size:
+            chosen.append(int(np.linalg.norm((D @ r).reshape(-1, size), axis=1).argmax()))
+            atoms = (size * np.array(chosen)[:, None] + np.arange(size)).ravel()
             found = np.linalg.lstsq(D[atoms].T, x, rcond=None)[0]
             r = x - found @ D[atoms]
         z[atoms] = found
     return codes
 
 
-def group_fista(X: np.ndarray, D: np.ndarray, alpha: float, n_iter: int) -> np.ndarray:
-    """FISTA on the group lasso."""
-    b, A = torch.from_numpy(X), Dense(torch.from_numpy(D))
-    problem = Composite.of(b, A, LeastSquares(), GroupL1(SIZE, alpha * SIZE**0.5))
-    x = v = problem.first()
-    t = 1.0
-    for _ in range(n_iter):
-        new, after = problem.classical(v), (1 + (1 + 4 * t * t) ** 0.5) / 2
-        v, x, t = new + (t - 1) / after * (new - x), new, after
-    return x.numpy()
+def group_lasso(
+    X: np.ndarray, D: np.ndarray, size: int, alpha: float, tol: float, most: int
+) -> tuple[np.ndarray, float]:
+    """Return codes of the group lasso and their largest gap, by the restarted FISTA."""
+    R = GroupL1(size, alpha * size**0.5)
+    problem = Composite.of(torch.from_numpy(X), Dense(torch.from_numpy(D)), LeastSquares(), R)
+    method, gap = NesterovDescent(), torch.ones(1)
+    state = method.init(problem)
+    for step in range(1, most + 1):
+        state = method.step(state, problem)
+        if step % WINDOW == 0 or step == most:
+            gap = composite_gap(state.x, problem).max()
+            if gap <= tol:
+                break
+    return state.x.numpy(), float(gap)
 
 
-def main(n_train: int = 5000) -> None:
-    """Print one row a method and seed."""
-    print(f"{torch.get_num_threads()} threads; fit s, predict s, NMSE dB pooled, worst signal")
-    for seed in (11, 12, 13):
-        rng = np.random.default_rng(seed)
-        D = rng.standard_normal((SIZE * N_GROUPS, N_FEATURES))
-        D /= np.linalg.norm(D, axis=1, keepdims=True)
-        (X, y), (X_new, y_new) = make(n_train, D, rng), make(1000, D, rng)
-        networks = {
-            f"{kind.__name__}{', groups' * (groups is not None)}": kind(
-                D, groups=groups, random_state=seed
+def chosen_alpha(X: np.ndarray, y: np.ndarray, D: np.ndarray, size: int, most: int) -> float:
+    """Return the alpha of a grid whose codes are nearest to those of some pairs."""
+    scale = np.linalg.norm((X @ D.T).reshape(len(X), -1, size), axis=2).mean() / size**0.5
+    alphas = [scale * factor for factor in GRID]
+    return min(alphas, key=lambda a: nmse_db(y, group_lasso(X, D, size, a, 1e-3, most)[0]))
+
+
+def rows(
+    *,
+    seed: int,
+    snr: tuple[float, ...] = Option((np.inf, 40.0, 30.0, 20.0), (np.inf, 20.0), "in dB"),
+    n_seeds: int = Option(3, 1, "dictionaries, each with its own pairs and signals"),
+    n_groups: int = Option(50, 8),
+    size: int = Option(4, 2, "atoms in a group"),
+    n_features: int = Option(100, 12),
+    share: float = Option(0.08, 0.1, "of the groups that are active"),
+    n_train: int = Option(5000, 200),
+    n_test: int = Option(1000, 50),
+    epochs: int | None = Option(None, 1, "of training, the recipe of each by default"),
+    most: int = Option(3000, 100, "iterations of the group lasso"),
+) -> Iterator[Row]:
+    """Yield a row per noise level, seed and method."""
+    for level in snr:
+        for own in range(seed, seed + n_seeds):
+            rng = np.random.default_rng(own)
+            D = rng.standard_normal((size * n_groups, n_features))
+            D /= np.linalg.norm(D, axis=1, keepdims=True)
+            X, y, _ = draw(n_train, D, size, share, level, rng)
+            new, truth, energies = draw(n_test, D, size, share, level, rng)
+            label = {"snr": level, "of_seed": own}
+
+            def row(
+                name: str, codes: np.ndarray, seconds: float, truth=truth, label=label, **more
+            ) -> Row:
+                errors = [nmse_db(a[None], b[None]) for a, b in zip(truth, codes, strict=True)]
+                quality = {"median_db": np.median(errors), "worst_db": max(errors)}
+                us = 1e6 * seconds / len(truth)
+                quality = {k: max(float(v), -300.0) for k, v in quality.items()}
+                pooled = max(nmse_db(truth, codes), -300.0)
+                return {
+                    **label, "method": name, "mean_db": pooled, **quality, "us_per_signal": us,
+                } | more  # fmt: skip
+
+            for kind in (LISTARegressor, ALISTARegressor):
+                for groups in (size, None):
+                    net = with_epochs(kind(D, groups=groups, random_state=own), epochs)
+                    _, fit = clocked(lambda net=net, X=X, y=y: net.fit(X, y))
+                    codes, seconds = clocked(lambda net=net, new=new: net.predict(new))
+                    name = kind.__name__.removesuffix("Regressor") + ", groups" * (groups == size)
+                    yield row(name, codes, seconds, fit_seconds=fit)
+            omp = OMPCoder(D).fit(X)
+            tol = np.maximum(energies, 1e-16 * (new**2).sum(1))
+            yield row(
+                "OMP", *clocked(lambda omp=omp, new=new, tol=tol: omp.transform(new, tol=tol))
             )
-            for kind in (LISTARegressor, ALISTARegressor)
-            for groups in (SIZE, None)
-        }
-        runs = {name: net.predict for name, net in networks.items()}
-        runs["OMPCoder"] = OMPCoder(D, tol=1e-8).fit(X).transform
-        runs["group OMP"] = lambda X, D=D: group_omp(X, D)
-        runs["group FISTA, 16"] = lambda X, D=D: group_fista(X, D, 0.02, 16)
-        runs["group FISTA, 1000"] = lambda X, D=D: group_fista(X, D, 1e-3, 1000)
-        for name, run in runs.items():
-            start = time.perf_counter()
-            if name in networks:
-                networks[name].fit(X, y)
-            fitted = time.perf_counter()
-            codes = run(X_new)
-            ended = time.perf_counter()
-            worst = max(nmse_db(a[None], b[None]) for a, b in zip(y_new, codes, strict=True))
-            print(
-                f"seed {seed}  {name:24} {fitted - start:6.1f} {ended - fitted:7.3f}  "
-                f"{nmse_db(y_new, codes):7.1f} {worst:7.1f}",
-                flush=True,
+            yield row(
+                "group OMP", *clocked(lambda D=D, new=new, e=energies: group_omp(new, D, size, e))
             )
+            alpha = chosen_alpha(X[:200], y[:200], D, size, most)
+            (codes, gap), seconds = clocked(
+                lambda D=D, new=new, a=alpha: group_lasso(new, D, size, a, 1e-6, most)
+            )
+            yield row("group lasso", codes, seconds, gap_max=gap)
 
+
+STUDY = Study(
+    rows,
+    labels="snr of_seed method",
+    measures="mean_db median_db worst_db us_per_signal fit_seconds gap_max",
+)
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    STUDY.main()

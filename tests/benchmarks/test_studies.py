@@ -23,6 +23,15 @@ def bfloat16(table):
     assert table["times_faster"][0] == 1
 
 
+def block_sparse(table):
+    assert table.groupby("snr").size().to_dict() == {20.0: 7, np.inf: 7}
+    assert (table["median_db"] <= table["worst_db"]).all()
+    found = table.set_index(["snr", "method"])
+    assert found.loc[(np.inf, "group OMP"), "median_db"] == -300  # exact, without noise
+    assert found.loc[(20.0, "group OMP"), "median_db"] > -40
+    assert found.xs("group lasso", level="method")["gap_max"].lt(0.01).all()
+
+
 def certificate(table):
     assert set(table.loc[table["part"] == "gap", "alpha"]) == {0.1}
     assert set(table.loc[table["part"] == "alpha", "alpha"]) == {0.5, 0.05}
@@ -193,6 +202,7 @@ def training_time(table):
 
 CHECKS = (
     bfloat16,
+    block_sparse,
     certificate,
     clients,
     compressive_imaging,
