@@ -17,15 +17,7 @@ from torch import Tensor, nn
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.nn.parts import Part
 
-__all__ = [
-    "AdaptiveRule",
-    "LearnedRule",
-    "LearnedStep",
-    "LogRule",
-    "Rule",
-    "Scalars",
-    "Shrink",
-]
+__all__ = ["AdaptiveRule", "LearnedRule", "LearnedStep", "LogRule", "Rule", "Scalars", "Shrink"]
 
 
 # Momentum of good runs is 0.2 to 0.3; from one on it diverges.
