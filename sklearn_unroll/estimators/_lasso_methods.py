@@ -13,7 +13,7 @@ from sklearn_unroll.estimators._lasso_codes import (
     check_applied,
     warn_if_not_converged,
 )
-from sklearn_unroll.estimators._lasso_solvers import follow_chunks
+from sklearn_unroll.estimators._lasso_path import follow_chunks
 from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import stated
