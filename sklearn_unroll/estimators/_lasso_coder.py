@@ -67,7 +67,8 @@ class LassoCoder(BaseLassoCoder):
     error : float, default=None
         Instead of alpha: the largest ``||x - z D||^2``, for which the least l1 norm is found
         (``mode=1`` of ``spams.lasso``). Of white noise of standard deviation s it is
-        ``n_features * s**2``.
+        ``n_features * s**2``; for each sample's own, with NaN in X or at a confidence, pass that
+        of :func:`~sklearn_unroll.metrics.noise_energy` to ``transform``.
     l1_radius : float, default=None
         Instead of alpha: the largest l1 norm, for which the least error is found (``mode=0``).
     l2 : float, default=0.0

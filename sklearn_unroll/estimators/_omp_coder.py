@@ -69,9 +69,9 @@ class OMPCoder(BaseCoder):
     tol : float, default=None
         Largest squared norm of a residual, as in
         :class:`~sklearn.linear_model.OrthogonalMatchingPursuit`: the energy of the noise of a
-        sample, ``n_features`` times its variance, or a little less. One per sample may be given
-        to ``solve``, ``transform``, ``predict`` and ``score``. None is for exactly
-        n_nonzero_coefs atoms.
+        sample, ``n_features`` times its variance, or a little less, see
+        :func:`~sklearn_unroll.metrics.noise_energy`. One per sample may be given to ``solve``,
+        ``transform``, ``predict`` and ``score``. None is for exactly n_nonzero_coefs atoms.
     %(device)s
 
     Attributes

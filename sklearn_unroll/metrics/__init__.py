@@ -13,7 +13,7 @@ from sklearn_unroll.metrics._codes import (
     support_precision,
     support_recall,
 )
-from sklearn_unroll.metrics._risk import discrepancy, sure
+from sklearn_unroll.metrics._risk import discrepancy, noise_energy, sure
 from sklearn_unroll.metrics._scorers import (
     duality_gap_scorer,
     nmse_db_median_scorer,
@@ -35,6 +35,7 @@ __all__ = [
     "nmse_db_median",
     "nmse_db_median_scorer",
     "nmse_db_scorer",
+    "noise_energy",
     "psnr",
     "psnr_scorer",
     "support_f1",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import chi2
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from sklearn_unroll.functional import Observation
 
-__all__ = ["discrepancy", "sure"]
+__all__ = ["discrepancy", "noise_energy", "sure"]
 
 _GIVEN: dict[str, list[Any]] = {"X": ["array-like"], "codes": ["array-like"]}
 
@@ -118,6 +119,60 @@ def discrepancy(X: ArrayLike, codes: ArrayLike, dictionary: ArrayLike, noise: An
     return _in_shape([ratio(one, obs, sigma) for one in z], codes)
 
 
+@validate_params(
+    {"X": ["array-like"], "confidence": [Interval(Real, 0, 1, closed="neither"), None]},
+    prefer_skip_nested_validation=True,
+)
+def noise_energy(X: ArrayLike, noise: Any, *, confidence: float | None = None) -> np.ndarray:
+    """Return the energy of white noise in each sample, in the mean or at most.
+
+    ``m noise^2`` over the m entries seen: what ``error`` of :class:`~sklearn_unroll.LassoCoder`
+    and ``tol`` of :class:`~sklearn_unroll.OMPCoder` ask for where the noise is known. With a
+    confidence the quantile of ``noise^2 chi^2_m``, below which Gaussian noise stays that often:
+    about ``(m + k sqrt(2 m)) noise^2``, where k is the quantile of a standard normal variable
+    (k = 2: Candes, Romberg and Tao 2006, "Stable signal recovery from incomplete and inaccurate
+    measurements"). Then the true signal is among those within the bound, and codes of the least
+    l1 norm have no more of it than the true ones; the price is that they are shrunk further.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Signals; NaN is what was not seen. Nothing else is looked at.
+    noise : float or array-like of shape (n_samples,)
+        Standard deviation of the noise, in the units of X.
+    confidence : float, default=None
+        Probability that a sample's noise has at most that energy; None is for its mean.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Energies, in the units of X squared.
+
+    Raises
+    ------
+    ValueError
+        If noise or confidence is not valid, or nothing of a sample was seen.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_unroll import LassoCoder
+    >>> from sklearn_unroll.datasets import make_sparse_recovery
+    >>> from sklearn_unroll.metrics import noise_energy
+    >>> data = make_sparse_recovery(100, 20, 40, sparsity=3, snr_db=20, random_state=0)
+    >>> energy = noise_energy(data.X, data.noise_std)
+    >>> codes = LassoCoder(data.dictionary).fit(data.X).transform(data.X, error=energy)
+    >>> bool(np.allclose(np.sum((data.X - codes @ data.dictionary) ** 2, axis=1), energy))
+    True
+    """
+    X = check(X, "X", ensure_all_finite="allow-nan")
+    seen = (~np.isnan(X)).sum(axis=1)
+    _check_seen(seen)
+    count = seen.astype(float) if confidence is None else chi2.ppf(confidence, seen)
+    level = check_noise(noise, len(X))
+    return level * (level * count)
+
+
 def ratio(z: Tensor, obs: Observation, noise: Tensor) -> Tensor:
     """Return the discrepancy of codes as a tensor."""
     from sklearn_unroll.functional.risk import n_seen
@@ -159,13 +214,21 @@ def _given(X: Any, codes: Any, dictionary: Any, noise: Any) -> tuple[Observation
             f"atoms."
         )
     seen = ~np.isnan(X)
-    if not seen.any(axis=1).all():
-        raise ValueError("X has samples of which nothing was seen, all NaN. Leave them out.")
+    _check_seen(seen.sum(axis=1))
     A: Any = Dense(torch.from_numpy(D))
     if not seen.all():
         A = Composed(A, Mask(torch.from_numpy(seen)))
     obs = Observation(torch.from_numpy(np.where(seen, X, 0.0)), A)
     return obs, torch.from_numpy(z), torch.from_numpy(check_noise(noise, len(X)))
+
+
+def _check_seen(count: np.ndarray) -> None:
+    blank = np.flatnonzero(count == 0)
+    if len(blank):
+        raise ValueError(
+            f"X has {len(blank)} sample(s) of which nothing was seen, all NaN, the first at row "
+            f"{blank[0]}. Leave them out."
+        )
 
 
 def _in_shape(found: list[Tensor], codes: Any) -> np.ndarray:

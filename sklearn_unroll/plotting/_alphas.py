@@ -29,7 +29,8 @@ class AlphaScoresDisplay:
     """Mean squared errors of signals over alpha, as criteria estimate them, with their choices.
 
     Make one with :meth:`from_estimator`. Each curve has a dot at the alpha that its criterion
-    takes: the least, or where the residual is as large as the noise, the dashed line.
+    takes, the true one a cross: the least, or where the residual is as large as the noise, the
+    dashed line.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class AlphaScoresDisplay:
     >>> from sklearn_unroll import LassoCoder
     >>> from sklearn_unroll.datasets import make_sparse_recovery
     >>> from sklearn_unroll.plotting import AlphaScoresDisplay
-    >>> data = make_sparse_recovery(100, 20, 40, snr_db=20, random_state=0)
+    >>> data = make_sparse_recovery(100, 20, 40, sparsity=3, snr_db=20, random_state=0)
     >>> coder = LassoCoder(data.dictionary).fit(data.X)
     >>> display = AlphaScoresDisplay.from_estimator(coder, data.X, alphas=10, noise=data.noise_std)
     >>> sorted(display.scores)
@@ -169,10 +170,13 @@ class AlphaScoresDisplay:
         for name, found in self.scores.items():
             unit = (self.variance or 1.0) if name == "discrepancy" else 1.0
             values, at = unit * found.scores, found.best_alpha
+            # A good estimate lies under the truth, which must not hide it.
+            truth = {"color": "black", "linestyle": ":"} if name == "error" else {}
             label = {"label": f"{LABELS[name]}: {at:.2g}"}
-            (line,) = self.ax_.plot(found.alphas, values, **label | line_kw)
+            (line,) = self.ax_.plot(found.alphas, values, **label | truth | line_kw)
             height = np.interp(at, found.alphas[::-1], values[::-1])
-            style = {"color": line.get_color(), "marker": "o", "linestyle": "none"}
+            marker = "x" if truth else "o"
+            style = {"color": line.get_color(), "marker": marker, "linestyle": "none"}
             self.lines_.append(line)
             self.best_ += self.ax_.plot([at], [height], **style)
         if "discrepancy" in self.scores:

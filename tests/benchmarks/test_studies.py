@@ -17,6 +17,12 @@ STUDIES = all_studies()
 OF_RIVALS = {"recovery_frontier": {"times_faster_than_omp": "spams"}}
 
 
+def alpha_choice(table):
+    assert len(table) == 15 and set(table["case"]) == {"gaussian"}
+    one = table["way"].isin(["sure", "cross_validation"])
+    assert (table.loc[one, "excess_percent"] >= -1e-6).all()
+
+
 def bfloat16(table):
     full, half, mixed = table["nmse_db"]
     assert full < half - 10 and mixed < half - 10  # -79, -51 and -78 dB without noise

@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
 from sklearn_unroll import LassoCoder, OMPCoder
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.metrics import alpha_scores, discrepancy, sure
+from sklearn_unroll.metrics import alpha_scores, discrepancy, noise_energy, sure
 
 DATA = make_sparse_recovery(150, 30, 60, sparsity=4, snr_db=20, random_state=0)
 X, D, NOISE = DATA.X, DATA.dictionary, DATA.noise_std
@@ -196,3 +196,35 @@ def test_codes_of_other_sizes_are_refused():
     blank[3] = np.nan
     with pytest.raises(ValueError, match="nothing was seen"):
         discrepancy(blank, DATA.y, D, NOISE)
+
+
+def test_the_truth_lies_within_the_noise():
+    rng = np.random.default_rng(2)
+    noise = np.where(np.arange(20_000) % 2, 0.1, 3.0)
+    white = noise[:, None] * rng.standard_normal((20_000, 7))
+    white[:, 1:][rng.random((20_000, 6)) < 0.3] = np.nan
+    energy = np.nansum(white**2, axis=1)
+    ratio = energy / noise_energy(white, noise)
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / 20_000**0.5
+    for confidence in (0.5, 0.95, 0.999):
+        within = np.mean(energy <= noise_energy(white, noise, confidence=confidence))
+        spread = np.sqrt(confidence * (1 - confidence) / 20_000)
+        assert abs(within - confidence) < 4 * spread
+
+
+def test_codes_within_the_noise_are_no_larger_than_the_true_ones():
+    data = missing()
+    bound = noise_energy(data, NOISE, confidence=0.95)
+    codes = fitted(tol=1e-10).transform(data, error=bound)
+    inside = np.nansum((data - SIGNALS) ** 2, axis=1) <= bound
+    assert inside.mean() > 0.85
+    norms, true = (np.abs(z[inside]).sum(1) for z in (codes, DATA.y))
+    assert (norms <= true * (1 + 1e-8)).all()
+    reached = OMPCoder(D).fit(X).solve(data, tol=noise_energy(data, NOISE))
+    assert (reached.residual <= noise_energy(data, NOISE)).all()
+
+
+@pytest.mark.parametrize("given", [{"noise": 0.0}, {"confidence": 1.0}, {"confidence": 2}])
+def test_no_bound_without_a_level(given):
+    with pytest.raises(ValueError, match=next(iter(given))):
+        noise_energy(X, **({"noise": 0.1} | given))
