@@ -5,8 +5,9 @@ Choose alpha: what criteria say, and what is true
 How strong should the l1 norm be? Signals with noise answer that themselves, for a whole set at
 once, without one true code: by Stein's unbiased estimate of their error (SURE), which knows the
 noise, by predicting entries that were held out, which does not, or where the residual is as large
-as the noise. Here the truth is known, so that each can be judged: on Gaussian signals of few atoms,
-and on patches of a photograph over a dictionary that was learned from its noisy patches.
+as the noise. Here the truth is known, so that each can be judged: on Gaussian signals of few
+atoms, and on patches of a photograph over a dictionary that was learned from others of its noisy
+patches.
 """
 
 # %%
