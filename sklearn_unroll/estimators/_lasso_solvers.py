@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sklearn_unroll.estimators._coder import room_for
 from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
 from sklearn_unroll.functional import (
     Dense,
@@ -78,10 +79,11 @@ def no_start(rows: slice) -> None:
 
 
 def solve_chunks(
-    b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How
-) -> Found:
+    b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How,
+    into: Tensor | None = None,
+) -> Found:  # fmt: skip
     """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
-    out, inner = nothing_found(b, A, aim), inner_of(how, b)
+    out, inner = nothing_found(b, A, aim, into), inner_of(how, b)
     compiled = compiled_pays(b, A)
     coherent = not compiled and how.solver == "auto" and is_coherent(A)
     for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
@@ -112,10 +114,10 @@ def _bounded(chunk: Chunk, how: How) -> PathCodes:
     return bounded_lasso(chunk.obs, products=chunk.products, **{name: value}, **rest)
 
 
-def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim) -> Found:
-    """Return zero codes, like the value of an aim."""
+def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim, into: Tensor | None = None) -> Found:
+    """Return zero codes, like the value of an aim, in the caller's array where it is alike."""
     zeros = torch.zeros(aim.value.shape, dtype=torch.float64, device=b.device)
-    x = b.new_empty(*aim.value.shape, A.n_components).zero_()
+    x = room_for(into, b, *aim.value.shape, A.n_components).zero_()
     return Found(x, zeros, zeros.clone(), zeros.long(), zeros == 0)
 
 

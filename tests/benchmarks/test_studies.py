@@ -180,7 +180,7 @@ def memory(table):
 
 
 def disk(table):
-    assert list(table["model"]) == ["HyperLISTA"]
+    assert list(table["model"]) == ["HyperLISTA", "LassoCoder", "OMPCoder"]
     assert (table["ratio"] > 0).all() and (table["codes_mb"] == 3000 * 32 * 4 / 1e6).all()
     assert (table["held_mb"] >= 0).all()
 
