@@ -198,6 +198,7 @@ def training_time(table):
 
 
 CHECKS = (
+    alpha_choice,
     bfloat16,
     certificate,
     clients,
