@@ -24,9 +24,10 @@ import numpy as np
 from benchmarks.memory import make_model, memory
 from benchmarks.study import Option, Row, Study, sides
 from benchmarks.timing import compete
+from sklearn_unroll import LassoCoder, OMPCoder
 from sklearn_unroll.datasets import make_sparse_recovery
 
-MODELS = ("LISTA", "ALISTA", "HyperLISTA")
+MODELS = ("LISTA", "ALISTA", "HyperLISTA", "LassoCoder", "OMPCoder")
 
 
 @contextmanager
@@ -52,10 +53,10 @@ def rows(
     seed: int,
     shape: str = Option("64x256", "16x32", "features x atoms"),
     n_samples: int = Option(1_000_000, 3000),
-    models: Sequence[str] = Option(MODELS, ("HyperLISTA",), choices=MODELS),
+    models: Sequence[str] = Option(MODELS, MODELS[2:], choices=MODELS),
     repeats: int = Option(3, 2),
 ) -> Iterator[Row]:
-    """Yield a row per network."""
+    """Yield a row per network or coder."""
     n_features, n_components = sides(shape)
     pairs = make_sparse_recovery(
         min(n_samples, 20_000), n_features, n_components, sparsity=3, random_state=seed,
@@ -70,8 +71,17 @@ def rows(
             part[:] = pairs.X[: len(part)]
         X.flush()
         for name in models:
-            model: Any = make_model(name, pairs.dictionary, True, seed).fit(pairs.X, pairs.y)
+            model = made(name, pairs.dictionary, seed).fit(pairs.X, pairs.y)
             yield {"model": name, **measured(model, Path(folder), n_samples, repeats)}
+
+
+def made(name: str, dictionary: np.ndarray, seed: int) -> Any:
+    """Return what codes, to be fitted."""
+    if name == "LassoCoder":
+        return LassoCoder(dictionary, alpha=0.1, tol=1e-4)
+    if name == "OMPCoder":
+        return OMPCoder(dictionary, n_nonzero_coefs=3)
+    return make_model(name, dictionary, True, seed)
 
 
 def measured(model: Any, folder: Path, n_samples: int, repeats: int) -> Row:

@@ -53,6 +53,8 @@ def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) ->
         # A copy only of what torch cannot wrap (read-only maps, negative strides); the package
         # never writes to it.
         array = np.require(move_to(array, xp=np, device="cpu"), requirements=["C", "W"])
+        if min(array.strides, default=0) < 0:  # one number backwards counts as contiguous
+            array = array.copy()
         if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         array = torch.from_numpy(array)

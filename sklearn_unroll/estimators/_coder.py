@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from sklearn.base import _fit_context
+from sklearn.utils.metadata_routing import UNUSED
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import own_arithmetic, resolve_device, to_tensor
+from sklearn_unroll.estimators._arrays import check_out, own_arithmetic, resolve_device, to_tensor
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._missing import atoms_of
@@ -33,6 +34,9 @@ class BaseCoder(Transforms, Shell):
     task = Codes(any_size=True, zero_atoms=True, missing=True)
     takes_operators = True
     applies_operators = False
+    # Where results go is no metadata, which a meta-estimator would split or route.
+    __metadata_request__predict: ClassVar[dict] = {"out": UNUSED}
+    __metadata_request__transform: ClassVar[dict] = {"out": UNUSED}
     _parameter_constraints: ClassVar[dict] = {
         **Shell._parameter_constraints,
         "dictionary": ["array-like", None],
@@ -122,6 +126,14 @@ class BaseCoder(Transforms, Shell):
         """Validate X; of dictionaries of samples one has to do here, see :func:`by_dictionary`."""
         return self.task.see_rows(self, X, method, operators=one_of(operators))
 
+    def _into(self, seen: Seen, out: Any, method: str) -> Tensor | None:
+        """Return the caller's array for codes, if there is one, as a matrix on its memory."""
+        if out is None:
+            return None
+        shape = len(seen.obs.b), seen.obs.A.n_components
+        one = method == "predict" and self._y_was_1d
+        return check_out(out, shape[:1] if one else shape, seen.X).view(shape)
+
     def _score(self, seen: Seen, codes: Any, y: Any, sample_weight: Any, problem: Any) -> float:
         """Return R^2 of codes, or minus the mean objective of a problem where there is no y."""
         if y is not None:
@@ -140,6 +152,22 @@ class BaseCoder(Transforms, Shell):
         tags.target_tags.required = self.dictionary is None
         tags.target_tags.multi_output = True
         return tags
+
+
+def room_for(codes: Tensor | None, b: Tensor | Rows, *shape: int) -> Tensor:
+    """Return where to write codes of data: the caller's array where it is as they are computed."""
+    if codes is not None and codes.dtype == b.dtype and codes.device == b.device:
+        return codes
+    return b.new_empty(*shape)
+
+
+def written(codes: Any, found: Tensor, into: Tensor | None, out: Any) -> Any:
+    """Return codes, those in the caller's array where there is one."""
+    if into is None:
+        return codes
+    if found.data_ptr() != into.data_ptr():
+        into.copy_(found)
+    return out
 
 
 def by_dictionary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -67,7 +68,8 @@ class LassoCoder(BaseLassoCoder):
     error : float, default=None
         Instead of alpha: the largest ``||x - z D||^2``, for which the least l1 norm is found
         (``mode=1`` of ``spams.lasso``). Of white noise of standard deviation s it is
-        ``n_features * s**2``.
+        ``n_features * s**2``; for each sample's own, with NaN in X or at a confidence, pass that
+        of :func:`~sklearn_unroll.metrics.noise_energy` to ``transform``.
     l1_radius : float, default=None
         Instead of alpha: the largest l1 norm, for which the least error is found (``mode=0``).
     l2 : float, default=0.0
@@ -245,7 +247,7 @@ class LassoCoder(BaseLassoCoder):
     def _unweighted(self, codes: Tensor) -> Tensor:
         if self.atom_weights is None:
             return codes
-        return codes / self._atom_weights(codes.shape[-1], codes)
+        return codes.div_(self._atom_weights(codes.shape[-1], codes))
 
     def _how(self, A: Operator) -> How:
         l2 = A.like.new_full((A.n_components,), float(self.l2))
@@ -253,15 +255,19 @@ class LassoCoder(BaseLassoCoder):
             l2 = l2 / self._atom_weights(len(l2), l2).square()
         return How(self.solver, self.positive, l2, self.tol, self.max_iter)
 
-    def _solved(self, X: Any, method: str, operators: Any, given: dict) -> tuple[Seen, Found]:
-        """Return codes that meet what the method was given."""
+    def _solved(
+        self, X: Any, method: str, operators: Any, given: dict, out: Any = None
+    ) -> tuple[Seen, Found, Tensor | None]:
+        """Return codes that meet what the method was given, and the caller's array."""
         seen = self._seen(X, method, operators)
+        into = self._into(seen, out, method)
         b = seen.obs.b
         aim = aim_of(self, len(b), b.device, **given)
         if operators is None:
             A = self._atoms(seen)
             check_applied(self, A, aim)
-            found = solve_chunks(b, A, aim, lambda rows: self._start(X, rows, A), self._how(A))
+            start = partial(self._start, X, A)
+            found = solve_chunks(b, A, aim, start, self._how(A), into)
         elif self.warm_start_from is not None:
             raise ValueError("warm_start_from has codes of one dictionary: not with operators.")
         else:
@@ -272,9 +278,10 @@ class LassoCoder(BaseLassoCoder):
 
             found = by_dictionary(b, operators, solve)
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
-        return seen, found._replace(x=check_finite_codes(self._unweighted(found.x), self))
+        found = found._replace(x=check_finite_codes(self._unweighted(found.x), self))
+        return seen, found, into
 
-    def _start(self, X: Any, rows: slice, A: Operator) -> Tensor | None:
+    def _start(self, X: Any, A: Operator, rows: slice) -> Tensor | None:
         """Return the codes of the other estimator, in the units in which atoms weigh one."""
         if self.warm_start_from is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn_unroll.estimators._arrays import as_kind
-from sklearn_unroll.estimators._coder import BaseCoder
+from sklearn_unroll.estimators._coder import BaseCoder, written
 from sklearn_unroll.estimators._lasso_aim import Aim
 from sklearn_unroll.estimators._lasso_codes import (
     LassoCodes,
@@ -13,7 +13,7 @@ from sklearn_unroll.estimators._lasso_codes import (
     check_applied,
     warn_if_not_converged,
 )
-from sklearn_unroll.estimators._lasso_solvers import follow_chunks
+from sklearn_unroll.estimators._lasso_path import follow_chunks
 from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import stated
@@ -57,7 +57,7 @@ class BaseLassoCoder(BaseCoder):
     @as_fitted
     def transform(
         self, X: Any, alpha: Any = None, error: Any = None, l1_radius: Any = None,
-        operators: Any = None,
+        operators: Any = None, out: Any = None,
     ) -> Any:  # fmt: skip
         """Return the codes of observations.
 
@@ -65,18 +65,19 @@ class BaseLassoCoder(BaseCoder):
         ----------
         %(X)s
         %(lasso_aim)s
+        %(out)s
 
         Returns
         -------
         array of shape (n_samples, n_components)
             Codes, with the kind, device and float dtype of X.
         """
-        return self._codes(X, "transform", operators, alpha, error, l1_radius).codes
+        return self._codes(X, "transform", operators, alpha, error, l1_radius, out).codes
 
     @as_fitted
     def predict(
         self, X: Any, alpha: Any = None, error: Any = None, l1_radius: Any = None,
-        operators: Any = None,
+        operators: Any = None, out: Any = None,
     ) -> Any:  # fmt: skip
         """Return the codes of observations, as ``transform`` does.
 
@@ -84,13 +85,15 @@ class BaseLassoCoder(BaseCoder):
         ----------
         %(X)s
         %(lasso_aim)s
+        %(out)s
 
         Returns
         -------
         array of shape (n_samples, n_components) or (n_samples,)
             Codes; one-dimensional where the dictionary was estimated from such y.
         """
-        return self._ravel(self._codes(X, "predict", operators, alpha, error, l1_radius).codes)
+        codes = self._codes(X, "predict", operators, alpha, error, l1_radius, out).codes
+        return self._ravel(codes) if out is None else out
 
     @as_fitted
     def certify(
@@ -169,7 +172,7 @@ class BaseLassoCoder(BaseCoder):
             Greater is better.
         """
         given = {"alpha": alpha, "error": error, "l1_radius": l1_radius}
-        seen, found = self._solved(X, "score", operators, given)
+        seen, found, _ = self._solved(X, "score", operators, given)
         seen = seen.whole()
         obs = seen.obs
         if operators is not None:
@@ -178,9 +181,11 @@ class BaseLassoCoder(BaseCoder):
         return self._score(seen, as_kind(found.x, seen.X), y, sample_weight, problem)
 
     def _codes(
-        self, X: Any, method: str, operators: Any, alpha: Any, error: Any, l1_radius: Any
-    ) -> LassoCodes:
+        self, X: Any, method: str, operators: Any, alpha: Any, error: Any, l1_radius: Any,
+        out: Any = None,
+    ) -> LassoCodes:  # fmt: skip
         given = {"alpha": alpha, "error": error, "l1_radius": l1_radius}
-        seen, found = self._solved(X, method, operators, given)
+        seen, found, into = self._solved(X, method, operators, given, out)
         parts = found.x, found.gap, found.n_iter, found.converged, found.alpha
-        return LassoCodes(*(as_kind(part, seen.X) for part in parts))
+        codes = LassoCodes(*(as_kind(part, seen.X) for part in parts))
+        return codes._replace(codes=written(codes.codes, found.x, into, out))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sklearn_unroll.estimators._coder import room_for
 from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
 from sklearn_unroll.functional import (
     Dense,
@@ -78,10 +79,11 @@ def no_start(rows: slice) -> None:
 
 
 def solve_chunks(
-    b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How
-) -> Found:
+    b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How,
+    into: Tensor | None = None,
+) -> Found:  # fmt: skip
     """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
-    out, inner = nothing_found(b, A, aim), inner_of(how, b)
+    out, inner = nothing_found(b, A, aim, into), inner_of(how, b)
     compiled = compiled_pays(b, A)
     coherent = not compiled and how.solver == "auto" and is_coherent(A)
     for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
@@ -112,37 +114,10 @@ def _bounded(chunk: Chunk, how: How) -> PathCodes:
     return bounded_lasso(chunk.obs, products=chunk.products, **{name: value}, **rest)
 
 
-def follow_chunks(b: Tensor | Rows, A: Operator, aim: Aim, how: How) -> Found:
-    """Solve all samples for every one of many weights, of shape (n_alphas, n_samples)."""
-    out, inner = nothing_found(b, A, aim), inner_of(how, b)
-    compiled = compiled_pays(b, A) and how.solver in ("auto", "homotopy")
-    coherent = not compiled and how.solver == "auto" and is_coherent(A)
-    for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
-        out.alpha[:, chunk.rows] = chunk.alpha
-        own, live = inner._replace(l2=chunk.l2), chunk.live
-        if not len(live):
-            continue
-        path, before = None, None
-        if compiled:
-            path = homotopy(
-                chunk.obs, chunk.aim.value, positive=how.positive, l2=chunk.l2, tol=own.tol,
-                max_iter=how.max_iter, products=chunk.products,
-            )  # fmt: skip
-        for nth, weight in enumerate(chunk.aim.value):
-            if path is None:
-                found = solve_live(chunk.obs, weight, before, own, coherent, chunk.products)
-            else:
-                found = Solution(path.x[nth], path.gap[nth], path.n_iter, path.converged[nth])
-                _finish(found, chunk.obs, weight, own)
-            before = found.x
-            put(out, (nth, live), chunk, found, weight)
-    return out._replace(converged=out.gap <= how.tol)
-
-
-def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim) -> Found:
-    """Return zero codes, like the value of an aim."""
+def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim, into: Tensor | None = None) -> Found:
+    """Return zero codes, like the value of an aim, in the caller's array where it is alike."""
     zeros = torch.zeros(aim.value.shape, dtype=torch.float64, device=b.device)
-    x = b.new_empty(*aim.value.shape, A.n_components).zero_()
+    x = room_for(into, b, *aim.value.shape, A.n_components).zero_()
     return Found(x, zeros, zeros.clone(), zeros.long(), zeros == 0)
 
 
@@ -208,9 +183,9 @@ def solve_live(
     if how.solver == "auto" and products is not None:
         return _solve_compiled(obs, alpha, x0, how, products)
     if how.solver == "homotopy":
-        return _finish(_follow(obs, alpha, how, products), obs, alpha, how)
+        return finish(_follow(obs, alpha, how, products), obs, alpha, how)
     if how.solver == "coordinate_descent":
-        return _finish(_descend(obs, alpha, x0, how, products, _PASSES), obs, alpha, how)
+        return finish(_descend(obs, alpha, x0, how, products, _PASSES), obs, alpha, how)
     obs = with_ridge(obs, how.l2)
     solver = how.solver if isinstance(obs.A, Dense) or how.solver != "auto" else "fista"
     if solver in ("auto", "active_set"):
@@ -258,7 +233,7 @@ def _solve_compiled(
     n, most = len(obs.b), max(10, int(_FEW * obs.A.n_components))
     alike = obs.A.n_components < _PROBE or products.is_coherent(_ALIKE)
     if (alike and x0 is None) or bool((alpha == 0).any()):
-        return _finish(_follow(obs, alpha, how, products), obs, alpha, how)
+        return finish(_follow(obs, alpha, how, products), obs, alpha, how)
     if n <= _PROBE:
         found = _descend(obs, alpha, x0, how, products, most)
     else:
@@ -276,7 +251,7 @@ def _solve_compiled(
         more = how._replace(max_iter=how.max_iter - most)
         part = obs.take(left), alpha[left], more, products.take(left)
         add_part(found, left, _follow(*part))
-    return _finish(found, obs, alpha, how)
+    return finish(found, obs, alpha, how)
 
 
 def _try(
@@ -307,7 +282,7 @@ def _follow(obs: Observation, alpha: Tensor, how: How, products: Products | None
     return Solution(found.x, found.gap, found.n_iter, found.converged)
 
 
-def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solution:
+def finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solution:
     """Give what is left to the solver that needs no numba."""
     left = (~found.converged).nonzero()[:, 0]
     if len(left) and how.max_iter > _PASSES:

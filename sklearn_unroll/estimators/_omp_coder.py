@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import as_kind
-from sklearn_unroll.estimators._coder import BaseCoder, by_dictionary
+from sklearn_unroll.estimators._coder import BaseCoder, by_dictionary, room_for, written
 from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import Seen
@@ -69,9 +70,9 @@ class OMPCoder(BaseCoder):
     tol : float, default=None
         Largest squared norm of a residual, as in
         :class:`~sklearn.linear_model.OrthogonalMatchingPursuit`: the energy of the noise of a
-        sample, ``n_features`` times its variance, or a little less. One per sample may be given
-        to ``solve``, ``transform``, ``predict`` and ``score``. None is for exactly
-        n_nonzero_coefs atoms.
+        sample, ``n_features`` times its variance, or a little less, see
+        :func:`~sklearn_unroll.metrics.noise_energy`. One per sample may be given to ``solve``,
+        ``transform``, ``predict`` and ``score``. None is for exactly n_nonzero_coefs atoms.
     %(device)s
 
     Attributes
@@ -153,7 +154,7 @@ class OMPCoder(BaseCoder):
         return self._pursue(X, tol, "solve", operators)[1]
 
     @as_fitted
-    def transform(self, X: Any, tol: Any = None, operators: Any = None) -> Any:
+    def transform(self, X: Any, tol: Any = None, operators: Any = None, out: Any = None) -> Any:
         """Return the codes of observations.
 
         Parameters
@@ -161,16 +162,17 @@ class OMPCoder(BaseCoder):
         %(X)s
         %(solver_tol)s
         %(solver_operators)s
+        %(out)s
 
         Returns
         -------
         array of shape (n_samples, n_components)
             Codes, with the kind, device and float dtype of X.
         """
-        return self._pursue(X, tol, "transform", operators)[1].codes
+        return self._pursue(X, tol, "transform", operators, out)[1].codes
 
     @as_fitted
-    def predict(self, X: Any, tol: Any = None, operators: Any = None) -> Any:
+    def predict(self, X: Any, tol: Any = None, operators: Any = None, out: Any = None) -> Any:
         """Return the codes of observations, as ``transform`` does.
 
         Parameters
@@ -178,13 +180,15 @@ class OMPCoder(BaseCoder):
         %(X)s
         %(solver_tol)s
         %(solver_operators)s
+        %(out)s
 
         Returns
         -------
         array of shape (n_samples, n_components) or (n_samples,)
             Codes; one-dimensional where the dictionary was estimated from such y.
         """
-        return self._ravel(self._pursue(X, tol, "predict", operators)[1].codes)
+        codes = self._pursue(X, tol, "predict", operators, out)[1].codes
+        return self._ravel(codes) if out is None else out
 
     @as_fitted
     def score(
@@ -216,15 +220,19 @@ class OMPCoder(BaseCoder):
         problem = self.task.problem(self, seen)
         return twice * self._score(seen, found.codes, y, sample_weight, problem)
 
-    def _pursue(self, X: Any, tol: Any, method: str, operators: Any) -> tuple[Seen, OMPCodes]:
+    def _pursue(
+        self, X: Any, tol: Any, method: str, operators: Any, out: Any = None
+    ) -> tuple[Seen, OMPCodes]:
         seen = self._seen(X, method, operators)
+        into = self._into(seen, out, method)
         b = seen.obs.b
         limit = self.tol if tol is None else check_tol(tol, len(b))
         most = self.n_nonzero_coefs
         if most is None:
             most = usual_number(seen.obs, limit)
         if operators is None:
-            found = (_in_parts if isinstance(b, Rows) else pursue)(seen.obs, most, limit)
+            whole = into is None and not isinstance(b, Rows)
+            found = (pursue if whole else partial(_in_parts, into))(seen.obs, most, limit)
         else:
 
             def solve(rows: Tensor, some: Tensor, D: Tensor) -> Pursuit:
@@ -240,10 +248,9 @@ class OMPCoder(BaseCoder):
                 f"whose codes do not depend on them."
             )
         warn_if_not_reached(found, limit, most)
-        return seen, OMPCodes(
-            *(as_kind(part, seen.X)
-              for part in (found.x, found.residual, found.n_nonzero, found.converged))
-        )  # fmt: skip
+        parts = found.x, found.residual, found.n_nonzero, found.converged
+        codes = OMPCodes(*(as_kind(part, seen.X) for part in parts))
+        return seen, codes._replace(codes=written(codes.codes, found.x, into, out))
 
 
 def usual_number(obs: Observation, tol: Any) -> int | Tensor:
@@ -259,11 +266,11 @@ def pursue(obs: Observation, n_nonzero: int | Tensor, tol: Any) -> Pursuit:
     return run(obs, n_nonzero, tol)
 
 
-def _in_parts(obs: Observation, n_nonzero: int | Tensor, tol: Any) -> Pursuit:
-    """Return the pursuit of data that are seen a few rows at a time."""
+def _in_parts(into: Tensor | None, obs: Observation, n_nonzero: int | Tensor, tol: Any) -> Pursuit:
+    """Return the pursuit of data that are seen a few rows at a time, in the caller's array."""
     n = len(obs.b)
     result = Pursuit(
-        obs.b.new_empty(n, obs.A.n_components),
+        room_for(into, obs.b, n, obs.A.n_components),
         obs.b.new_empty(n, dtype=torch.long),
         obs.b.new_empty(n),
         obs.b.new_empty(n, dtype=torch.bool),

@@ -45,6 +45,7 @@ from sklearn_unroll.functional.problems import (
     range_basis,
 )
 from sklearn_unroll.functional.prox import bernoulli_gauss_mean, soft, support_select
+from sklearn_unroll.functional.risk import degrees_of_freedom, sure
 from sklearn_unroll.functional.smooth import (
     SmoothSoftConstants,
     smooth_soft,
@@ -101,6 +102,7 @@ __all__ = [
     "coupled_step",
     "dct",
     "dct_filters",
+    "degrees_of_freedom",
     "duality_gap",
     "error_gap",
     "filter_adjoint",
@@ -128,6 +130,7 @@ __all__ = [
     "smooth_soft_constants",
     "soft",
     "support_select",
+    "sure",
     "symmetric_weight",
     "unpack_complex",
 ]

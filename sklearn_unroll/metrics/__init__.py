@@ -5,6 +5,7 @@ float64. A one-dimensional ``y`` is one component, as in :mod:`sklearn.metrics`.
 scorer greater is better, so an error in dB appears with a minus sign.
 """
 
+from sklearn_unroll.metrics._alphas import AlphaScores, alpha_scores
 from sklearn_unroll.metrics._codes import (
     nmse_db,
     nmse_db_median,
@@ -12,6 +13,7 @@ from sklearn_unroll.metrics._codes import (
     support_precision,
     support_recall,
 )
+from sklearn_unroll.metrics._risk import discrepancy, noise_energy, sure
 from sklearn_unroll.metrics._scorers import (
     duality_gap_scorer,
     nmse_db_median_scorer,
@@ -24,12 +26,16 @@ from sklearn_unroll.metrics._scorers import (
 from sklearn_unroll.metrics._signals import duality_gap, psnr
 
 __all__ = [
+    "AlphaScores",
+    "alpha_scores",
+    "discrepancy",
     "duality_gap",
     "duality_gap_scorer",
     "nmse_db",
     "nmse_db_median",
     "nmse_db_median_scorer",
     "nmse_db_scorer",
+    "noise_energy",
     "psnr",
     "psnr_scorer",
     "support_f1",
@@ -38,4 +44,5 @@ __all__ = [
     "support_precision_scorer",
     "support_recall",
     "support_recall_scorer",
+    "sure",
 ]

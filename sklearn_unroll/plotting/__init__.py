@@ -1,5 +1,6 @@
 """Displays: pictures of fitted estimators, in scikit-learn's manner."""
 
+from sklearn_unroll.plotting._alphas import AlphaScoresDisplay
 from sklearn_unroll.plotting._amplification import AmplificationDisplay
 from sklearn_unroll.plotting._convergence import ConvergenceDisplay
 from sklearn_unroll.plotting._depth_limit import DepthLossDisplay, DepthParameterDisplay
@@ -13,6 +14,7 @@ from sklearn_unroll.plotting._sample_size import SampleSizeDisplay
 from sklearn_unroll.plotting._tangent_kernel import KernelSpectrumDisplay, WidthScalingDisplay
 
 __all__ = [
+    "AlphaScoresDisplay",
     "AmplificationDisplay",
     "ConvergenceDisplay",
     "DepthLossDisplay",

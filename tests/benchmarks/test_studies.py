@@ -17,6 +17,12 @@ STUDIES = all_studies()
 OF_RIVALS = {"recovery_frontier": {"times_faster_than_omp": "spams"}}
 
 
+def alpha_choice(table):
+    assert len(table) == 15 and set(table["case"]) == {"gaussian"}
+    one = table["way"].isin(["sure", "cross_validation"])
+    assert (table.loc[one, "excess_percent"] >= -1e-6).all()
+
+
 def bfloat16(table):
     full, half, mixed = table["nmse_db"]
     assert full < half - 10 and mixed < half - 10  # -79, -51 and -78 dB without noise
@@ -183,7 +189,7 @@ def memory(table):
 
 
 def disk(table):
-    assert list(table["model"]) == ["HyperLISTA"]
+    assert list(table["model"]) == ["HyperLISTA", "LassoCoder", "OMPCoder"]
     assert (table["ratio"] > 0).all() and (table["codes_mb"] == 3000 * 32 * 4 / 1e6).all()
     assert (table["held_mb"] >= 0).all()
 
@@ -201,6 +207,7 @@ def training_time(table):
 
 
 CHECKS = (
+    alpha_choice,
     bfloat16,
     block_sparse,
     certificate,

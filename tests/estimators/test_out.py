@@ -6,19 +6,24 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_unroll import HyperLISTARegressor, LISTARegressor, Trainer
+from sklearn_unroll import HyperLISTARegressor, LassoCoder, LISTARegressor, OMPCoder, Trainer
 from sklearn_unroll.estimators import CodeMethods
+from sklearn_unroll.estimators._coder import BaseCoder
 from tests.estimator_table import MAKERS, case, fitted, pairs
 from tests.estimators.test_memory import numbers_held
 
 pytestmark = pytest.mark.filterwarnings("ignore:This fit of")
 
-NETWORKS = [name for name in MAKERS if isinstance(case(name).estimator, CodeMethods)]
-every = pytest.mark.parametrize("name", NETWORKS)
+KINDS = CodeMethods, BaseCoder
+CODING = [name for name in MAKERS if isinstance(case(name).estimator, KINDS)]
+every = pytest.mark.parametrize("name", CODING)
+MODELS = [HyperLISTARegressor, LassoCoder, OMPCoder]
+each = pytest.mark.parametrize("make", MODELS)
 
 
 @every
@@ -37,9 +42,10 @@ def test_the_same_bits_in_the_callers_array(name, method, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), wanted)
 
 
-def test_kinds_of_what_is_coded():
+@each
+def test_kinds_of_what_is_coded(make):
     data = pairs()
-    model = HyperLISTARegressor(data.dictionary).fit(data.X, data.y)
+    model = make(data.dictionary).fit(data.X, data.y)
     single = data.X.astype("f4")
     array = np.empty((80, 16), "f4")
     assert model.predict(single, out=array) is array  # computed in float64
@@ -52,10 +58,12 @@ def test_kinds_of_what_is_coded():
     np.testing.assert_array_equal(codes.to_numpy(), array)
 
 
-def test_one_component():
+@each
+def test_one_component(make):
     data = pairs()
     X = data.y[:, :1] * data.dictionary[:1]
-    model = HyperLISTARegressor(data.dictionary[:1]).fit(X, data.y[:, 0])
+    D = data.dictionary[:1] if make is HyperLISTARegressor else None  # coders estimate it
+    model = make(D).fit(X, data.y[:, 0])
     wanted, out = model.predict(data.X), np.empty(80)
     assert model.predict(data.X, out=out) is out and wanted.shape == (80,)
     np.testing.assert_array_equal(out, wanted)
@@ -84,11 +92,13 @@ ODD = np.empty(80 * 16 * 8 + 1, np.uint8)[1:].view("f8").reshape(80, 16)
         (np.ma.zeros((80, 16)), TypeError, "got MaskedArray"),
         (np.zeros((80, 16)).tolist(), TypeError, "got list"),
         (torch.empty(80, 16), TypeError, "got Tensor"),
+        (csr_array((80, 16)), TypeError, "got csr_array"),
         (True, TypeError, "got bool"),
     ],
 )
-def test_what_cannot_take_codes_is_refused(out, kind, said):
-    model = fitted("HyperLISTA")
+@pytest.mark.parametrize("name", ["HyperLISTA", "LassoCoder", "OMPCoder"])
+def test_what_cannot_take_codes_is_refused(name, out, kind, said):
+    model = fitted(name)
     for method in (model.predict, model.transform):
         with pytest.raises(kind, match=said) as caught:
             method(case("HyperLISTA").X, out=out)
@@ -155,10 +165,32 @@ def test_codes_that_are_no_numbers_raise_as_without():
         model.predict(X, out=out)
 
 
-def test_nothing_is_held_beside_it(tmp_path, monkeypatch):
+def test_what_coders_are_given_beside_it():
+    data, out = pairs(), np.empty((80, 16))
+    X = np.where(np.random.default_rng(0).random(data.X.shape) < 0.2, np.nan, data.X)
+    own = np.stack([data.dictionary, -data.dictionary])[np.arange(80) % 2]
+    lasso = LassoCoder(data.dictionary, atom_weights=np.linspace(0.5, 2, 16)).fit(data.X)
+    pursuit = OMPCoder(data.dictionary).fit(data.X)
+    for model, some in [
+        (lasso, {"alpha": np.linspace(0.05, 0.2, 80)}),
+        (lasso, {"error": 0.01}),
+        (lasso, {"operators": own}),
+        (pursuit, {"tol": np.full(80, 0.01)}),
+        (pursuit, {"operators": own}),
+    ]:
+        for observed in (data.X, X):
+            wanted = model.transform(observed, **some)
+            assert model.transform(observed, out=out, **some) is out
+            np.testing.assert_array_equal(out, wanted)
+
+
+@each
+def test_nothing_is_held_beside_it(make, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["sklearn_unroll.functional.rows"], "_BLOCK", 2**15)
     data = pairs()
-    model = HyperLISTARegressor(data.dictionary, n_layers=2).fit(data.X, data.y)
+    # Without numba the coder would do with fewer, and compiled loops are not counted.
+    monkeypatch.setattr(sys.modules["sklearn_unroll.estimators._lasso_aim"], "_NUMBERS", 2**13)
+    model = make(data.dictionary).fit(data.X, data.y)
     np.save(tmp_path / "X.npy", np.tile(data.X, (400, 1)))
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     file = np.lib.format.open_memmap(tmp_path / "z.npy", "w+", "f8", (len(X), 16))
