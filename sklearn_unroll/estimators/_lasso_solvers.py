@@ -34,6 +34,7 @@ from sklearn_unroll.solvers import (
     masked_lasso,
     minimize,
 )
+from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
 from sklearn_unroll.solvers._samples import Products, products_of
 from sklearn_unroll.solvers.masks import each_mask, is_masked, put_in_order
 from sklearn_unroll.solvers.reductions import nonnegative_least_squares, with_ridge
@@ -256,10 +257,13 @@ def _solve_compiled(
     clock: same data, same bits.
     """
     n, most = len(obs.b), max(10, int(_FEW * obs.A.n_components))
+    few = are_few(obs.A.n_components, how.positive) and bool((alpha > 0).all())
     alike = obs.A.n_components < _PROBE or products.is_coherent(_ALIKE)
-    if (alike and x0 is None) or bool((alpha == 0).any()):
+    if not few and ((alike and x0 is None) or bool((alpha == 0).any())):
         return _finish(_follow(obs, alpha, how, products), obs, alpha, how)
-    if n <= _PROBE:
+    if few:
+        found = few_atoms(obs, alpha, how.positive, how.l2, how.tol, products)
+    elif n <= _PROBE:
         found = _descend(obs, alpha, x0, how, products, most)
     else:
         found = Solution(
