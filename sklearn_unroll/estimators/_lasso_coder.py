@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -261,7 +262,10 @@ class LassoCoder(BaseLassoCoder):
         if operators is None:
             A = self._atoms(seen)
             check_applied(self, A, aim)
-            found = solve_chunks(b, A, aim, lambda rows: self._start(X, rows, A), self._how(A))
+            own = no_start
+            if self.warm_start_from is not None:
+                own = partial(self._start, X, A)
+            found = solve_chunks(b, A, aim, own, self._how(A))
         elif self.warm_start_from is not None:
             raise ValueError("warm_start_from has codes of one dictionary: not with operators.")
         else:
@@ -274,10 +278,8 @@ class LassoCoder(BaseLassoCoder):
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
         return seen, found._replace(x=check_finite_codes(self._unweighted(found.x), self))
 
-    def _start(self, X: Any, rows: slice, A: Operator) -> Tensor | None:
+    def _start(self, X: Any, A: Operator, rows: slice) -> Tensor:
         """Return the codes of the other estimator, in the units in which atoms weigh one."""
-        if self.warm_start_from is None:
-            return None
         some = X[rows, ...] if hasattr(X, "shape") and not hasattr(X, "iloc") else None
         some = _safe_indexing(X, rows) if some is None else some
         z = start_codes(self.warm_start_from, some, A.n_components, A.like.device)

@@ -36,6 +36,8 @@ from sklearn_unroll.solvers import (
 )
 from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
 from sklearn_unroll.solvers._samples import Products, products_of
+from sklearn_unroll.solvers.coordinate import descent
+from sklearn_unroll.solvers.homotopy import paths
 from sklearn_unroll.solvers.masks import each_mask, is_masked, put_in_order
 from sklearn_unroll.solvers.reductions import nonnegative_least_squares, with_ridge
 from sklearn_unroll.solvers.solver import add_part
@@ -95,7 +97,8 @@ def solve_chunks(
             out.alpha[live] = found.alpha * chunk.unit
             put(out, live, chunk, found)
         else:
-            own, x0 = inner._replace(l2=chunk.l2), _start(start, chunk)
+            own = inner._replace(l2=chunk.l2)
+            x0 = None if start is no_start else _start(start, chunk)
             weight = chunk.aim.value
             found = solve_live(chunk.obs, weight, x0, own, coherent, chunk.products)
             put(out, live, chunk, found, weight)
@@ -297,17 +300,24 @@ def _descend(
     obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, products: Products | None,
     most: int,
 ) -> Solution:  # fmt: skip
-    return coordinate_descent(
-        obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
-        max_passes=min(how.max_iter, most), products=products,
-    )  # fmt: skip
+    if products is None:  # nothing is known of the operator
+        return coordinate_descent(
+            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
+            max_passes=min(how.max_iter, most),
+        )  # fmt: skip
+    limits = how.tol, min(how.max_iter, most), how.positive
+    return descent(obs, alpha, x0, limits, how.l2, products)
 
 
 def _follow(obs: Observation, alpha: Tensor, how: How, products: Products | None) -> Solution:
-    found = homotopy(
-        obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter,
-        products=products,
-    )  # fmt: skip
+    if products is None:
+        found = homotopy(
+            obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter
+        )
+    else:
+        limits = how.tol, how.max_iter, how.positive
+        found = paths(obs, alpha[None], "alpha", limits, how.l2, products)
+        found = found._replace(x=found.x[0], gap=found.gap[0], converged=found.converged[0])
     return Solution(found.x, found.gap, found.n_iter, found.converged)
 
 
@@ -324,12 +334,9 @@ def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solut
     return found
 
 
-def _start(start: Callable[[slice], Tensor | None], chunk: Chunk) -> Tensor | None:
+def _start(start: Callable[[slice], Tensor], chunk: Chunk) -> Tensor:
     first, last = int(chunk.live[0]), int(chunk.live[-1]) + 1
-    x0 = start(slice(first, last))
-    if x0 is None:
-        return None
-    x0 = x0[chunk.live - first].double() / chunk.out
+    x0 = start(slice(first, last))[chunk.live - first].double() / chunk.out
     return near(x0, chunk.obs, chunk.aim.value)
 
 

@@ -29,6 +29,8 @@ class Products(NamedTuple):
 
     def is_coherent(self, least: float) -> bool:
         """Return whether two atoms are that much alike, as far as it is known."""
+        if not len(self.gram):
+            return False
         norm = np.sqrt(self.gram.diagonal())
         norm[norm == 0] = 1
         limit = least * norm[:, None] * norm
