@@ -236,10 +236,11 @@ def _solve_seen(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) ->
     together = how.solver == "auto" or (
         how.solver == "coordinate_descent" and compiled_available()
     )
-    if together and bool((alpha > 0).all()) and not bool((how.l2 > 0).any()):
+    if together and bool((alpha > 0).all()):
         return masked_lasso(
-            obs, alpha, x0=x0, positive=how.positive, tol=how.tol, max_iter=how.max_iter
-        )
+            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
+            max_iter=how.max_iter,
+        )  # fmt: skip
 
     def solve(part: Observation, rows: Tensor) -> Solution:
         start = None if x0 is None else x0[rows]

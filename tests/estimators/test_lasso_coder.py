@@ -316,9 +316,9 @@ def test_alpha_is_routed_through_a_pipeline(data):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype):
     module = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
-    calls, real = [], module.coordinate_descent
+    calls, real = [], module.descent
     monkeypatch.setattr(
-        module, "coordinate_descent", lambda *a, **k: calls.append(1) or real(*a, **k)
+        module, "descent", lambda *a, **k: calls.append(1) or real(*a, **k)
     )
     if numba:
         pytest.importorskip("numba")
