@@ -134,10 +134,12 @@ def descend_all(
     l2: Tensor | float = 0.0,
     gap: Tensor | None = None,
     products: Products | None = None,
+    alone: bool = False,
 ) -> None:
     """Overwrite codes x by the lasso's, count passes, and measure gaps by inner products.
 
-    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive.
+    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive. In as
+    many threads as torch has, unless ``alone``.
     """
     known = products_of(D, len(b)) if products is None else products
     loop, ridge = compiled(descend), ridges(l2, D).numpy()
@@ -151,4 +153,4 @@ def descend_all(
         found = x.numpy()[rows], passes.numpy()[rows], gap.numpy()[rows]
         loop(known.gram, known.D, *data, *found, weight[rows], ridge, *limits)
 
-    in_threads(run, len(b), len(D))
+    in_threads(run, len(b), len(D), alone)

@@ -317,9 +317,7 @@ def test_alpha_is_routed_through_a_pipeline(data):
 def test_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype):
     module = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
     calls, real = [], module.descent
-    monkeypatch.setattr(
-        module, "descent", lambda *a, **k: calls.append(1) or real(*a, **k)
-    )
+    monkeypatch.setattr(module, "descent", lambda *a, **k: calls.append(1) or real(*a, **k))
     if numba:
         pytest.importorskip("numba")
     else:
