@@ -261,12 +261,11 @@ def _solve_compiled(
     clock: same data, same bits.
     """
     n, most = len(obs.b), max(10, int(_FEW * obs.A.n_components))
-    few = are_few(obs.A.n_components, how.positive) and bool((alpha > 0).all())
-    alike = obs.A.n_components < _PROBE or products.is_coherent(_ALIKE)
-    if not few and ((alike and x0 is None) or bool((alpha == 0).any())):
-        return _finish(_follow(obs, alpha, how, products), obs, alpha, how)
-    if few:
+    none = bool((alpha == 0).any())
+    if are_few(obs.A.n_components, how.positive) and not none:
         found = few_atoms(obs, alpha, how.positive, how.l2, how.tol, products)
+    elif none or (x0 is None and (obs.A.n_components < _PROBE or products.is_coherent(_ALIKE))):
+        return _finish(_follow(obs, alpha, how, products), obs, alpha, how)
     elif n <= _PROBE:
         found = _descend(obs, alpha, x0, how, products, most)
     else:
@@ -315,11 +314,10 @@ def _follow(obs: Observation, alpha: Tensor, how: How, products: Products | None
         found = homotopy(
             obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter
         )
-    else:
-        limits = how.tol, how.max_iter, how.positive
-        found = paths(obs, alpha[None], "alpha", limits, how.l2, products)
-        found = found._replace(x=found.x[0], gap=found.gap[0], converged=found.converged[0])
-    return Solution(found.x, found.gap, found.n_iter, found.converged)
+        return Solution(found.x, found.gap, found.n_iter, found.converged)
+    limits = how.tol, how.max_iter, how.positive
+    found = paths(obs, alpha[None], "alpha", limits, how.l2, products)
+    return Solution(found.x[0], found.gap[0], found.n_iter, found.converged[0])
 
 
 def _finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solution:

@@ -147,10 +147,7 @@ def descend_seen(T, b, seen, X, passes, alpha, l2, tol, max_passes, positive):
 
 
 def lean(l2, members, x, size, ridge, g):
-    """Take the ridge's share from the correlations, and return ``sum l2 x^2``.
-
-    It acts as one feature more for each atom, whose entry in the signal is zero.
-    """
+    """Take the ridge's share from the correlations, and return ``sum l2 x^2``."""
     total = 0.0
     for place in range(size):
         ridge[place] = l2[members[place]]
