@@ -329,8 +329,9 @@ def test_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype
 
 
 def test_without_numba_coordinate_descent_says_what_to_do(data, monkeypatch):
-    module = sys.modules["sklearn_unroll.solvers.coordinate"]
-    monkeypatch.setattr(module, "compiled_available", lambda: False)
+    for name in ("solvers.coordinate", "estimators._lasso_solvers"):
+        module = sys.modules[f"sklearn_unroll.{name}"]
+        monkeypatch.setattr(module, "compiled_available", lambda: False)
     coder = LassoCoder(data.dictionary, solver="coordinate_descent").fit(data.X)
     with pytest.raises(ImportError, match="sklearn-unroll.fast"):
         coder.transform(data.X)
