@@ -52,7 +52,8 @@ def to_tensor(array: Any, *, dtype: torch.dtype | None, device: torch.device) ->
     if not isinstance(array, Tensor):
         # A copy only of what torch cannot wrap (read-only maps, negative strides); the package
         # never writes to it.
-        array = np.require(move_to(array, xp=np, device="cpu"), requirements=["C", "W"])
+        array = array if type(array) is np.ndarray else move_to(array, xp=np, device="cpu")
+        array = np.require(array, requirements=["C", "W"])
         if min(array.strides, default=0) < 0:  # one number backwards counts as contiguous
             array = array.copy()
         if not array.dtype.isnative:
@@ -210,7 +211,7 @@ def own_arithmetic() -> Iterator[None]:
     with torch.inference_mode(False), ExitStack() as stack:
         if usual.type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        for kind in ("cpu", usual.type, "cuda"):
-            if torch.amp.is_autocast_available(kind):
+        for kind in {"cpu", usual.type, "cuda"}:
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield

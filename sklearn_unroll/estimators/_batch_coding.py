@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all
 from sklearn_unroll.solvers.masked import descend_seen_all
 
 _COMPILED_FROM = 2**18  # numbers in all codes, for which numba is loaded (0.4 s)
+# Seconds of one thread from which on several pay: those that torch has started for a product turn
+# in a loop for milliseconds, on the cores of the others.
+_SHARED_FROM = 0.02
 
 
 class Coding:
@@ -78,6 +82,10 @@ class CompiledLassoCoding(Coding):
         Says alpha, and the constraints on codes.
     """
 
+    def __init__(self, coder: LassoCoder) -> None:
+        super().__init__(coder)
+        self.seconds = 0.0  # of one thread, for the last batch
+
     def __call__(self, b: Tensor, D: Tensor, tol: float) -> tuple[Tensor, Tensor]:
         """Return codes to a tolerance, that of the coder if it is larger, and their penalties."""
         coder = self.coder
@@ -94,7 +102,11 @@ class CompiledLassoCoding(Coding):
         passes = torch.zeros(len(b), dtype=torch.long)
         limits = float(max(tol, coder.tol)), coder.max_iter, coder.positive
         if visible is None:
-            descend_all(b, D, alpha.numpy(), x, passes, limits)
+            # Codes are the same bits in any number of threads, so that a clock may choose it.
+            start, alone = perf_counter(), self.seconds < _SHARED_FROM
+            descend_all(b, D, alpha.numpy(), x, passes, limits, alone=alone)
+            n_threads = 1 if alone else torch.get_num_threads()
+            self.seconds = (perf_counter() - start) * n_threads
         else:
             descend_seen_all(obs, alpha, x, passes, limits)
         penalty = alpha * x.abs().sum(1)

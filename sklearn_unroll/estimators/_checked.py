@@ -150,21 +150,23 @@ def check_magnitude(
 
 def to_computed(array: Any, like: Tensor, name: str = "X") -> Tensor:
     """Return a validated array in the dtype of the fit, and raise if it does not fit in there."""
-    tensor = to_tensor(array, dtype=like.dtype, device=like.device)
-    if like.dtype == torch.float32 and not _is_finite(tensor):
-        raise _too_large(name)
-    return tensor
+    return _fitting(to_tensor(array, dtype=like.dtype, device=like.device), name)
 
 
 def rows_to_compute(array: Any, like: Tensor | Rows, name: str = "X") -> Tensor | Rows:
     """Return a validated matrix as ``to_computed`` does, of maps and other kinds only rows."""
     rows = to_rows(array, dtype=like.dtype, device=like.device)
-    if isinstance(rows, Tensor):
-        return to_computed(array, like, name)
-    narrow = like.dtype == torch.float32 and array.dtype != np.float32
-    if narrow and not _is_finite(rows):
-        raise _too_large(name)
-    return rows
+    # A map in float32 is looked at when it is validated, and not once more.
+    return rows if isinstance(rows, Rows) and array.dtype == np.float32 else _fitting(rows, name)
+
+
+def _fitting(numbers: Tensor | Rows, name: str) -> Tensor | Rows:
+    if numbers.dtype == torch.float32 and not _is_finite(numbers):
+        raise ValueError(
+            f"Input {name} contains values too large for float32, the dtype of the computation. "
+            f"Rescale {name}, or fit on X in float64."
+        )
+    return numbers
 
 
 def as_codes(y: Any, b: Tensor | Rows) -> Tensor | Rows:
@@ -176,13 +178,6 @@ def as_codes(y: Any, b: Tensor | Rows) -> Tensor | Rows:
 def _is_finite(numbers: Tensor | Rows) -> bool:
     parts = [numbers] if numbers.ndim != 2 else (numbers[rows] for rows in blocks(numbers))
     return not any(bool(torch.isinf(part).any()) for part in parts)  # NaN is what was not seen
-
-
-def _too_large(name: str) -> ValueError:
-    return ValueError(
-        f"Input {name} contains values too large for float32, the dtype of the computation. "
-        f"Rescale {name}, or fit on X in float64."
-    )
 
 
 def check_dtype(dtype: Any) -> None:

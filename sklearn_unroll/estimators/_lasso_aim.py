@@ -15,6 +15,7 @@ from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers._samples import Products, products_of
 
 _LEAST_ALPHA = 1e-13  # relative to the smallest alpha whose code is zero
+_NEAR_ONE = 2.0**8  # size of atoms, up to which no square of theirs is far from one
 _NUMBERS = 2**19  # in the codes that are solved at a time on the CPU: float64 stays small
 
 
@@ -86,14 +87,18 @@ def chunks(
     """
     atoms, dictionary = torch.ones_like(l2[:1]), atoms_of(A)
     if isinstance(dictionary, Dense):  # an operator that is applied stays as it is
-        atoms = powers_of_two(dictionary.D.flatten()[None])[0]
-        A, l2 = behind_mask(A, Dense(dictionary.D / atoms)), l2 / atoms.square()
+        low, high = dictionary.D.aminmax()
+        atoms = power_of_two(torch.maximum(high, -low)[None])
+        if not 1 / _NEAR_ONE <= float(atoms) <= _NEAR_ONE:
+            A, l2 = behind_mask(A, Dense(dictionary.D / atoms)), l2 / atoms.square()
+        else:  # a copy would change nothing but exponents
+            atoms = torch.ones_like(atoms)
     products = products_of(A.D, len(b)) if compiled else None
     n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     for first in range(0, len(b), n_rows):
         rows = slice(first, min(first + n_rows, len(b)))
         part, value = b[rows].double(), aim.value[..., rows]
-        size = powers_of_two(part)
+        size = power_of_two(part.abs().amax(1, keepdim=True))
         obs, scale = Observation(part / size, A.take(rows)), size[:, 0]
         q, unit = obs.A.adjoint(obs.b), scale * atoms
         peak = (q if positive else q.abs()).amax(1).clamp_min(0)
@@ -120,8 +125,7 @@ def chunks(
         )  # fmt: skip
 
 
-def powers_of_two(values: Tensor) -> Tensor:
-    """Return the power of two below the largest magnitude of every row, of shape (n_rows, 1)."""
-    peak = values.abs().amax(1, keepdim=True)
-    peak = torch.where(peak > 0, peak, torch.ones_like(peak))
-    return torch.ldexp(torch.ones_like(peak), torch.frexp(peak).exponent - 1)
+def power_of_two(peak: Tensor) -> Tensor:
+    """Return the power of two below each of some magnitudes, or one where that is zero."""
+    ones = torch.ones_like(peak)
+    return torch.ldexp(ones, torch.frexp(torch.where(peak > 0, peak, ones)).exponent - 1)

@@ -123,8 +123,8 @@ class LassoCoder(BaseLassoCoder):
     -----
     %(seen_only)s
     An ``error`` is then one of the entries that were seen. Samples are solved together, except
-    with ``l2``, ``error`` or ``l1_radius``, with ``alpha=0`` and by other solvers than "auto"
-    and "coordinate_descent": then those of one mask after those of another.
+    with ``error`` or ``l1_radius``, with ``alpha=0`` and by other solvers than "auto" and
+    "coordinate_descent": then those of one mask after those of another.
 
     Samples that miss the tolerance are counted in a ConvergenceWarning, and :meth:`solve` says
     which they are, and the alpha at which an error or an l1 norm is met. ``problem`` is the lasso
@@ -266,8 +266,10 @@ class LassoCoder(BaseLassoCoder):
         if operators is None:
             A = self._atoms(seen)
             check_applied(self, A, aim)
-            start = partial(self._start, X, A)
-            found = solve_chunks(b, A, aim, start, self._how(A), into)
+            own = no_start
+            if self.warm_start_from is not None:
+                own = partial(self._start, X, A)
+            found = solve_chunks(b, A, aim, own, self._how(A), into)
         elif self.warm_start_from is not None:
             raise ValueError("warm_start_from has codes of one dictionary: not with operators.")
         else:
@@ -281,10 +283,8 @@ class LassoCoder(BaseLassoCoder):
         found = found._replace(x=check_finite_codes(self._unweighted(found.x), self))
         return seen, found, into
 
-    def _start(self, X: Any, A: Operator, rows: slice) -> Tensor | None:
+    def _start(self, X: Any, A: Operator, rows: slice) -> Tensor:
         """Return the codes of the other estimator, in the units in which atoms weigh one."""
-        if self.warm_start_from is None:
-            return None
         some = X[rows, ...] if hasattr(X, "shape") and not hasattr(X, "iloc") else None
         some = _safe_indexing(X, rows) if some is None else some
         z = start_codes(self.warm_start_from, some, A.n_components, A.like.device)

@@ -35,7 +35,10 @@ from sklearn_unroll.solvers import (
     masked_lasso,
     minimize,
 )
+from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
 from sklearn_unroll.solvers._samples import Products, products_of
+from sklearn_unroll.solvers.coordinate import descent
+from sklearn_unroll.solvers.homotopy import paths
 from sklearn_unroll.solvers.masks import each_mask, is_masked, put_in_order
 from sklearn_unroll.solvers.reductions import nonnegative_least_squares, with_ridge
 from sklearn_unroll.solvers.solver import add_part
@@ -96,7 +99,8 @@ def solve_chunks(
             out.alpha[live] = found.alpha * chunk.unit
             put(out, live, chunk, found)
         else:
-            own, x0 = inner._replace(l2=chunk.l2), _start(start, chunk)
+            own = inner._replace(l2=chunk.l2)
+            x0 = None if start is no_start else _start(start, chunk)
             weight = chunk.aim.value
             found = solve_live(chunk.obs, weight, x0, own, coherent, chunk.products)
             put(out, live, chunk, found, weight)
@@ -207,10 +211,11 @@ def _solve_seen(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) ->
     together = how.solver == "auto" or (
         how.solver == "coordinate_descent" and compiled_available()
     )
-    if together and bool((alpha > 0).all()) and not bool((how.l2 > 0).any()):
+    if together and bool((alpha > 0).all()):
         return masked_lasso(
-            obs, alpha, x0=x0, positive=how.positive, tol=how.tol, max_iter=how.max_iter
-        )
+            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
+            max_iter=how.max_iter,
+        )  # fmt: skip
 
     def solve(part: Observation, rows: Tensor) -> Solution:
         start = None if x0 is None else x0[rows]
@@ -231,10 +236,12 @@ def _solve_compiled(
     clock: same data, same bits.
     """
     n, most = len(obs.b), max(10, int(_FEW * obs.A.n_components))
-    alike = obs.A.n_components < _PROBE or products.is_coherent(_ALIKE)
-    if (alike and x0 is None) or bool((alpha == 0).any()):
+    none = bool((alpha == 0).any())
+    if are_few(obs.A.n_components, how.positive) and not none:
+        found = few_atoms(obs, alpha, how.positive, how.l2, how.tol, products)
+    elif none or (x0 is None and (obs.A.n_components < _PROBE or products.is_coherent(_ALIKE))):
         return finish(_follow(obs, alpha, how, products), obs, alpha, how)
-    if n <= _PROBE:
+    elif n <= _PROBE:
         found = _descend(obs, alpha, x0, how, products, most)
     else:
         found = Solution(
@@ -268,18 +275,24 @@ def _descend(
     obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, products: Products | None,
     most: int,
 ) -> Solution:  # fmt: skip
-    return coordinate_descent(
-        obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
-        max_passes=min(how.max_iter, most), products=products,
-    )  # fmt: skip
+    if products is None:  # nothing is known of the operator
+        return coordinate_descent(
+            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
+            max_passes=min(how.max_iter, most),
+        )  # fmt: skip
+    limits = how.tol, min(how.max_iter, most), how.positive
+    return descent(obs, alpha, x0, limits, how.l2, products)
 
 
 def _follow(obs: Observation, alpha: Tensor, how: How, products: Products | None) -> Solution:
-    found = homotopy(
-        obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter,
-        products=products,
-    )  # fmt: skip
-    return Solution(found.x, found.gap, found.n_iter, found.converged)
+    if products is None:
+        found = homotopy(
+            obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter
+        )
+        return Solution(found.x, found.gap, found.n_iter, found.converged)
+    limits = how.tol, how.max_iter, how.positive
+    found = paths(obs, alpha[None], "alpha", limits, how.l2, products)
+    return Solution(found.x[0], found.gap[0], found.n_iter, found.converged[0])
 
 
 def finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solution:
@@ -295,12 +308,9 @@ def finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Soluti
     return found
 
 
-def _start(start: Callable[[slice], Tensor | None], chunk: Chunk) -> Tensor | None:
+def _start(start: Callable[[slice], Tensor], chunk: Chunk) -> Tensor:
     first, last = int(chunk.live[0]), int(chunk.live[-1]) + 1
-    x0 = start(slice(first, last))
-    if x0 is None:
-        return None
-    x0 = x0[chunk.live - first].double() / chunk.out
+    x0 = start(slice(first, last))[chunk.live - first].double() / chunk.out
     return near(x0, chunk.obs, chunk.aim.value)
 
 

@@ -205,19 +205,28 @@ def group_operators(operators: Any, n_samples: int, like: Tensor) -> list[tuple[
             f"operators holds {len(which)} dictionaries, but X has {n_samples} samples: one "
             f"for each is needed, or one of shape (n_components, n_features) for all."
         )
-    groups, left = [], torch.arange(len(D))
+    check_dictionary(D[0], like, "operators", zero_atoms=True)  # the others have its shape
+    first = _first_equals(D)
+    distinct, label = first.unique(return_inverse=True)
+    label = label[which]
+    rows = label.argsort(stable=True).split(label.bincount(minlength=len(distinct)).tolist())
+    return [(some, D[one]) for some, one in zip(rows, distinct.tolist(), strict=True)]
+
+
+def _first_equals(D: Tensor) -> Tensor:
+    """Return for each dictionary the number of the first that is equal to it."""
+    first, left = torch.empty(len(D), dtype=torch.long), torch.arange(len(D))
     while len(left):
         keys = torch.stack([D[left, 0].sum(1), D[left, -1].sum(1)], dim=1)
-        names, label = keys.unique(dim=0, return_inverse=True)
-        others = []
-        for name in range(len(names)):
-            same = left[(label == name).cpu()]
-            equal = (D[same] == D[same[0]]).flatten(1).all(1).cpu()
-            one = check_dictionary(D[same[0]], like, "operators", zero_atoms=True)
-            groups.append((torch.isin(which, same[equal]).nonzero()[:, 0], one))
-            others.append(same[~equal])
-        left = torch.cat(others)
-    return groups
+        _, label, counts = keys.unique(dim=0, return_inverse=True, return_counts=True)
+        label, others = label.cpu(), []
+        for same in left[label.argsort(stable=True)].split(counts.tolist()):
+            first[same] = same[0]
+            if len(same) > 1:  # those that only have equal keys
+                equal = (D[same] == D[same[0]]).flatten(1).all(1).cpu()
+                others.append(same[~equal])
+        left = torch.cat(others) if others else left[:0]
+    return first
 
 
 def _stack(operators: Any, b: Tensor) -> Tensor:

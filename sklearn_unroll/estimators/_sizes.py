@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -21,7 +22,12 @@ from sklearn_unroll.functional import Dense, GroupL1, Observation
 
 def option(est: Any, name: str) -> Any:
     """Return a constructor parameter, None where the class has none of that name."""
-    return est.get_params(deep=False).get(name)
+    return getattr(est, name) if name in _parameters(type(est)) else None
+
+
+@lru_cache  # a signature takes longer to read than some samples to code
+def _parameters(kind: type) -> frozenset[str]:
+    return frozenset(kind._get_param_names())
 
 
 def sizes_of_fit(

@@ -161,7 +161,8 @@ def cycle(gram, weight, positive, near, x, size):
     largest = 0.0
     for place in range(size):
         square = gram[place, place]
-        if square <= 0.0:
+        if square <= 0.0:  # of a first code whose atom is zero
+            x[place] = 0.0
             continue
         z, new = near[place] + x[place] * square, 0.0
         if z > weight:

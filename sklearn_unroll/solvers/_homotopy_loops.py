@@ -7,7 +7,8 @@
         direct      d = G_S^-1 s: codes move by it, correlations by a = A^T A_S d, alpha by 1
         meet        how far the first atom outside reaches the same correlation
         vanish      how far the first code reaches zero
-        record      codes of all targets that lie before: polish them by their residual
+        record      codes of all targets that lie before: polish them by their residual, and
+                    measure their gap, from inner products
         advance     to the nearer of both, and admit or remove that atom
 
 S are the atoms in use and s their signs. G are inner products of atoms, to be looked up, or has no
@@ -20,7 +21,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_unroll.solvers._descent_loops import certificate, correlate, measure, peaks
+from sklearn_unroll.solvers._descent_loops import (
+    _ROUNDING,
+    certificate,
+    correlate,
+    measure,
+    peaks,
+)
 from sklearn_unroll.solvers._loops import (
     backward,
     copy,
@@ -34,6 +41,7 @@ from sklearn_unroll.solvers._loops import (
 ALPHA, ERROR, RADIUS = 0, 1, 2  # what targets are
 # Squared norm of an atom outside the span of others, as part of it, that counts as dependent.
 _DEPENDENT = 1e-12
+_SLACK = 64 * 2.0**-52  # by which a bound is missed, relative to it: rounding
 _TINY, _NEVER = 1e-290, 1e-300  # their quotient is out of reach
 
 
@@ -45,7 +53,9 @@ def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, gaps, 
     w, z, move = np.empty(room), np.empty(room), np.empty(room)
     c, a = np.empty(n_atoms), np.empty(n_atoms)
     ahead, outer = np.empty(n_atoms), np.empty(n_atoms)
-    r = np.empty(D.shape[1])
+    r, longest = np.empty(D.shape[1]), 0.0
+    for i in range(n_atoms):
+        longest = max(longest, np.sqrt(product(G, D, i, i)))
     for sample in range(n_samples):
         copy(q, sample, c)
         copy(b, sample, r)
@@ -95,6 +105,13 @@ def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, gaps, 
                         q, sample, total, ahead, peak, members, z, size, targets[nth, sample]
                     )
                     gaps[nth, sample] = certificate(G, D, gap, total, members, z, size)
+                elif kind != ALPHA:
+                    correlate(G, D, b, q, sample, l2, members, z, size, r, ahead)
+                    peak, _ = peaks(ahead, outer, positive)
+                    gaps[nth, sample] = bounded(
+                        D, b, sample, kind, targets[nth, sample], total, longest, ahead, peak,
+                        members, z, size, r,
+                    )  # fmt: skip
                 nth += 1
             wait = members[gone] if gone >= 0 else -1
             energy += slope * ((level - reach) * (level - reach) - level * level)
@@ -254,6 +271,34 @@ def until(kind, target, level, energy, norm, slope):
         return (target - norm) / slope
     square = level * level - (energy - target) / slope
     return level - np.sqrt(square) if square >= 0.0 else 1.0 / _NEVER
+
+
+def bounded(D, b, sample, kind, target, total, longest, g, peak, members, z, size, r):
+    """Return the gap of codes to a bound, with what rounding may have hidden of it.
+
+    Those of ``l1_radius_gap`` and ``error_gap``; longest is the largest norm of an atom.
+    """
+    norm, g_z, length = 0.0, 0.0, np.sqrt(total)
+    for place in range(size):
+        norm += abs(z[place])
+        g_z += g[members[place]] * z[place]
+    reach = length + norm * longest
+    if kind == RADIUS:
+        if norm > target * (1.0 + _SLACK):
+            return np.inf
+        hidden = _ROUNDING * reach * max(reach, target * longest)
+        return (max(target * peak - g_z, 0.0) + hidden) / (0.5 * total)
+    copy(b, sample, r)
+    for place in range(size):
+        subtract(z[place], D, members[place], len(r), r)
+    energy, b_r = squared_norm(r), 0.0
+    for i in range(len(r)):
+        b_r += b[sample, i] * r[i]
+    if energy > target * (1.0 + _SLACK) + 0.25 * _SLACK * total or not norm * peak > 0.0:
+        return np.inf
+    least = (b_r - np.sqrt(target * energy)) / peak
+    hidden = _ROUNDING * reach * (longest + reach / norm) / peak
+    return max(1.0 - least / norm, 0.0) + hidden
 
 
 def polish(D, b, sample, l2, kind, target, alpha, slope, members, z, s, size, factor, r, move):

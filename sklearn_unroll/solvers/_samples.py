@@ -29,6 +29,8 @@ class Products(NamedTuple):
 
     def is_coherent(self, least: float) -> bool:
         """Return whether two atoms are that much alike, as far as it is known."""
+        if not len(self.gram):
+            return False
         norm = np.sqrt(self.gram.diagonal())
         norm[norm == 0] = 1
         limit = least * norm[:, None] * norm
@@ -44,9 +46,14 @@ def products_of(D: Tensor, n_samples: int) -> Products:
     return Products(D.contiguous().numpy(), gram)
 
 
-def in_threads(run: Callable[[slice], None], n_samples: int, n_components: int) -> None:
-    """Call ``run`` with slices that cover all samples, in as many threads as torch has."""
-    shared_out(run, n_samples, max(_ROWS, _NUMBERS // n_components))
+def in_threads(
+    run: Callable[[slice], None], n_samples: int, n_components: int, alone: bool = False
+) -> None:
+    """Call ``run`` with slices that cover all samples, in as many threads as torch, or in one."""
+    if alone:
+        run(slice(0, n_samples))
+    else:
+        shared_out(run, n_samples, max(_ROWS, _NUMBERS // n_components))
 
 
 def ridges(l2: Tensor | float, D: Tensor) -> Tensor:

@@ -252,6 +252,7 @@ def finish(
         own = torch.arange(len(b), device=b.device)
         problem = _Problem(b, alphas[rows], local, own, positive)
         given = given.relu() if positive else given
+        given = torch.where(local.norm > 0, given, 0.0)  # of zero atoms a code only costs
         units = pad(given * local.norm, (0, 1))
         found = _finish(problem, units, tol, max_rounds)
         # What no round has changed comes back bit for bit.

@@ -8,17 +8,18 @@ from torch import Tensor
 from sklearn_unroll.functional import Dense, Observation, alpha_max, error_gap, l1_radius_gap
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers._checks import check_dense, check_observation, check_positive
-from sklearn_unroll.solvers._samples import Products
+from sklearn_unroll.solvers._samples import Products, products_of
 from sklearn_unroll.solvers._supports import Atoms, System, buckets, find_places
 from sklearn_unroll.solvers.active_set import prepare
 from sklearn_unroll.solvers.certified import certified_lasso
-from sklearn_unroll.solvers.homotopy import PathCodes, homotopy
+from sklearn_unroll.solvers.homotopy import PathCodes, paths
 
 __all__ = ["bounded_lasso"]
 
 _RIDGE = 10 * torch.finfo(torch.float64).eps
 _FIRST = 0.1  # of the smallest alpha with zero codes, where the search starts
 _LEAST = 1e-9  # of it, where the search ends: the bound is out of reach
+_CORNERS = 10_000  # of a path, before the search takes over
 _INNER = 1e-13  # tolerance of the lasso on the way
 
 
@@ -92,11 +93,17 @@ def bounded_lasso(
     value = check_positive(name, value, obs)
     obs = Observation(obs.b.detach().double(), Dense(obs.A.D.detach().double()))
     bound = torch.as_tensor(value, dtype=torch.float64, device=obs.b.device).expand(len(obs.b))
-    search = _Search(name, obs, bound.clone(), positive, tol)
-    rows = torch.arange(len(bound), device=bound.device)
+    rows, found = torch.arange(len(bound), device=bound.device), None
     if compiled_available() and not obs.A.per_sample and bound.device.type == "cpu":
-        found = homotopy(obs, positive=positive, tol=tol, products=products, **{name: bound})
+        known = products_of(obs.A.D, 4 * len(bound)) if products is None else products
+        limits, ridge = (tol, _CORNERS, positive), torch.zeros_like(obs.A.D[:, 0])
+        part = paths(obs, bound[None], name, limits, ridge, known)
+        found = PathCodes(part.x[0], part.alpha[0], part.gap[0], part.n_iter, part.converged[0])
         rows = (~found.converged).nonzero()[:, 0]
+        if not len(rows):
+            return found
+    search = _Search(name, obs, bound.clone(), positive, tol)
+    if found is not None:
         search.keep(found)
     search.run(rows, max_iter)
     return search.result()

@@ -93,19 +93,32 @@ def coordinate_descent(
             "or certified_lasso."
         )
     alpha = check_positive("alpha", alpha, obs)
-    weight = torch.as_tensor(alpha, dtype=torch.float64).expand(len(obs.b)).contiguous()
+    weight = torch.as_tensor(alpha, dtype=torch.float64).expand(len(obs.b))
+    x0 = None if x0 is None else check_codes(x0, obs)
     # Threads do not know that there are to be no gradients.
-    D, b = obs.A.D.detach().double(), obs.b.detach()
+    obs = Observation(obs.b.detach(), Dense(obs.A.D.detach().double()))
+    return descent(obs, weight, x0, (float(tol), max_passes, positive), l2, products)
+
+
+def descent(
+    obs: Observation,
+    weight: Tensor,
+    x0: Tensor | None,
+    limits: tuple[float, int, bool],
+    l2: Tensor | float,
+    products: Products | None,
+) -> Solution:
+    """Do the same with what has been checked: weights of samples and atoms in float64."""
+    b, D, (tol, _, positive) = obs.b, obs.A.D, limits
+    weight = weight.contiguous()
     x = b.new_zeros(len(b), len(D), dtype=torch.float64)
     if x0 is not None:
-        x0 = check_codes(x0, obs)
         x.copy_(x0.relu() if positive else x0)
     gap, passes = x.new_empty(len(b)), torch.zeros(len(b), dtype=torch.long)
-    limits = float(tol), max_passes, positive
     descend_all(b, D, weight.numpy(), x, passes, limits, l2, gap, products)
     doubtful = (~(gap <= tol)).nonzero()[:, 0]
     if len(doubtful):  # inner products cannot tell
-        part = Observation(b[doubtful].double(), Dense(D))
+        part = Observation(b[doubtful].double(), obs.A)
         own = x[doubtful], part, weight[doubtful]
         gap[doubtful] = duality_gap(*own, positive=positive, l2=ridges(l2, D))
     return Solution(x, gap, passes, gap <= tol)
@@ -121,10 +134,12 @@ def descend_all(
     l2: Tensor | float = 0.0,
     gap: Tensor | None = None,
     products: Products | None = None,
+    alone: bool = False,
 ) -> None:
     """Overwrite codes x by the lasso's, count passes, and measure gaps by inner products.
 
-    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive.
+    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive. In as
+    many threads as torch has, unless ``alone``.
     """
     known = products_of(D, len(b)) if products is None else products
     loop, ridge = compiled(descend), ridges(l2, D).numpy()
@@ -138,4 +153,4 @@ def descend_all(
         found = x.numpy()[rows], passes.numpy()[rows], gap.numpy()[rows]
         loop(known.gram, known.D, *data, *found, weight[rows], ridge, *limits)
 
-    in_threads(run, len(b), len(D))
+    in_threads(run, len(b), len(D), alone)

@@ -149,12 +149,29 @@ def homotopy(
     if kind != "alpha" and bool((ridge > 0).any()):
         raise ValueError(f"l2 goes with alpha only, not with {kind}.")
     targets = _check_targets(kind, given[kind], len(obs.b), positive)
-    b, A = obs.b.detach().double(), Dense(obs.A.D.detach().double())
+    obs = Observation(obs.b.detach().double(), Dense(obs.A.D.detach().double()))
+    if products is None:  # a path has more to look up than a descent
+        products = products_of(obs.A.D, 4 * len(obs.b))
+    codes = paths(obs, targets, kind, (tol, max_iter, positive), ridge, products)
+    if isinstance(given[kind], Tensor) and given[kind].ndim == 2:
+        return codes
+    first = {name: getattr(codes, name)[0] for name in ("x", "alpha", "gap", "converged")}
+    return codes._replace(**first)
+
+
+def paths(
+    obs: Observation,
+    targets: Tensor,
+    kind: str,
+    limits: tuple[float, int, bool],
+    ridge: Tensor,
+    products: Products,
+) -> PathCodes:
+    """Do the same with what has been checked, in float64: targets (n_targets, n_samples)."""
+    b, A, (tol, max_iter, positive) = obs.b, obs.A, limits
     x = b.new_zeros(len(targets), len(b), A.n_components)
     found, gap = torch.zeros_like(targets), torch.full_like(targets, torch.inf)
     n_iter = torch.zeros(len(b), dtype=torch.long)
-    if products is None:
-        products = products_of(A.D, 4 * len(b))  # a path has more to look up than a descent
     out = x, found, gap, n_iter
     _follow_all(b, products, targets, kind, ridge, (max_iter, positive), out)
     for nth, target in enumerate(targets):
@@ -167,10 +184,7 @@ def homotopy(
         else:
             certify = error_gap if kind == "error" else l1_radius_gap
             gap[nth, doubtful] = certify(*own, positive=positive)
-    parts = x, found, gap
-    if not isinstance(given[kind], Tensor) or given[kind].ndim < 2:
-        parts = tuple(part[0] for part in parts)
-    return PathCodes(*parts, n_iter, parts[2] <= tol)
+    return PathCodes(x, found, gap, n_iter, gap <= tol)
 
 
 def _check_targets(kind: str, value: Tensor | float, n_samples: int, positive: bool) -> Tensor:

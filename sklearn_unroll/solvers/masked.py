@@ -9,7 +9,7 @@ from sklearn_unroll.functional import Observation, duality_gap
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_codes, check_positive
 from sklearn_unroll.solvers._masked_loops import descend_seen, pursue_seen
-from sklearn_unroll.solvers._samples import in_threads
+from sklearn_unroll.solvers._samples import in_threads, ridges
 from sklearn_unroll.solvers.certified import certified_lasso
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, coordinate_descent
 from sklearn_unroll.solvers.greedy import (
@@ -20,6 +20,7 @@ from sklearn_unroll.solvers.greedy import (
     orthogonal_matching_pursuit,
 )
 from sklearn_unroll.solvers.masks import by_masks, checked, dense_parts, visible_of
+from sklearn_unroll.solvers.reductions import with_ridge
 from sklearn_unroll.solvers.solver import Solution, add_part
 
 __all__ = ["masked_lasso", "masked_pursuit"]
@@ -35,10 +36,11 @@ def masked_lasso(
     *,
     x0: Tensor | None = None,
     positive: bool = False,
+    l2: Tensor | float = 0.0,
     tol: float = 1e-6,
     max_iter: int = 10_000,
 ) -> Solution:
-    """Minimise ``0.5 ||m (b - A x)||^2 + alpha ||x||_1`` to a relative duality gap, per sample.
+    """Minimise ``0.5 ||m (b - A x)||^2 + alpha ||x||_1 + 0.5 l2 ||x||^2``, each sample to its gap.
 
     The mask m says which entries of a sample are seen. On the CPU, where numba is installed, by
     coordinate descent on the residual of these entries, at a cost of their number an update: no
@@ -57,6 +59,8 @@ def masked_lasso(
         Where to start, zero by default.
     positive : bool, default=False
         Constrain codes to be nonnegative.
+    l2 : float or Tensor of shape (n_components,), default=0.0
+        Weight of half the squared l2 norm: the elastic net.
     tol : float, default=1e-6
         Tolerance on the relative duality gap, which is evaluated in float64.
     max_iter : int, default=10000
@@ -93,6 +97,7 @@ def masked_lasso(
     weight = torch.as_tensor(check_positive("alpha", alpha, obs), dtype=torch.float64)
     weight = weight.to(obs.b.device).expand(len(obs.b))
     obs = Observation(obs.b.detach().double(), obs.A.to(obs.A.like.double()))
+    ridge = ridges(l2, obs.A.first.D)
     x = obs.b.new_zeros(len(obs.b), obs.A.n_components)
     if x0 is not None:
         x0 = check_codes(x0, obs)
@@ -107,8 +112,8 @@ def masked_lasso(
         left = rows[open_]
         start = x[left] if bool(x[left].any()) else None
         more = certified_lasso(
-            part.take(open_), weight[left], x0=start, positive=positive, tol=tol,
-            max_iter=max_iter,
+            with_ridge(part.take(open_), ridge), weight[left], x0=start, positive=positive,
+            tol=tol, max_iter=max_iter,
         )  # fmt: skip
         add_part(found, left, more)
 
@@ -117,14 +122,14 @@ def masked_lasso(
     for rows, part in alike:
         if compiles and part.A.n_components <= MAX_ATOMS:
             solved = coordinate_descent(
-                part, weight[rows], x0=x[rows], positive=positive, tol=tol,
+                part, weight[rows], x0=x[rows], positive=positive, l2=ridge, tol=tol,
                 max_passes=min(max_iter, _PASSES),
             )  # fmt: skip
             add_part(found, rows, solved)
         finish(part, rows)
     if compiles and len(rest):
         limits = (float(tol), min(max_iter, _PASSES), positive)
-        add_part(found, rest, _descend(obs.take(rest), weight[rest], x[rest], limits))
+        add_part(found, rest, _descend(obs.take(rest), weight[rest], x[rest], limits, ridge))
     for rows, part in dense_parts(obs, rest[~found.converged[rest]]):
         finish(part, rows)
     return found
@@ -135,18 +140,23 @@ def _compiles(codes: Tensor, least: int) -> bool:
 
 
 def _descend(
-    obs: Observation, weight: Tensor, x: Tensor, limits: tuple[float, int, bool]
+    obs: Observation, weight: Tensor, x: Tensor, limits: tuple[float, int, bool], l2: Tensor
 ) -> Solution:
     """Return the codes of compiled coordinate descent."""
     gap, passes = torch.empty_like(weight), torch.zeros_like(weight, dtype=torch.long)
-    descend_seen_all(obs, weight, x, passes, limits)
+    descend_seen_all(obs, weight, x, passes, limits, l2)
     for rows, part in obs.chunks():
-        gap[rows] = duality_gap(x[rows], part, weight[rows], positive=limits[2])
+        gap[rows] = duality_gap(x[rows], part, weight[rows], positive=limits[2], l2=l2)
     return Solution(x, gap, passes, gap <= limits[0])
 
 
 def descend_seen_all(
-    obs: Observation, weight: Tensor, x: Tensor, passes: Tensor, limits: tuple[float, int, bool]
+    obs: Observation,
+    weight: Tensor,
+    x: Tensor,
+    passes: Tensor,
+    limits: tuple[float, int, bool],
+    l2: Tensor | float = 0.0,
 ) -> None:
     """Overwrite codes x by the lasso's, and count passes; all in float64, on the CPU.
 
@@ -155,7 +165,8 @@ def descend_seen_all(
     T, loop = obs.A.first.D.T.contiguous().numpy(), compiled(descend_seen)
     given = [t.contiguous().numpy() for t in (obs.b, visible_of(obs))]
     given += [x.numpy(), passes.numpy(), weight.contiguous().numpy()]
-    in_threads(lambda rows: loop(T, *(a[rows] for a in given), *limits), *x.shape)
+    ridge = ridges(l2, obs.A.first.D).numpy()
+    in_threads(lambda rows: loop(T, *(a[rows] for a in given), ridge, *limits), *x.shape)
 
 
 @torch.no_grad()

@@ -58,11 +58,12 @@ def by_masks(
     keys = np.ascontiguousarray(bits).view(f"V{bits.shape[1]}")[:, 0]
     _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
     which = torch.from_numpy(which).to(obs.b.device)
-    many = np.flatnonzero(counts >= least)
+    shares = which.argsort(stable=True).split(counts.tolist())
 
     def alike() -> Iterator[tuple[Tensor, Observation]]:
-        for mask in many:
-            rows = (which == int(mask)).nonzero()[:, 0]
+        for rows in shares:
+            if len(rows) < least:
+                continue
             seen = visible[rows[0]]
             yield rows, Observation(obs.b[rows][:, seen], Dense(obs.A.first.D[:, seen]))
 

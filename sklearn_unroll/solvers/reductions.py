@@ -26,6 +26,7 @@ def with_ridge(obs: Observation, l2: Tensor) -> Observation:
     """Return the elastic net as a lasso, whose signals have a feature more for each atom: zero."""
     if not bool((l2 > 0).any()):
         return obs
-    D = torch.cat([obs.A.D, torch.diag(l2.sqrt())], dim=1)
-    b = torch.nn.functional.pad(obs.b, (0, len(D)))
+    D, square = obs.A.D, torch.diag(l2.sqrt())
+    D = torch.cat([D, square.expand(*D.shape[:-1], len(l2))], dim=-1)
+    b = torch.nn.functional.pad(obs.b, (0, len(l2)))
     return Observation(b, Dense(D))

@@ -221,3 +221,19 @@ def test_wrong_bounds_are_told(data, given, message):
     coder = LassoCoder(data.dictionary).fit(data.X)
     with pytest.raises(ValueError, match=message):
         coder.solve(data.X, **given)
+
+
+def test_dictionaries_that_differ_in_the_middle_are_told_apart():
+    rng = np.random.default_rng(0)
+    D = rng.standard_normal((4, 6, 5))
+    D[1] = D[0]
+    D[1, 2] *= -2  # of which no sum of the first or the last atom knows
+    D[2] = D[0]
+    X = rng.standard_normal((40, 5))
+    which = rng.integers(4, size=40)
+    coder = LassoCoder(D[0], 0.1, tol=1e-10).fit(X)
+    for operators in (D[which], [D[i] for i in which], [D[i].copy() for i in which]):
+        codes = coder.transform(X, operators=operators)
+        for i in range(4):
+            own = LassoCoder(D[i], 0.1, tol=1e-10).fit(X).transform(X[which == i])
+            np.testing.assert_allclose(codes[which == i], own, atol=1e-9)

@@ -316,10 +316,8 @@ def test_alpha_is_routed_through_a_pipeline(data):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype):
     module = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
-    calls, real = [], module.coordinate_descent
-    monkeypatch.setattr(
-        module, "coordinate_descent", lambda *a, **k: calls.append(1) or real(*a, **k)
-    )
+    calls, real = [], module.descent
+    monkeypatch.setattr(module, "descent", lambda *a, **k: calls.append(1) or real(*a, **k))
     if numba:
         pytest.importorskip("numba")
     else:
@@ -331,8 +329,9 @@ def test_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype
 
 
 def test_without_numba_coordinate_descent_says_what_to_do(data, monkeypatch):
-    module = sys.modules["sklearn_unroll.solvers.coordinate"]
-    monkeypatch.setattr(module, "compiled_available", lambda: False)
+    for name in ("solvers.coordinate", "estimators._lasso_solvers"):
+        module = sys.modules[f"sklearn_unroll.{name}"]
+        monkeypatch.setattr(module, "compiled_available", lambda: False)
     coder = LassoCoder(data.dictionary, solver="coordinate_descent").fit(data.X)
     with pytest.raises(ImportError, match="sklearn-unroll.fast"):
         coder.transform(data.X)

@@ -1,5 +1,7 @@
 """NaN in X: estimators solve on what was seen, and complete signals in a Pipeline."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -241,3 +243,43 @@ def test_learning_takes_nan_where_its_coder_does():
     first[:, 3] = np.nan  # seen later
     assert not partial.partial_fit(first).components_[:, 3].any()
     assert partial.partial_fit(X[20:]).components_[:, 3].any()
+
+
+@pytest.mark.parametrize("numba", [True, False])
+def test_an_elastic_net_needs_no_dictionary_for_each_mask(monkeypatch, numba):
+    if numba:
+        pytest.importorskip("numba")
+    solvers = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
+    loops = sys.modules["sklearn_unroll.solvers.masked"]
+    monkeypatch.setattr(solvers, "each_mask", None)  # not called
+    monkeypatch.setattr(loops, "_LASSO_FROM", 0)
+    monkeypatch.setattr(loops, "compiled_available", lambda: numba)
+    data = make_sparse_recovery(20, 10, 15, sparsity=3, snr_db=20, random_state=0)
+    X = np.where(np.random.default_rng(0).random(data.X.shape) < 0.4, np.nan, data.X)
+    weights = np.linspace(0.5, 2, 15)
+    given = {"alpha": 0.02, "l2": 0.1, "atom_weights": weights, "tol": 1e-10}
+    found = LassoCoder(data.dictionary, **given).fit(X).solve(X)
+    assert found.converged.all()
+    for i in (0, 7):
+        seen = ~np.isnan(X[i])
+        own = LassoCoder(data.dictionary[:, seen], **given).fit(X[i : i + 1, seen])
+        codes = own.transform(X[i : i + 1, seen])
+        np.testing.assert_allclose(found.codes[i], codes[0], atol=1e-5)
+
+
+def test_a_batch_is_shared_by_threads_only_where_it_takes_long(monkeypatch):
+    pytest.importorskip("numba")
+    shared = []
+    real = sys.modules["sklearn_unroll.solvers._samples"].shared_out
+    monkeypatch.setattr(
+        "sklearn_unroll.solvers._samples.shared_out", lambda *a: shared.append(1) or real(*a)
+    )
+    data = make_sparse_recovery(30, 10, 15, sparsity=3, random_state=0)
+    b, D = torch.from_numpy(data.X), torch.from_numpy(data.dictionary)
+    coding = CompiledLassoCoding(LassoCoder(alpha=0.05))
+    coding.seconds = 0.0
+    alone, _ = coding(b, D, 1e-6)
+    assert not shared and coding.seconds > 0
+    coding.seconds = 60.0
+    together, _ = coding(b, D, 1e-6)
+    assert shared and torch.equal(alone, together)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
-from sklearn_unroll.solvers import active_set, cvxpy_lasso, fista
+from sklearn_unroll.solvers import active_set, certified_lasso, cvxpy_lasso, fista
 from tests.conftest import make_problem
 
 
@@ -206,3 +206,17 @@ def test_samples_are_processed_in_chunks(monkeypatch):
 def test_the_atoms_are_needed():
     with pytest.raises(TypeError, match="Dense"):
         active_set(torch.zeros(1, 2), Observation(torch.zeros(1, 2), object()), 0.1)
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_codes_of_zero_atoms_are_no_part_of_the_answer(per_sample):
+    obs, _ = make_problem(n_samples=5)
+    D = obs.A.D.clone()
+    D[3] = 0
+    obs = obs._replace(A=Dense(D.expand(5, -1, -1) if per_sample else D))
+    x0 = torch.zeros(5, len(D), dtype=torch.float64)
+    x0[:, 3] = 5.0
+    for found in (active_set(x0, obs, 0.1), certified_lasso(obs, 0.1, x0=x0, tol=1e-10)):
+        assert not bool(found.x[:, 3].any())
+        gap = duality_gap(found.x, obs, 0.1)
+        torch.testing.assert_close(found.gap, gap, rtol=0, atol=1e-12)

@@ -9,7 +9,14 @@ import torch
 from scipy.optimize import nnls
 from sklearn.linear_model import ElasticNet, lars_path
 
-from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, error_gap
+from sklearn_unroll.functional import (
+    Dense,
+    Observation,
+    alpha_max,
+    duality_gap,
+    error_gap,
+    l1_radius_gap,
+)
 from sklearn_unroll.solvers import bounded_lasso, certified_lasso, coordinate_descent, homotopy
 from sklearn_unroll.solvers._homotopy_loops import ALPHA, ERROR, RADIUS, follow
 from tests.conftest import make_problem
@@ -228,3 +235,18 @@ def test_wrong_operators_and_no_numba_are_told(monkeypatch):
     monkeypatch.setattr(sys.modules[homotopy.__module__], "compiled_available", lambda: False)
     with pytest.raises(ImportError, match="sklearn-unroll.fast"):
         homotopy(obs, 0.1)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("name, certify", [("error", error_gap), ("l1_radius", l1_radius_gap)])
+def test_gaps_to_a_bound_are_no_less_than_those_written_out(name, certify, positive):
+    obs = noisy(4, n_samples=30)
+    bound = torch.linspace(0.1, 0.9, 30, dtype=torch.float64)
+    if name == "error":
+        bound = bound * obs.b.square().sum(1)
+    found = homotopy(obs, positive=positive, tol=1e-11, **{name: bound})
+    gap = certify(found.x, obs, bound, positive=positive)
+    close = found.gap < 1e-9
+    assert int(close.sum()) >= 20
+    assert bool((gap <= found.gap)[close].all())
+    assert float((found.gap - gap)[close].max()) <= 1e-11

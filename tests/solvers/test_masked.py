@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Lasso, orthogonal_mp
+from sklearn.linear_model import ElasticNet, Lasso, orthogonal_mp
 
 from sklearn_unroll.functional import (
     Composed,
@@ -73,6 +73,39 @@ def test_the_lasso_of_every_sample_is_that_on_its_own_entries(share, positive):
         torch.testing.assert_close(lasso_value(x, own, alpha[i]), optimum, rtol=1e-8, atol=1e-12)
         gap = duality_gap(x, own, alpha[i], positive=positive)
         torch.testing.assert_close(found.gap[i : i + 1], gap, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_the_elastic_net_of_every_sample_is_that_on_its_own_entries(share, positive):
+    obs = make(n_samples=40, share=share, n_components=30)  # more nonzeros than seen entries
+    alpha = alphas(obs, 1e-3, 0.5)
+    found = masked_lasso(obs, alpha, l2=0.2, positive=positive, tol=1e-13)
+    assert bool(found.converged.all())
+    assert share > 0.5 or bool(((found.x != 0).sum(1) > obs.A.second.visible.sum(1)).any())
+    for i in range(0, 40, 5):
+        own, x = on_its_own(obs, i), found.x[i : i + 1]
+        D, b, weight = own.A.D.numpy(), own.b[0].numpy(), alpha[i].item() + 0.2
+        net = ElasticNet(
+            weight / len(b), l1_ratio=alpha[i].item() / weight, positive=positive,
+            fit_intercept=False, tol=1e-14, max_iter=100_000,
+        )  # fmt: skip
+        expected = torch.from_numpy(net.fit(D.T, b).coef_)
+        torch.testing.assert_close(x[0], expected, atol=1e-6, rtol=0)
+        gap = duality_gap(x, own, alpha[i], positive=positive, l2=0.2)
+        torch.testing.assert_close(found.gap[i : i + 1], gap, rtol=0, atol=1e-12)
+
+
+def test_a_start_on_atoms_that_are_not_seen_goes_to_zero():
+    obs = make()
+    D = obs.A.first.D.clone()
+    D[3] = 0
+    obs = obs._replace(A=Composed(Dense(D), obs.A.second))
+    x0 = torch.zeros(12, len(D), dtype=torch.float64)
+    x0[:, 3] = 5.0
+    found = masked_lasso(obs, 0.1, x0=x0, tol=1e-12)
+    assert bool(found.converged.all()) and not bool(found.x[:, 3].any())
+    assert int(found.n_iter.max()) < 100  # by the loop itself, whoever would finish it
 
 
 def test_what_is_not_seen_does_not_matter():
