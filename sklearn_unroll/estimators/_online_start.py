@@ -64,7 +64,7 @@ def start_learner(
         D = _without_zeros(D, est.positive_dict, rng)
     statistics = est.statistics_ if resume else DictionaryStatistics.zeros(*D.shape)
     fitted, batch = est.coder_ if resume else None, min(est.batch_size, len(signals))
-    coding = coding_of(coder, fitted, batch, n_passes * len(signals), D)
+    coding = coding_of(coder, fitted, batch, n_passes * len(signals), D, est.truncate)
     return OnlineLearner(D, statistics, coding, est.memory, est.positive_dict, **so_far)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class DictionaryStatistics:
     energy : float
         ``sum w 0.5 ||x||^2``, the objective of zero codes.
     penalty : float
-        ``sum w R(z)``.
+        ``sum w R(z)``, and what :meth:`tilted` adds.
     weight : float
         ``sum w``, the number of samples where each counts one.
 
@@ -133,6 +133,31 @@ class DictionaryStatistics:
                 f"{tuple(self.cross.shape)} and {tuple(other.cross.shape)}."
             )
         return [(vars(self)[name], vars(other)[name]) for name in vars(self)]
+
+    def tilted(self, D: Tensor, slope: Tensor) -> DictionaryStatistics:
+        """Return statistics whose surrogate has the same value at D, and a slope that is added.
+
+        ``surrogate(E) + <slope, E - D>``. Codes that are no minimisers change with the dictionary,
+        and the objective along with them: ``slope = sum_i w_i (dz_i / dD)^T g_i``, where g is the
+        derivative of a sample's objective by its codes (Malezieux, Moreau and Kowalski 2022,
+        "Understanding approximate and unrolled dictionary learning for pattern recovery", whose
+        gradient of unrolling less that of alternating minimisation this is).
+
+        Parameters
+        ----------
+        D : Tensor of shape (n_components, n_features)
+            The dictionary that the codes belong to.
+        slope : Tensor of shape (n_components, n_features)
+            What to add to the derivative ``gram D - cross``.
+
+        Returns
+        -------
+        DictionaryStatistics
+            With another ``cross``, and what keeps the value.
+        """
+        slope = slope.to(self.cross)
+        kept = float((slope * D.to(slope)).sum())
+        return replace(self, cross=self.cross - slope, penalty=self.penalty - kept)
 
     def value(self, D: Tensor) -> float:
         """Return the surrogate per sample, exact for the dictionary that the codes belong to.
