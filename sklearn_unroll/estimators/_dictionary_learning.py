@@ -93,6 +93,8 @@ class OnlineDictionaryLearning(
     ----------
     components_ : array of shape (n_components, n_features)
         The atoms, with the float dtype of X: those of the best monitored objective.
+    n_components_ : int
+        Number of atoms.
     coder_ : estimator
         The fitted coder over them.
     statistics_ : DictionaryStatistics
@@ -275,10 +277,13 @@ class OnlineDictionaryLearning(
         return self
 
     def _take_in(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Signals]:
-        check_parameters(self)
         X = check_observations(self, X, reset=reset, missing=takes_missing(self.coder))
         check_signals_seen(X)
         return X, Signals.of(X, sample_weight)
+
+    def _validate_params(self) -> None:
+        check_parameters(self)
+        super()._validate_params()
 
     def __sklearn_is_fitted__(self) -> bool:
         return "components_" in vars(self)
