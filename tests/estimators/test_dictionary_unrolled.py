@@ -155,6 +155,13 @@ def test_weights_are_repetitions(data):
     np.testing.assert_allclose(weighted.components_, repeated.components_, atol=1e-6)
 
 
+def test_it_learns_where_codes_leave_the_gram_matrix_singular():
+    """A slope outside its range has no minimum: what bends the surrogate holds the atoms."""
+    model = learner(3, network(3), max_iter=10).fit(np.ones((300, 8)))
+    monitored = model.history_.column("monitor")
+    assert (np.diff(monitored) < 0).all() and monitored[-1] < 0.8 * monitored[0]
+
+
 def test_atoms_stay_in_the_ball_and_nonnegative(data):
     model = learner(4, positive_dict=True).fit(np.abs(data.X))
     assert (model.components_ >= 0).all()
