@@ -133,8 +133,8 @@ def check_layers(coder: Any, truncate: int) -> None:
     wanted = "LISTARegressor(weights='adjoint')"
     if not isinstance(coder, Learned):
         raise ValueError(
-            f"truncate={truncate} is for the layers of a network, and coder={name} has none: codes "
-            f"that are optimal need no such derivative. Use truncate=0, or coder={wanted}."
+            f"truncate={truncate} is for the layers of a network, and coder={name} has none: "
+            f"codes that are optimal need no such derivative. Use truncate=0, or coder={wanted}."
         )
     if not getattr(coder, "applies_operators", False):
         raise ValueError(
@@ -149,6 +149,6 @@ def check_layers(coder: Any, truncate: int) -> None:
         )
     if option(coder, "debias"):
         raise ValueError(
-            f"truncate={truncate} follows the codes of the last layer, which debias=True replaces. "
-            f"Use {name}(debias=False), or truncate=0."
+            f"truncate={truncate} follows the codes of the last layer, which debias=True "
+            f"replaces. Use {name}(debias=False), or truncate=0."
         )
