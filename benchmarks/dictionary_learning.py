@@ -7,13 +7,16 @@ A row is a method after so many seconds: ``objective`` is the mean lasso objecti
 no method has seen, each solved to a gap of 1e-6 over its dictionary, with evaluations left out of
 the time, and ``recovered`` the share of true atoms with a match of cosine 0.95 or more.
 ``times_faster`` is how much sooner our curve is at that objective, empty where it never is.
-SPAMS shows nothing on the way, so it learns anew for every row.
+SPAMS shows nothing on the way, so it learns anew for every row. ``10 layers`` codes by a network
+of learned gradient steps, through which the gradient reaches the dictionary in ``10 layers,
+unrolled``; exact codes judge both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -25,7 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.study import Option, Row, Study, sides
 from benchmarks.timing import installed
-from sklearn_unroll import LassoCoder, OnlineDictionaryLearning
+from sklearn_unroll import LassoCoder, LISTARegressor, OnlineDictionaryLearning, Trainer
 from sklearn_unroll.datasets import load_image_patches, make_sparse_recovery
 
 Curve = list[tuple[float, np.ndarray]]  # seconds of learning so far, dictionary
@@ -71,12 +74,23 @@ class Snapshots:
         return context.task_name == "epoch" and self.seen(lambda: fitted_estimator.components_)
 
 
-def ours(X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: int) -> Curve:
+def ours(
+    X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: int, **parameters: Any
+) -> Curve:
     """Learn with the defaults, until the time is up."""
     kept = Snapshots(budget)
     learner = OnlineDictionaryLearning(n_atoms, alpha=alpha, tol=0.0, random_state=seed)
-    learner.set_params(max_iter=10_000).set_callbacks(kept).fit(X)
+    learner.set_params(max_iter=10_000, **parameters).set_callbacks(kept).fit(X)
     return kept.curve
+
+
+def by_layers(
+    X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: int, *, truncate: int
+) -> Curve:
+    """Learn with ten gradient steps of learned length as coder."""
+    trainer = Trainer("lasso", max_epochs=1)
+    network = LISTARegressor(weights="adjoint", n_layers=10, alpha=alpha, trainer=trainer)
+    return ours(X, n_atoms, alpha, budget, seed, coder=network, truncate=truncate)
 
 
 def scikit_learn(X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: int) -> Curve:
@@ -118,6 +132,9 @@ def spams_train(X: np.ndarray, n_atoms: int, alpha: float, budget: float, seed: 
 
 METHODS = {"ours": (ours, None), "spams": (spams_train, "spams")}
 METHODS |= {"scikit-learn": (scikit_learn, None)}
+RIVALS = ("spams", "scikit-learn")
+METHODS |= {"10 layers": (partial(by_layers, truncate=0), None)}
+METHODS |= {"10 layers, unrolled": (partial(by_layers, truncate=10), None)}
 
 
 def problem(name: str, shape: str, n_samples: int, seed: int) -> tuple:
@@ -152,7 +169,7 @@ def rows(
     ),
     n_samples: int = Option(60_000, 2000),
     alpha: float = Option(1.2, help="where signals have a mean square of one a feature"),
-    budget: float = Option(3.0, 0.2, "seconds of ours; rivals get more"),
+    budget: float = Option(3.0, 0.2, "seconds of ours, and of layers; rivals get more"),
     rival_budget: float = Option(40.0, 1.0, "seconds of scikit-learn, and half of it of SPAMS"),
 ) -> Iterator[Row]:
     """Yield the points of every method's curve."""
@@ -164,7 +181,8 @@ def rows(
         for method, (learn, package) in METHODS.items():
             if not installed(package, method):
                 continue
-            curve = learn(X, n_atoms, alpha, budget if own is None else rival_budget, seed)
+            given = rival_budget if method in RIVALS else budget
+            curve = learn(X, n_atoms, alpha, given, seed)
             points = [(s, objective(D, held_out, alpha), recovered(D, atoms)) for s, D in curve]
             own = points if own is None else own
             for seconds, value, found in points:

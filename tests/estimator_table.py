@@ -23,6 +23,7 @@ from sklearn_unroll import (
     LISTARegressor,
     MathL2OSolver,
     OMPCoder,
+    OnlineDictionaryLearning,
     TISTARegressor,
     Trainer,
 )
@@ -46,7 +47,7 @@ class Case(NamedTuple):
     @property
     def method(self) -> str:
         """The method that gives results."""
-        return "transform" if isinstance(self.estimator, GlowProxInpainter) else "predict"
+        return "predict" if hasattr(self.estimator, "predict") else "transform"
 
     def fit(self, X: Any = None, **changes: Any) -> Any:
         """Return a fitted clone."""
@@ -116,6 +117,18 @@ def _pictures() -> Case:
     return Case(model, X, None, {})
 
 
+def _dictionary_learning(coder: Any = None, **parameters: Any) -> Case:
+    model = OnlineDictionaryLearning(
+        16, alpha=0.1, coder=coder, max_iter=3, batch_size=40, random_state=0, **parameters
+    )
+    return Case(model, pairs().X, None, {})
+
+
+def _unrolled_learning() -> Case:
+    network = LISTARegressor(weights="adjoint", n_layers=4, trainer=QUICK, random_state=0)
+    return _dictionary_learning(network, truncate=2)
+
+
 def _own_dictionaries() -> Case:
     X, D = family()
     model = AdaLISTARegressor(n_layers=4, trainer=QUICK, random_state=0)
@@ -164,8 +177,12 @@ MAKERS = {
         LassoCoder, labels=False, alpha=0.2, alpha_relative=True, positive=True
     ),
     "OMPCoder": lambda: _codes(OMPCoder, labels=False),
+    "dictionary learning": _dictionary_learning,
+    "dictionary learning, unrolled": _unrolled_learning,
 }
-LEARNED = [name for name in MAKERS if not name.startswith(("LassoCoder", "OMPCoder", "Hyper"))]
+# Those of no network, or of none that is trained; and those that learn what a network codes over.
+_NOT_LEARNED = ("LassoCoder", "OMPCoder", "Hyper", "dictionary learning")
+LEARNED = [name for name in MAKERS if not name.startswith(_NOT_LEARNED)]
 
 
 @cache

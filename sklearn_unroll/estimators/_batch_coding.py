@@ -17,7 +17,8 @@ from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._lasso_codes import check_atom_weights
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._missing import observed, split_missing
-from sklearn_unroll.estimators._network_coding import NetworkCoding, check_network
+from sklearn_unroll.estimators._network_coding import NetworkCoding, check_layers, check_network
+from sklearn_unroll.estimators._online import Coded
 from sklearn_unroll.functional import Dense, Observation, alpha_max
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all
@@ -62,7 +63,7 @@ class CoderCoding(Coding):
         What codes; its dictionary is set.
     """
 
-    def __call__(self, b: Tensor, D: Tensor, tol: float) -> tuple[Tensor, Tensor]:
+    def __call__(self, b: Tensor, D: Tensor, tol: float) -> Coded:
         """Return codes and their penalties; the coder has a tolerance of its own."""
         X = b.numpy()
         with warnings.catch_warnings():
@@ -70,7 +71,7 @@ class CoderCoding(Coding):
             warnings.simplefilter("ignore", ConvergenceWarning)
             coder = self.derived(D.numpy(), X)
             codes = torch.from_numpy(coder.transform(X))
-        return codes, coder.problem(X).R.value(codes.to(coder.compute_like(X)))
+        return Coded(codes, coder.problem(X).R.value(codes.to(coder.compute_like(X))))
 
 
 class CompiledLassoCoding(Coding):
@@ -86,7 +87,7 @@ class CompiledLassoCoding(Coding):
         super().__init__(coder)
         self.seconds = 0.0  # of one thread, for the last batch
 
-    def __call__(self, b: Tensor, D: Tensor, tol: float) -> tuple[Tensor, Tensor]:
+    def __call__(self, b: Tensor, D: Tensor, tol: float) -> Coded:
         """Return codes to a tolerance, that of the coder if it is larger, and their penalties."""
         coder = self.coder
         atoms = None
@@ -110,10 +111,12 @@ class CompiledLassoCoding(Coding):
         else:
             descend_seen_all(obs, alpha, x, passes, limits)
         penalty = alpha * x.abs().sum(1)
-        return x if atoms is None else x / atoms, penalty
+        return Coded(x if atoms is None else x / atoms, penalty)
 
 
-def coding_of(coder: Any, fitted: Any, batch_size: int, n_samples: int, D: Tensor) -> Any:
+def coding_of(
+    coder: Any, fitted: Any, batch_size: int, n_samples: int, D: Tensor, truncate: int = 0
+) -> Any:
     """Return how a coder codes batches.
 
     Parameters
@@ -126,10 +129,14 @@ def coding_of(coder: Any, fitted: Any, batch_size: int, n_samples: int, D: Tenso
         Samples of a batch, and of all: one counts as often as it is coded.
     D : Tensor of shape (n_components, n_features)
         The first dictionary.
+    truncate : int, default=0
+        Last layers of a network through which the derivative by the dictionary goes.
     """
+    if truncate:
+        check_layers(coder, truncate)
     if isinstance(coder, Learned):
         check_network(coder, *D.shape)
-        return NetworkCoding(coder, fitted, batch_size)
+        return NetworkCoding(coder, fitted, batch_size, truncate)
     fast = (
         isinstance(coder, LassoCoder)
         and coder.warm_start_from is None

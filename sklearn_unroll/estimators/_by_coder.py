@@ -12,6 +12,7 @@ from sklearn_unroll.estimators._arrays import refuse_kind
 from sklearn_unroll.estimators._checked import check_observations
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._missing import takes_missing
+from sklearn_unroll.functional import Composite
 
 __all__ = ["ByCoder"]
 
@@ -73,13 +74,32 @@ class ByCoder:
         X = self._seen(X, "score")
         return self.coder_.score(X, sample_weight=sample_weight)
 
+    def problem(self, X: Any, *, alpha: Any = None) -> Composite:
+        """Return the problem over ``components_`` whose solutions are the codes.
+
+        Parameters
+        ----------
+        %(X)s
+        alpha : float or array-like of shape (n_samples,), default=None
+            Weight of the penalty; that of ``coder_`` by default.
+
+        Returns
+        -------
+        Composite
+            Data, operator, smooth part and penalty, in the units of X.
+        """
+        X = self._seen(X, "problem")
+        return self.coder_.problem(X, alpha=alpha)
+
     @available_if(_certifies)
-    def certify(self, X: Any) -> Any:
+    def certify(self, X: Any, alpha: Any = None) -> Any:
         """Return how far codes are from the optimum over ``components_``, at most.
 
         Parameters
         ----------
         %(X)s
+        alpha : float or array-like of shape (n_samples,), default=None
+            Weight of the l1 norm; that of ``coder_`` by default.
 
         Returns
         -------
@@ -87,7 +107,7 @@ class ByCoder:
             Relative duality gaps, in float64.
         """
         X = self._seen(X, "certify")
-        return self.coder_.certify(X)
+        return self.coder_.certify(X, alpha=alpha)
 
     def _seen(self, X: Any, method: str) -> Any:
         check_is_fitted(self)

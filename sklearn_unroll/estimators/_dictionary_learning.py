@@ -57,6 +57,11 @@ class OnlineDictionaryLearning(
         learns without pairs, such as :class:`LISTARegressor` or :class:`ALISTARegressor`, takes
         a pass of training over every batch, or has its weights computed anew as the dictionary
         moves; in the end it is trained by its own recipe for the final dictionary.
+    truncate : int, default=0
+        Unrolled learning [3]_: last layers of the coder, an iteration each, through which the
+        gradient of the objective reaches the dictionary. Zero takes codes as they are, which is
+        right where they are nearly optimal. For
+        ``LISTARegressor(weights="adjoint")``, whose layers are made of the dictionary.
     batch_size : int, default=512
         Samples of a batch; at least twice n_components is a good size.
     max_iter : int, default=100
@@ -88,6 +93,8 @@ class OnlineDictionaryLearning(
     ----------
     components_ : array of shape (n_components, n_features)
         The atoms, with the float dtype of X: those of the best monitored objective.
+    n_components_ : int
+        Number of atoms.
     coder_ : estimator
         The fitted coder over them.
     statistics_ : DictionaryStatistics
@@ -125,6 +132,8 @@ class OnlineDictionaryLearning(
        2009.
     .. [2] Mairal, "Stochastic majorization-minimization algorithms for large-scale optimization",
        NIPS 2013.
+    .. [3] Malezieux, Moreau and Kowalski, "Understanding approximate and unrolled dictionary
+       learning for pattern recovery", ICLR 2022.
 
     Examples
     --------
@@ -143,6 +152,7 @@ class OnlineDictionaryLearning(
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "coder": [HasMethods(["fit", "transform", "inverse_transform", "problem"]), None],
+        "truncate": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -162,6 +172,7 @@ class OnlineDictionaryLearning(
         *,
         alpha: float = 1.0,
         coder: Any = None,
+        truncate: int = 0,
         batch_size: int = 512,
         max_iter: int = 100,
         tol: float = 5e-3,
@@ -177,6 +188,7 @@ class OnlineDictionaryLearning(
         self.n_components = n_components
         self.alpha = alpha
         self.coder = coder
+        self.truncate = truncate
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.tol = tol
@@ -265,10 +277,13 @@ class OnlineDictionaryLearning(
         return self
 
     def _take_in(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Signals]:
-        check_parameters(self)
         X = check_observations(self, X, reset=reset, missing=takes_missing(self.coder))
         check_signals_seen(X)
         return X, Signals.of(X, sample_weight)
+
+    def _validate_params(self) -> None:
+        check_parameters(self)
+        super()._validate_params()
 
     def __sklearn_is_fitted__(self) -> bool:
         return "components_" in vars(self)

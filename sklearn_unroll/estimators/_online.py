@@ -11,8 +11,9 @@ The loop of a batch (Mairal, Bach, Ponce and Sapiro 2009, Algorithm 1)::
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,25 @@ _ALIKE = 0.99  # cosine from which on a direction is no new atom
 _ROUNDING = 1e-12  # of an energy
 
 
+class Coded(NamedTuple):
+    """A batch over a dictionary.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n_samples, n_components)
+        Codes.
+    penalty : Tensor of shape (n_samples,)
+        Their penalties.
+    slope : callable or None
+        Maps weights of samples to what the change of codes with the dictionary adds to the
+        derivative of their weighted objectives; None where codes are taken as they are.
+    """
+
+    codes: Tensor
+    penalty: Tensor
+    slope: Callable[[Tensor], Tensor] | None = None
+
+
 @dataclass
 class OnlineLearner:
     """A dictionary that learns from one batch after another.
@@ -39,7 +59,7 @@ class OnlineLearner:
     statistics : DictionaryStatistics
         Of the codes so far.
     coding : Coding
-        Called with a batch, the dictionary and a tolerance it returns codes and penalties; it is
+        Called with a batch, the dictionary and a tolerance it returns a :class:`Coded`; it is
         shown every batch before, to ``follow``.
     memory : float
         Samples an atom that statistics remember in the end.
@@ -67,11 +87,13 @@ class OnlineLearner:
         self.n_steps += 1
         tol = min(_ROUGH, _FALLING * self.n_steps**-0.5)
         self.coding.follow(b, weight, self.D)
-        codes, penalty = self.coding(b, self.D, tol)
+        codes, penalty, slope = self.coding(b, self.D, tol)
         at_zero = energy_seen(b, weight)
         b = filled(b, codes, self.D)
         batch = DictionaryStatistics.of(codes, b, weight, penalty)
         check_range(b, batch.energy)
+        if slope is not None:
+            batch = batch.tilted(self.D, slope(weight))
         self.n_seen += batch.weight
         share = min(1.0, batch.weight / self.window())
         self.statistics = self.statistics * (1 - share) + batch
@@ -94,7 +116,7 @@ class OnlineLearner:
 
     def measure(self, b: Tensor, weight: Tensor) -> float:
         """Return the objective of samples relative to that of zero codes."""
-        codes, penalty = self.coding(b, self.D, _FINE)
+        codes, penalty, _ = self.coding(b, self.D, _FINE)
         found = DictionaryStatistics.of(codes, filled(b, codes, self.D), weight, penalty)
         return relative(found, self.D, energy_seen(b, weight))
 

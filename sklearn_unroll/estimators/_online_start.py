@@ -64,7 +64,7 @@ def start_learner(
         D = _without_zeros(D, est.positive_dict, rng)
     statistics = est.statistics_ if resume else DictionaryStatistics.zeros(*D.shape)
     fitted, batch = est.coder_ if resume else None, min(est.batch_size, len(signals))
-    coding = coding_of(coder, fitted, batch, n_passes * len(signals), D)
+    coding = coding_of(coder, fitted, batch, n_passes * len(signals), D, est.truncate)
     return OnlineLearner(D, statistics, coding, est.memory, est.positive_dict, **so_far)
 
 
@@ -96,6 +96,7 @@ def left_behind(est: Any, X: Any, learner: OnlineLearner, final: Signals | None 
         coder = learner.coding.finished(components, few, final)
     return {
         "components_": components,
+        "n_components_": len(components),
         "coder_": coder,
         "statistics_": learner.statistics,
         "n_seen_": learner.n_seen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,13 +27,13 @@ class DictionaryStatistics:
     Parameters
     ----------
     gram : Tensor of shape (n_components, n_components)
-        ``sum w z^T z``, of codes with codes.
+        ``sum w z^T z``, of codes with codes, and what :meth:`tilted` adds.
     cross : Tensor of shape (n_components, n_features)
-        ``sum w z^T x``, of codes with signals.
+        ``sum w z^T x``, of codes with signals, likewise.
     energy : float
         ``sum w 0.5 ||x||^2``, the objective of zero codes.
     penalty : float
-        ``sum w R(z)``.
+        ``sum w R(z)``, likewise.
     weight : float
         ``sum w``, the number of samples where each counts one.
 
@@ -133,6 +133,36 @@ class DictionaryStatistics:
                 f"{tuple(self.cross.shape)} and {tuple(other.cross.shape)}."
             )
         return [(vars(self)[name], vars(other)[name]) for name in vars(self)]
+
+    def tilted(self, D: Tensor, slope: Tensor) -> DictionaryStatistics:
+        """Return statistics whose surrogate has the same value at D, and a slope that is added.
+
+        ``surrogate(E) + sum_j <s_j, e_j - d_j> + 0.5 ||s_j|| ||e_j - d_j||^2``: a slope s_j alone
+        moves no atom by more than one, the radius of the unit ball, however flat the rest is.
+        Codes that are no minimisers change with the dictionary, and the objective along with
+        them: ``slope = sum_i w_i (dz_i / dD)^T g_i``, where g is the derivative of a sample's
+        objective by its codes. It is the gradient of unrolling less that of alternating
+        minimisation in Malezieux, Moreau and Kowalski 2022, "Understanding approximate and
+        unrolled dictionary learning for pattern recovery".
+
+        Parameters
+        ----------
+        D : Tensor of shape (n_components, n_features)
+            The dictionary that the codes belong to.
+        slope : Tensor of shape (n_components, n_features)
+            What to add to the derivative ``gram D - cross``.
+
+        Returns
+        -------
+        DictionaryStatistics
+            With another ``cross`` and diagonal of ``gram``, and what keeps the value.
+        """
+        slope, D = slope.to(self.cross), D.to(self.cross)
+        bend = torch.linalg.vector_norm(slope, dim=1)
+        gram = self.gram + torch.diag(bend)
+        cross = self.cross - slope + bend[:, None] * D
+        kept = 0.5 * float(bend @ D.square().sum(1)) - float((slope * D).sum())
+        return replace(self, gram=gram, cross=cross, penalty=self.penalty + kept)
 
     def value(self, D: Tensor) -> float:
         """Return the surrogate per sample, exact for the dictionary that the codes belong to.

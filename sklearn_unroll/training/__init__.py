@@ -18,6 +18,7 @@ from sklearn_unroll.training.problem_objective import ProblemObjective
 from sklearn_unroll.training.schedules import EndToEnd, ParameterGroup, Schedule, Stage, StageWise
 from sklearn_unroll.training.steps import DivergenceError
 from sklearn_unroll.training.trainer import Trainer
+from sklearn_unroll.training.truncated import last_layers
 
 __all__ = [
     "SGD",
@@ -47,4 +48,5 @@ __all__ = [
     "SumPenalty",
     "Supervised",
     "Trainer",
+    "last_layers",
 ]

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 NAMES = (
     "LISTA", "ALISTA", "NA-ALISTA", "HyperLISTA", "LAMP", "TISTA", "Ada-LISTA", "FBSNet",
     "feed-forward", "ADMM-CSNet", "ADMM-CSNet, dense", "Math-L2O", "GLOW-Prox", "LassoCoder",
-    "OMPCoder",
+    "OMPCoder", "dictionary learning", "dictionary learning, unrolled",
 )  # fmt: skip
 # What a parameter may be, though it is odd for others.
 MAY_BE = {
@@ -118,9 +118,8 @@ def is_ignored(name, method, argument):
     document = inspect.getdoc(
         getattr(_shared(name), "fit" if method == "fit_transform" else method)
     )
-    return f"\n{argument} : object, default=None\n    Ignored" in document or (
-        f"\n{argument} : None\n    Ignored" in document
-    )
+    forms = "object, default=None\n    Ignored", "None\n    Ignored", "Ignored\n"
+    return any(f"\n{argument} : {form}" in document for form in forms)
 
 
 def is_right(argument, label):
@@ -147,7 +146,7 @@ def _try_one(entry, name, method, argument, known, outcomes):
     things, right = dict(THINGS), good(name, argument)
     if right is not None:
         things |= {label: make(right) for label, make in SPOILED.items()}
-    coder = name in ("LassoCoder", "OMPCoder", "HyperLISTA")
+    coder = name.startswith(("LassoCoder", "OMPCoder", "HyperLISTA", "dictionary"))
     if argument == "y" and method in TAKES_Y and coder:
         return  # labels, which are ignored
     X = entry.X if method in TAKES_Y else entry.holes()

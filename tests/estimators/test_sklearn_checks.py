@@ -58,6 +58,13 @@ ESTIMATORS = [
     OMPCoder(tol=30.0),
     OnlineDictionaryLearning(alpha=0.1, random_state=0),
     OnlineDictionaryLearning(3, coder=OMPCoder(n_nonzero_coefs=1), max_iter=5),
+    OnlineDictionaryLearning(
+        3,
+        coder=LISTARegressor(weights="adjoint", n_layers=3, trainer=Trainer(max_epochs=1)),
+        truncate=2,
+        max_iter=2,
+        random_state=0,
+    ),
     FBSNet(n_layers=4).set_params(trainer__max_epochs=20),
     FBSNet(
         n_layers=4,

@@ -131,6 +131,7 @@ def test_every_estimator(name, monkeypatch):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * max(np.abs(wanted).max(), 1))
     sparse_ones = {"LISTA", "LISTA-CPSS", "step-LISTA", "ALISTA", "HyperLISTA", "Ada-LISTA"}
     sparse_ones |= {"LISTA, free, tied", "LISTA, without pairs", "LISTA, normalize", "FBSNet"}
+    sparse_ones |= {"dictionary learning, unrolled"}
     assert bool(asked) == (name in sparse_ones)
 
 

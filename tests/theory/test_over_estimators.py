@@ -125,7 +125,10 @@ def test_displays_draw_it_or_say_why_not(name):
     assert len({len(curve) for curve in display.curves.values()}) == 1
 
 
-@pytest.mark.parametrize("name", sorted(MAKERS.keys() - set(LEARNED)))
+CODERS = [n for n in MAKERS if n not in LEARNED and not n.startswith("dictionary learning")]
+
+
+@pytest.mark.parametrize("name", CODERS)
 def test_what_was_not_trained_has_no_history(name):
     model = fitted(name)
     with pytest.raises(AttributeError, match=f"{type(model).__name__} has no history_ to draw"):
