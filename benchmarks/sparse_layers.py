@@ -1,7 +1,7 @@
 """What a sparse run of trained networks costs, in units of their bare dense products.
 
 ``python -m benchmarks.sparse_layers`` times ``predict`` (with its validation, conversions and
-guard), the same with all layers as dense products, and the bare products of as many layers
+guard), the same with all layers as they are in training, and the bare products of as many layers
 (``floor.py``), in turn and in one run. ``ratio`` is the median over the rounds of predict's time
 by the floor's, ``ratio_dense`` that of the dense layers; ``nonzeros`` are those of a code. Patches
 of a photograph are learned without labels, the others from pairs without noise. Also:
@@ -25,7 +25,7 @@ from benchmarks.study import Option, Row, Study, sides, with_epochs
 from benchmarks.timing import compete
 from sklearn_unroll import ALISTARegressor, HyperLISTARegressor, LISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.nn import sparse
+from sklearn_unroll.nn import execution
 
 SELECT = (1.2, 13.0)
 PAIRED = {
@@ -73,8 +73,8 @@ def networks(
 
 
 def dense(predict: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return codes of layers that are products."""
-    with patch.object(sparse, "pays", lambda *_: False):
+    """Return codes of layers as they are in training."""
+    with patch.object(execution, "sparse_run", lambda *_: None):
         return predict()
 
 

@@ -8,7 +8,8 @@ matrix of its own saves one of its products: ``r = b - x D`` by rows, then ``P r
 On the CPU, without gradients, over one dense operator, compiled by numba, in as many threads as
 torch has. Layers declare what they do (``Weights.affine``, ``Rule.scalars``, ``Rule.gauge``,
 ``Shrinkage.factor``); a network with any part that does not runs as it is, such as NA-ALISTA,
-whose rule is a network itself. So do networks whose codes are dense, see :func:`pays`.
+whose rule is a network itself. Where codes are too dense for it, see :func:`pays`, layers that
+are soft thresholds of products take fewer passes: :mod:`sklearn_unroll.nn.fused`.
 
 Memory: G is made for up to 4096 atoms (128 MB in float64), once for a network, beside copies of D
 and P to see if they have changed; free weights of each layer take a transposed copy of ``W2`` for
@@ -36,6 +37,7 @@ from sklearn_unroll.nn._sparse_loops import Codes
 from sklearn_unroll.nn._sparse_steps import Packed, Share, Stage, Step, Team, room
 from sklearn_unroll.nn._sparse_tables import table_of
 from sklearn_unroll.nn.base import Unrolled
+from sklearn_unroll.nn.fused import FusedRun, can_fuse
 from sklearn_unroll.nn.parts import speaks
 from sklearn_unroll.nn.proxgrad import ProxGradLayer
 from sklearn_unroll.nn.rules import Rule, Scalars
@@ -46,8 +48,9 @@ __all__ = ["SparseRun", "pays", "sparse_run"]
 _CHUNK, _FEWEST = 2**17, 128  # numbers in the codes of a thread's share of a chunk, and rows
 _LEAST_WORK = 2**30  # multiplications below which compiled code is not worth loading
 # What an entry of a row of a table costs, in multiplications of a dense product, and what one of
-# the codes costs a layer beside its products: by a table, by residuals, and as the network is.
-_ROW, _TABLED, _LOOSE, _DENSE = 3.0, 60.0, 100.0, 20.0
+# the codes costs a layer beside its products: by a table, by residuals, as the network is, in one
+# pass, and to select as the network does.
+_ROW, _TABLED, _LOOSE, _DENSE, _FUSED, _SELECT = 3.0, 60.0, 100.0, 20.0, 5.0, 60.0
 _PROMISE = 0.9  # of the cost of layers as they are, which a run must be expected to stay below
 _PROBE = 128  # one sample of so many, from 4 to 64, says how many nonzeros there are
 
@@ -205,8 +208,10 @@ class SparseRun:
         return torch.from_numpy(np.concatenate([share.costs for share in team.shares], 1))
 
 
-def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> SparseRun | None:
-    """Return a network on sparse codes, where that is possible and pays.
+def sparse_run(
+    network: Unrolled, obs: Any, weight: float | None = None
+) -> SparseRun | FusedRun | None:
+    """Return a network on sparse codes, or in fewer passes, where that is possible and pays.
 
     Parameters
     ----------
@@ -219,7 +224,7 @@ def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> Spar
 
     Returns
     -------
-    SparseRun or None
+    SparseRun, FusedRun or None
         None where the network is to run as it is.
     """
     A, b = obs.A, obs.b
@@ -230,9 +235,12 @@ def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> Spar
     if A.D.dtype != b.dtype or not compiled_available():
         return None
     stages = stages_of(network, A)
-    if stages is None or not pays(network, stages, obs, weight):
+    if stages is None:
         return None
-    return SparseRun(stages, A, weight)
+    if pays(network, stages, obs, weight):
+        return SparseRun(stages, A, weight)
+    large = len(b) * _total(stages, A) >= _LEAST_WORK
+    return FusedRun(stages, A, weight) if large and can_fuse(stages) else None
 
 
 def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None) -> bool:
@@ -241,8 +249,8 @@ def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None)
     The first samples run as they are and are counted. What follows from it alone, not from the
     clock, is the same whenever and wherever it is asked: both ways round differently, and a
     choice by the clock would make the last bits of codes depend on what else the machine does.
-    The price are costs that were measured on one machine; so a run must promise to save a tenth,
-    or layers run as they are.
+    The price are costs that were measured on one machine; so a run must promise to save a tenth
+    of what layers cost as they are, or fused.
 
     Parameters
     ----------
@@ -261,7 +269,7 @@ def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None)
         Whether a sparse run is expected to take less time.
     """
     n_samples, (n, m) = len(obs.b), obs.A.D.shape
-    dense = sum(len(stage.scalars) * _work(stage, n, m) for stage in stages)
+    dense = _total(stages, obs.A)
     made = sum(n * n * m for stage in stages if stage.tabled and stage.affine.M is None)
     if n_samples * dense < max(_LEAST_WORK, 2 * made):
         return False
@@ -281,12 +289,16 @@ def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None)
     return n_samples * sparse + made <= _PROMISE * n_samples * dense
 
 
-def _work(stage: Stage, n: int, m: int) -> float:
-    """Return how many multiplications a layer as it is takes for a sample."""
+def _total(stages: list[Stage], A: Dense) -> float:
+    """Return how many multiplications layers take for a sample, as they are or fused."""
+    n, m = A.D.shape
+    own = _FUSED if can_fuse(stages) else _DENSE
+    n_selecting = sum(bool(s.count or s.per_progress) for stage in stages for s in stage.scalars)
+    products = sum(len(stage.scalars) * (_products(stage, n, m) + own * n) for stage in stages)
+    return products + _SELECT * n_selecting * n
+
+
+def _products(stage: Stage, n: int, m: int) -> float:
+    """Return how many multiplications the products of a layer as it is take for a sample."""
     own = n * n if stage.affine.M is not None else n * m
-    return (
-        n * m
-        + own
-        + _DENSE * n
-        + (n * m if stage.gauge is not None and stage.gauge.ndim == 2 else 0)
-    )
+    return n * m + own + (n * m if stage.gauge is not None and stage.gauge.ndim == 2 else 0)

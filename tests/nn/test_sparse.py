@@ -31,6 +31,7 @@ from sklearn_unroll.nn import (
     sparse,
 )
 from sklearn_unroll.nn.execution import Execution
+from sklearn_unroll.nn.fused import FusedRun
 from tests.estimator_table import MAKERS, fitted
 from tests.estimator_table import case as estimator_case
 from tests.networks import NETWORKS, adaptive, of_codes
@@ -316,11 +317,13 @@ def test_it_is_used_where_it_pays():
     obs = big()
     A, D = obs.A, obs.A.D
     with torch.no_grad():
-        tied = lista(A, tied=True, alpha=0.5)
-        assert sparse.sparse_run(tied, obs) is not None
+        tied = lista(A, tied=True, alpha=0.9)
+        assert isinstance(sparse.sparse_run(tied, obs), sparse.SparseRun)
         assert sparse.sparse_run(tied, obs.take(slice(20))) is None  # too few samples
-        assert sparse.sparse_run(lista(A, tied=True, alpha=1e-4), obs) is None  # dense codes
-        assert sparse.sparse_run(lista(A, alpha=0.5), obs) is None  # half of the products remain
+        dense = sparse.sparse_run(lista(A, tied=True, alpha=1e-4), obs)
+        assert isinstance(dense, FusedRun)
+        # Half of the products remain.
+        assert isinstance(sparse.sparse_run(lista(A, alpha=0.5), obs), FusedRun)
         assert sparse.sparse_run(alista(A, D, theta=0.9), obs) is not None
 
 

@@ -1,0 +1,176 @@
+"""Networks of proximal-gradient layers on dense codes: two products a layer, and one pass.
+
+A layer is ``r = b - x D`` and ``x + gamma P r``, both in place, and then a compiled pass that
+shrinks and sums ``|x|``; another sums ``r^2`` where costs are wanted. On small dictionaries the
+passes that this saves, over memory that is new each time, take as long as the products.
+
+For layers as in :mod:`sklearn_unroll.nn.sparse` of which the matrix acts on residuals and the
+shrinkage is soft, with thresholds that do not depend on the sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional._compiled import HONEST, compiled
+from sklearn_unroll.nn._sparse_steps import Packed, Stage
+
+__all__ = ["FusedRun", "can_fuse"]
+
+_CHUNK, _FEWEST = 2**18, 128  # numbers in the codes of a chunk, for every thread, and rows
+
+
+def can_fuse(stages: Sequence[Stage]) -> bool:
+    """Return whether layers take no more than products with residuals and a soft threshold."""
+    scalars = [numbers for stage in stages for numbers in stage.scalars]
+    plain = all(stage.affine.M is None and stage.gauge is None for stage in stages)
+    return plain and not any(s.beta or s.per_error or s.count or s.per_progress for s in scalars)
+
+
+class FusedRun:
+    """A network on dense codes.
+
+    Parameters
+    ----------
+    stages : list of Stage
+        Its layers, see :func:`can_fuse`.
+    A : Dense
+        The operator.
+    weight : float, default=None
+        Weight of the l1 norm in the costs ``0.5 ||b - A x||^2 + weight ||x||_1`` of all iterates;
+        None for no costs.
+    """
+
+    def __init__(self, stages: Sequence[Stage], A: Dense, weight: float | None = None) -> None:
+        self.D, self.weight = A.D.detach(), weight
+        self.layers = [(s.affine.P.detach(), how) for s in stages for how in s.scalars]
+
+    def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
+        """Write codes, chunk by chunk.
+
+        Parameters
+        ----------
+        obs : Observation or Composite
+            Data, all or some; the operator is the one of this run.
+        out : Tensor of shape (n_samples, n_components)
+            Where to write.
+
+        Yields
+        ------
+        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None)
+            Which rows, and the costs of their iterates.
+        """
+        yield from self._chunks(obs, out, lambda x: None)
+
+    def stages(self, obs: Observation) -> Iterator[tuple[slice, Tensor | None, list[Packed]]]:
+        """Yield codes after every layer, chunk by chunk.
+
+        Parameters
+        ----------
+        obs : Observation or Composite
+            Data, all or some; the operator is the one of this run.
+
+        Yields
+        ------
+        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None, list of Packed)
+            Which rows, the costs of their iterates, and these, but for the first.
+        """
+        lists: list[Packed] = []
+        out = obs.b.new_empty(len(obs.b), len(self.D))
+        for rows, costs in self._chunks(obs, out, lambda x: lists.append(_packed(x.numpy()))):
+            yield rows, costs, lists.copy()
+            lists.clear()
+
+    def _chunks(
+        self, obs: Observation, out: Tensor, each: Callable[[Tensor], None]
+    ) -> Iterator[tuple[slice, Tensor | None]]:
+        """Write codes, and call ``each`` with those after every layer."""
+        n_threads = torch.get_num_threads()
+        n_rows = n_threads * max(_CHUNK // len(self.D), _FEWEST)
+        with ThreadPoolExecutor(n_threads) as pool:
+            for start in range(0, len(out), n_rows):
+                rows = slice(start, min(start + n_rows, len(out)))
+                b = obs.b[rows].detach()
+                # One thread needs no pool: to wait for it would take longer than the pass.
+                share = Shares(pool.map if n_threads > 1 else map, -(-len(b) // n_threads))
+                yield rows, self._proceed(b, out[rows], share, each)
+
+    def _proceed(
+        self, b: Tensor, x: Tensor, share: Shares, each: Callable[[Tensor], None]
+    ) -> Tensor | None:
+        """Write the codes of a chunk into x, and return the costs of all iterates."""
+        watched = self.weight is not None
+        costs = b.new_empty((len(self.layers) + 1) * watched, len(b)).numpy()
+        sizes, r, left = b.new_zeros(len(b)).numpy(), b, torch.empty_like(b)
+        for number, (P, how) in enumerate(self.layers):
+            if number:
+                r = torch.addmm(b, x, self.D, alpha=-1, out=left)
+                torch.addmm(x, r, P.T, alpha=how.step, out=x)
+            else:
+                torch.mm(b, P.T, out=x).mul_(how.step)
+            if watched:
+                share(_cost, self.weight, r.numpy(), sizes, costs[number])
+            share(_shrink, how.theta, x.numpy(), sizes)
+            each(x)
+        if not watched:
+            return None
+        torch.addmm(b, x, self.D, alpha=-1, out=left)
+        share(_cost, self.weight, left.numpy(), sizes, costs[-1])
+        return torch.from_numpy(costs)
+
+
+class Shares(NamedTuple):
+    """How a compiled pass over rows is shared out among threads.
+
+    Parameters
+    ----------
+    run : callable
+        What applies a function to all shares, like map.
+    size : int
+        Rows in a share.
+    """
+
+    run: Callable
+    size: int
+
+    def __call__(self, loop: Callable, scalar: float, *arrays: np.ndarray) -> None:
+        """Run a loop over the rows of all arrays."""
+        n_rows, code = len(arrays[0]), compiled(loop, HONEST)
+        shares = [slice(first, first + self.size) for first in range(0, n_rows, self.size)]
+        list(self.run(lambda rows: code(scalar, *(array[rows] for array in arrays)), shares))
+
+
+def _shrink(theta: float, x: np.ndarray, sizes: np.ndarray) -> None:
+    """Overwrite x by its soft threshold, and sizes by the l1 norms of its rows; NaN stays."""
+    theta, zero = x.dtype.type(theta), x.dtype.type(0)
+    for row in range(len(x)):
+        size = zero
+        for j in range(x.shape[1]):
+            z = x[row, j]
+            shrunk = z - theta if z > theta else (z + theta if z < -theta else z - z)
+            x[row, j] = shrunk
+            size += abs(shrunk)
+        sizes[row] = size
+
+
+def _cost(weight: float, r: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
+    """Write ``0.5 ||r||^2 + weight ||x||_1``, given the norms of x."""
+    half, weight = r.dtype.type(0.5), r.dtype.type(weight)
+    for row in range(len(r)):
+        energy = r.dtype.type(0)
+        for i in range(r.shape[1]):
+            energy += r[row, i] * r[row, i]
+        out[row] = half * energy + weight * sizes[row]
+
+
+def _packed(x: np.ndarray) -> Packed:
+    """Return the nonzeros of codes."""
+    rows, places = np.nonzero(x)
+    return Packed(np.bincount(rows, minlength=len(x)), places.astype(np.int32), x[rows, places])
