@@ -111,7 +111,7 @@ def chunks(
             alpha = scaled * unit if aim.relative else value
         elif aim.name == "error":
             scaled = value / scale / scale
-            live = (obs.b.square().sum(1) > scaled) & (peak > 0)
+            live = obs.b.square().sum(1) > scaled  # of some no code is nearer than zero
             alpha = peak * unit
         else:
             scaled = value / scale * atoms

@@ -66,8 +66,9 @@ def compiled(loop: Callable, fastmath: bool | frozenset = True, in_place: bool =
         cached = numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to
         return numba.njit(**options)(loop)
-    # Numba looks at the file of the loop alone; its steps may stand in others that have changed.
-    files = sorted({Path(step.__code__.co_filename) for step in (loop, *_steps(loop))})
+    # Numba looks at the file of the loop alone; its steps and its options stand in others.
+    sources = {step.__code__.co_filename for step in (loop, *_steps(loop))}
+    files = [Path(name) for name in sorted(sources | {__file__})]
     stamp = [(file.stat().st_mtime, file.stat().st_size) for file in files if file.exists()]
     if hasattr(getattr(cached._cache, "_cache_file", None), "_source_stamp"):
         cached._cache._cache_file._source_stamp = stamp

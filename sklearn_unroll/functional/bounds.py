@@ -14,7 +14,7 @@ __all__ = ["error_gap", "l1_radius_gap"]
 def error_gap(
     x: Tensor, obs: Observation, error: Tensor | float, *, positive: bool = False
 ) -> Tensor:
-    """Return a bound on ``||x||_1 / min ||z||_1 - 1`` over ``||b - A z||^2 <= error``.
+    """Return a bound on ``1 - min ||z||_1 / ||x||_1`` over ``||b - A z||^2 <= error``.
 
     The dual of that problem (basis pursuit denoising, Chen, Donoho and Saunders 1998) is
     ``max <b, u> - sqrt(error) ||u||`` over ``||A^T u||_inf <= 1`` (``max(A^T u) <= 1`` for
@@ -51,7 +51,7 @@ def error_gap(
     peak = peak_of(g, positive).clamp_min(tiny)
     energy, norm = r.square().sum(-1), x.abs().sum(-1)
     bound = torch.as_tensor(error, dtype=x.dtype, device=x.device)
-    least = ((obs.b * r).sum(-1) - (bound * energy).sqrt()) / peak
+    least = ((obs.b * r).sum(-1) - bound.sqrt() * energy.sqrt()) / peak
     gap = torch.where(norm > 0, 1 - least / norm.clamp_min(tiny), 0.0).clamp_min(0)
     missed = energy > bound * (1 + 64 * eps) + 16 * eps * obs.b.square().sum(-1)
     return torch.where(missed, torch.inf, gap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,13 @@ def cell_of(network: CoordinateNetwork) -> Cell:
         layers = list(zip(network.biases, network.inputs, network.states, strict=True))
         widths = [network.inputs[0].shape[1]] + [hidden] * (len(layers) - 1)
         half = np.repeat([0.5, 1.0], [3 * hidden, hidden]).astype(kind)
-        tables = [half * _stacked(layer, 4, hidden) for layer in layers]
+        tables = [
+            half * _stacked(layer, (1, width, hidden), 4, hidden)
+            for layer, width in zip(layers, widths, strict=True)
+        ]
     else:
         widths = [network.weight.shape[1]]
-        tables = [_stacked((network.bias, network.weight), 1, hidden)]
+        tables = [_stacked((network.bias, network.weight), (1, *widths), 1, hidden)]
     out = np.zeros((n_outputs, hidden + 1), kind)
     out[:, :n_hidden] = heads.out.detach().numpy()
     out[:, hidden:] = heads.out_bias.detach().numpy()
@@ -64,20 +68,21 @@ def cell_of(network: CoordinateNetwork) -> Cell:
     return Cell(
         np.concatenate(tables),
         np.array(widths),
-        _stacked((heads.bias, heads.weight), 1, hidden),
+        _stacked((heads.bias, heads.weight), (1, hidden), 1, hidden),
         out,
         TANH[:0] if exact else TANH,
     )
 
 
-def _stacked(parts: Any, n_gates: int, hidden: int) -> np.ndarray:
-    """Return matrices, of gates times what they see, as rows: one for each thing that is seen."""
+def _stacked(parts: Any, widths: Sequence[int], n_gates: int, hidden: int) -> np.ndarray:
+    """Return matrices, of gates times what they see, as rows: one for each thing that is seen.
+
+    ``widths`` says how many rows each matrix gets: states are filled up, what comes in is not.
+    """
     rows = []
-    for part in parts:
+    for part, full in zip(parts, widths, strict=True):
         W = part.detach().numpy()
         n_hidden, width = len(W) // n_gates, W.shape[1]
-        # What a state is seen by has as many entries as the state.
-        full = width if width != n_hidden else hidden
         wide = np.zeros((full, n_gates, hidden), W.dtype)
         wide[:width, :, :n_hidden] = W.T.reshape(width, n_gates, n_hidden)
         rows.append(wide.reshape(full, -1))

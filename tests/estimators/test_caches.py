@@ -90,3 +90,28 @@ def test_compiled_loops_do_without_a_cache_that_was_cut_off(kind, left, tmp_path
         assert all(len(file.read_bytes()) > 0.99 * len(content) for file in files)
     finally:
         compiled.cache_clear()
+
+
+def test_machine_code_is_as_old_as_the_options_it_was_made_with(tmp_path, monkeypatch):
+    if not compiled_available():
+        pytest.skip("numba is not installed")
+    import numba
+
+    options = tmp_path / "options.py"
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setitem(compiled.__wrapped__.__globals__, "__file__", str(options))
+
+    def written(content):
+        """Return when the code on disk was written, after a run with such options."""
+        options.write_text(content)
+        compiled.cache_clear()  # as in another process
+        lasso_of_residual(torch.ones(1, 2), torch.ones(1, 2), 0.1, torch.empty(1))
+        (index,) = tmp_path.rglob("*.nbi")
+        return index.stat().st_mtime_ns
+
+    try:
+        first = written("some")
+        again = written("others")
+        assert again > first
+    finally:
+        compiled.cache_clear()

@@ -88,6 +88,16 @@ def test_an_error_out_of_reach_is_told():
 
 
 @pytest.mark.parametrize("positive", [False, True])
+def test_an_error_that_no_atom_makes_smaller_is_told(positive, arithmetic):
+    atoms, X = np.eye(3, 4), np.array([[0.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.5]])
+    X[0, 0] = -1.0 if positive else 0.0
+    with pytest.warns(ConvergenceWarning, match="1 of 2 samples did not reach"):
+        found = LassoCoder(atoms, error=0.5, positive=positive).fit(X).solve(X)
+    assert found.converged.tolist() == [False, True] and not found.codes.any()
+    assert found.gap.tolist() == [np.inf, 0.0]
+
+
+@pytest.mark.parametrize("positive", [False, True])
 def test_the_elastic_net(data, arithmetic, positive):
     alpha, l2 = 0.05, 0.2
     weights = np.linspace(0.5, 2, 40)

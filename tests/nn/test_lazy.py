@@ -93,6 +93,13 @@ def test_every_option(given, guarded):
     assert_same(layer_of(guarded, **given), lasso(3))
 
 
+@pytest.mark.parametrize("kind", ["lstm", "mlp"])
+@pytest.mark.parametrize(("features", "hidden_size"), [("relative", 7), ("raw", 2), ("raw", 1)])
+def test_networks_as_wide_as_what_they_see(kind, features, hidden_size):
+    given = {"network": kind, "features": features, "hidden_size": hidden_size}
+    assert_same(layer_of(**given), lasso(2), 6)
+
+
 WEIGHTS = torch.linspace(0.02, 0.3, 20, dtype=torch.float64)
 
 

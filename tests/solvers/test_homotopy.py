@@ -206,6 +206,13 @@ def test_error_gap_is_a_bound():
         gap = error_gap(x, obs, 0.3)
         assert bool((gap >= 1 - best / x.abs().sum(1) - 1e-12).all())
     assert bool(torch.isinf(error_gap(0.9 * x, obs, 0.3)).all())
+    # Squares of squares would leave the range of float32.
+    units = (1.0, 2.0**-40)
+    small, large = (
+        error_gap((s * x).float(), Observation((s * obs.b).float(), Dense(obs.A.D.float())), s * s)
+        for s in units
+    )
+    assert float(small.min()) > 0 and small.equal(large)
 
 
 @pytest.mark.parametrize(
