@@ -13,6 +13,8 @@ from sklearn_unroll.solvers._descent_loops import descend
 from sklearn_unroll.solvers._samples import MAX_ATOMS, Products, in_threads, products_of, ridges
 from sklearn_unroll.solvers.solver import Solution
 
+_SINGLE = 2e-7  # least tolerance for which sets are solved in float32
+
 __all__ = ["MAX_ATOMS", "coordinate_descent"]
 
 
@@ -27,6 +29,7 @@ def coordinate_descent(
     tol: float = 1e-6,
     max_passes: int = 1000,
     products: Products | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Solution:
     """Minimise ``0.5 ||b - A x||^2 + alpha ||x||_1 + 0.5 l2 ||x||^2``, compiled.
 
@@ -57,11 +60,13 @@ def coordinate_descent(
         Largest number of passes over a working set, per sample.
     products : Products, default=None
         What is looked up, where another call has computed it.
+    dtype : torch.dtype, default=torch.float64
+        Of codes, float64 or float32; gaps are those of the codes when they are rounded.
 
     Returns
     -------
     Solution
-        Codes and gaps in float64, passes and flags, per sample.
+        Codes, gaps in float64, passes and flags, per sample.
 
     Raises
     ------
@@ -96,17 +101,17 @@ def coordinate_descent(
     weight = torch.as_tensor(alpha, dtype=torch.float64).expand(len(obs.b)).contiguous()
     # Threads do not know that there are to be no gradients.
     D, b = obs.A.D.detach().double(), obs.b.detach()
-    x = b.new_zeros(len(b), len(D), dtype=torch.float64)
+    x = b.new_zeros(len(b), len(D), dtype=dtype)
     if x0 is not None:
         x0 = check_codes(x0, obs)
         x.copy_(x0.relu() if positive else x0)
-    gap, passes = x.new_empty(len(b)), torch.zeros(len(b), dtype=torch.long)
+    gap, passes = torch.empty_like(weight), torch.zeros(len(b), dtype=torch.long)
     limits = float(tol), max_passes, positive
     descend_all(b, D, weight.numpy(), x, passes, limits, l2, gap, products)
     doubtful = (~(gap <= tol)).nonzero()[:, 0]
     if len(doubtful):  # inner products cannot tell
         part = Observation(b[doubtful].double(), Dense(D))
-        own = x[doubtful], part, weight[doubtful]
+        own = x[doubtful].double(), part, weight[doubtful]
         gap[doubtful] = duality_gap(*own, positive=positive, l2=ridges(l2, D))
     return Solution(x, gap, passes, gap <= tol)
 
@@ -124,18 +129,27 @@ def descend_all(
 ) -> None:
     """Overwrite codes x by the lasso's, count passes, and measure gaps by inner products.
 
-    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive.
+    All in float64 but b, and x if it is to be rounded; ``limits`` are tolerance, passes and whether codes are positive.
     """
     known = products_of(D, len(b)) if products is None else products
     loop, ridge = compiled(descend), ridges(l2, D).numpy()
-    gap = torch.empty_like(x[:, 0]) if gap is None else gap
+    gap = x.new_empty(len(b), dtype=torch.float64) if gap is None else gap
     # Before threads start: products in each would start threads of their own.
     q = b.double() @ D.T if known.q is None else known.q.contiguous()
+
+    single = x.dtype == torch.float32 and limits[0] >= _SINGLE and known.single is not None
 
     def run(rows: slice) -> None:
         some = b[rows].double().contiguous()
         data = some.numpy(), q.numpy()[rows], some.square().sum(1).numpy()
         found = x.numpy()[rows], passes.numpy()[rows], gap.numpy()[rows]
-        loop(known.gram, known.D, *data, *found, weight[rows], ridge, *limits)
+        given = *data, *found, weight[rows]
+        loop(known.gram, known.single if single else known.gram, known.D, *given, ridge, *limits)
 
     in_threads(run, len(b), len(D))
+    left = (~(gap <= limits[0])).nonzero()[:, 0]
+    if single and len(left):  # what float32 cannot bring there goes on in float64
+        before, part = passes[left], (x[left], torch.zeros_like(passes[left]), gap[left])
+        more = known.take(left)._replace(single=None)
+        descend_all(b[left], D, weight[left.numpy()], *part[:2], limits, l2, part[2], more)
+        x[left], passes[left], gap[left] = part[0], part[1] + before, part[2]

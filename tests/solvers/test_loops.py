@@ -35,6 +35,7 @@ def test_coordinate_descent_step_by_step_is_the_lasso(seed, fraction, positive):
     X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
     given = (
         D @ D.T,
+        D @ D.T,
         D,
         b,
         b @ D.T,
@@ -58,7 +59,7 @@ def test_coordinate_descent_compiled_takes_the_same_steps():
     D, b = obs.A.D.numpy(), obs.b.numpy()
     for max_passes in (1, 3, 8, 1000):
         X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = D @ D.T, D, b, b @ D.T, (b * b).sum(1), X, passes, np.zeros(4), np.full(4, 0.05)
+        given = D @ D.T, D @ D.T, D, b, b @ D.T, (b * b).sum(1), X, passes, np.zeros(4), np.full(4, 0.05)
         descend(*given, np.zeros(14), 1e-9, max_passes, False)
         found = coordinate_descent(obs, 0.05, tol=1e-9, max_passes=max_passes)
         np.testing.assert_allclose(found.x.numpy(), X, atol=1e-11, rtol=0)
@@ -76,7 +77,7 @@ def test_no_pass_of_coordinate_descent_raises_the_objective(positive):
     before = 0.5 * obs.b.square().sum(1)
     for max_passes in range(1, 60):
         X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = G, D.numpy(), b, q, (b * b).sum(1), X, passes, np.zeros(4), alpha, np.zeros(14)
+        given = G, G, D.numpy(), b, q, (b * b).sum(1), X, passes, np.zeros(4), alpha, np.zeros(14)
         descend(*given, 0.0, max_passes, positive)
         value = lasso_value(torch.from_numpy(X), obs, 0.02)
         assert bool((value <= before * (1 + 1e-14)).all())
@@ -89,6 +90,7 @@ def test_coordinate_descent_ends_at_rounding_where_no_gap_is_small_enough():
     D, b = obs.A.D.numpy(), obs.b.numpy()
     X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
     given = (
+        D @ D.T,
         D @ D.T,
         D,
         b,
