@@ -88,7 +88,7 @@ def chunks(
     if isinstance(dictionary, Dense):  # an operator that is applied stays as it is
         atoms = powers_of_two(dictionary.D.flatten()[None])[0]
         A, l2 = behind_mask(A, Dense(dictionary.D / atoms)), l2 / atoms.square()
-    products = products_of(A.D, len(b)) if compiled else None
+    products = products_of(A.D, len(b), b.dtype == torch.float32) if compiled else None
     n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     for first in range(0, len(b), n_rows):
         rows = slice(first, min(first + n_rows, len(b)))

@@ -13,8 +13,9 @@
 
 G are inner products of atoms, to be looked up, or has no rows: then products go through the
 features. H are the same, or those in float32: then the set is solved in float32, and looked at in
-float64 before the end, so that residual and gap never have fewer digits. The ridge l2 is on their diagonal: it acts as one feature more for each atom. The first
-``size`` entries of x belong to the atoms in members; outer is zero for these and one for others.
+float64 before the end, so that residual and gap never have fewer digits. The ridge l2
+is on their diagonal: it acts as one feature more for each atom. The first ``size`` entries of x
+belong to the atoms in members; outer is zero for these and one for others.
 """
 
 from __future__ import annotations

@@ -38,14 +38,17 @@ class Products(NamedTuple):
         return bool((np.abs(self.gram) > limit).any())
 
 
-def products_of(D: Tensor, n_samples: int) -> Products:
-    """Return what is to be looked up: inner products only where enough samples pay for them."""
+def products_of(D: Tensor, n_samples: int, single: bool = False) -> Products:
+    """Return what is to be looked up: inner products only where enough samples pay for them.
+
+    With ``single`` also in float32.
+    """
     D = D.detach().double()
     stored = len(D) <= MAX_ATOMS and _PAYS * n_samples >= len(D)
     gram = (D @ D.T).numpy() if stored else np.empty((0, 0))
     squares = gram.diagonal()
-    ranges = stored and squares.max() < _RANGE * squares[squares > 0].min(initial=np.inf)
-    return Products(D.contiguous().numpy(), gram, gram.astype(np.float32) if ranges else None)
+    fits = single and stored and squares.max() < _RANGE * squares[squares > 0].min(initial=np.inf)
+    return Products(D.contiguous().numpy(), gram, gram.astype(np.float32) if fits else None)
 
 
 def in_threads(run: Callable[[slice], None], n_samples: int, n_components: int) -> None:

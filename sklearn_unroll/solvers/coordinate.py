@@ -13,7 +13,7 @@ from sklearn_unroll.solvers._descent_loops import descend
 from sklearn_unroll.solvers._samples import MAX_ATOMS, Products, in_threads, products_of, ridges
 from sklearn_unroll.solvers.solver import Solution
 
-_SINGLE = 2e-7  # least tolerance for which sets are solved in float32
+_SINGLE = 1e-6  # least tolerance for which float32 is faster: below, much would be done twice
 
 __all__ = ["MAX_ATOMS", "coordinate_descent"]
 
@@ -129,9 +129,10 @@ def descend_all(
 ) -> None:
     """Overwrite codes x by the lasso's, count passes, and measure gaps by inner products.
 
-    All in float64 but b, and x if it is to be rounded; ``limits`` are tolerance, passes and whether codes are positive.
+    All in float64 but b, and x if it is to be rounded; ``limits`` are tolerance, passes and
+    whether codes are positive.
     """
-    known = products_of(D, len(b)) if products is None else products
+    known = products or products_of(D, len(b), x.dtype == torch.float32)
     loop, ridge = compiled(descend), ridges(l2, D).numpy()
     gap = x.new_empty(len(b), dtype=torch.float64) if gap is None else gap
     # Before threads start: products in each would start threads of their own.
