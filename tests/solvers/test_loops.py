@@ -149,12 +149,12 @@ def value_of(x, obs, alpha, l2):
 
 def test_what_float32_cannot_solve_goes_on_in_float64():
     pytest.importorskip("numba")
-    angle = torch.linspace(0, 1, 30, dtype=torch.float64)
-    D = torch.exp(-angle * torch.linspace(0.5, 3, 8, dtype=torch.float64)[:, None])
-    b = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)).double() @ D
-    obs = Observation(b, Dense(D))
-    alpha = 0.01 * alpha_max(obs)
-    found = coordinate_descent(obs, alpha, tol=1e-6, max_passes=5000, dtype=torch.float32)
+    obs, _ = make_problem(8, n_features=20, n_components=30, seed=3)
+    D = obs.A.D.clone()
+    D[1] = D[0] + 1e-3 * D[2]  # too much alike for a factor in float32
+    obs = Observation((D[0] + D[1] - D[5])[None].expand(8, -1) + obs.b, Dense(D))
+    alpha = 1e-3 * alpha_max(obs)
+    found = coordinate_descent(obs, alpha, tol=1e-6, max_passes=300, dtype=torch.float32)
     assert bool(found.converged.all())
     assert float(duality_gap(found.x.double(), obs, alpha).max()) < 1e-4
 
