@@ -148,9 +148,10 @@ def descend_all(
         loop(known.gram, known.single if single else known.gram, known.D, *given, ridge, *limits)
 
     in_threads(run, len(b), len(D))
-    left = (~(gap <= limits[0])).nonzero()[:, 0]
+    left = (~(gap <= limits[0]) & (passes < limits[1])).nonzero()[:, 0]
     if single and len(left):  # what float32 cannot bring there goes on in float64
         before, part = passes[left], (x[left], torch.zeros_like(passes[left]), gap[left])
         more = known.take(left)._replace(single=None)
-        descend_all(b[left], D, weight[left.numpy()], *part[:2], limits, l2, part[2], more)
+        rest = limits[0], limits[1] - int(before.max()), limits[2]
+        descend_all(b[left], D, weight[left.numpy()], *part[:2], rest, l2, part[2], more)
         x[left], passes[left], gap[left] = part[0], part[1] + before, part[2]

@@ -147,16 +147,17 @@ def value_of(x, obs, alpha, l2):
     return lasso_value(x, obs, alpha) + 0.5 * l2 * x.square().sum(1)
 
 
-def test_what_float32_cannot_solve_goes_on_in_float64():
+def test_descent_in_float32_takes_no_more_passes_than_it_may():
     pytest.importorskip("numba")
     obs, _ = make_problem(8, n_features=20, n_components=30, seed=3)
     D = obs.A.D.clone()
     D[1] = D[0] + 1e-3 * D[2]  # too much alike for a factor in float32
     obs = Observation((D[0] + D[1] - D[5])[None].expand(8, -1) + obs.b, Dense(D))
-    alpha = 1e-3 * alpha_max(obs)
-    found = coordinate_descent(obs, alpha, tol=1e-6, max_passes=300, dtype=torch.float32)
-    assert bool(found.converged.all())
-    assert float(duality_gap(found.x.double(), obs, alpha).max()) < 1e-4
+    given = obs, 1e-2 * alpha_max(obs)
+    found = coordinate_descent(*given, tol=1e-5, max_passes=300, dtype=torch.float32)
+    double = coordinate_descent(*given, tol=1e-5, max_passes=300)
+    assert int(found.n_iter.max()) == 300
+    assert found.converged.sum() >= double.converged.sum() > 0
 
 
 def test_inner_products_in_float32_only_where_it_has_the_range():
