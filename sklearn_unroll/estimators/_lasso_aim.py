@@ -93,7 +93,7 @@ def chunks(
             A, l2 = behind_mask(A, Dense(dictionary.D / atoms)), l2 / atoms.square()
         else:  # a copy would change nothing but exponents
             atoms = torch.ones_like(atoms)
-    products = products_of(A.D, len(b)) if compiled else None
+    products = products_of(A.D, len(b), b.dtype == torch.float32) if compiled else None
     n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     for first in range(0, len(b), n_rows):
         rows = slice(first, min(first + n_rows, len(b)))

@@ -75,6 +75,7 @@ class How(NamedTuple):
     l2: Tensor  # (n_components,)
     tol: float
     max_iter: int
+    dtype: torch.dtype = torch.float64  # that codes will be rounded to
 
 
 def no_start(rows: slice) -> None:
@@ -127,7 +128,7 @@ def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim, into: Tensor | None =
 
 def inner_of(how: How, b: Tensor | Rows) -> How:
     """Return how to solve, when rounding the codes takes some of the tolerance."""
-    return how if b.dtype == torch.float64 else how._replace(tol=0.25 * how.tol)
+    return how if b.dtype == torch.float64 else how._replace(tol=0.25 * how.tol, dtype=b.dtype)
 
 
 def put(
@@ -139,8 +140,13 @@ def put(
     gap = found.gap
     if x.dtype != torch.float64 and alpha is not None:
         # That of what is returned: its value, which rounding has moved, at the dual point.
-        moved = _value(x.double() / chunk.out, chunk, alpha) - _value(found.x, chunk, alpha)
-        gap = (gap + moved / (0.5 * chunk.obs.b.square().sum(1))).clamp_min(0)
+        back = x.double() / chunk.out
+        rows = (back != found.x).any(1).nonzero()[:, 0]
+        if len(rows):
+            own = chunk.obs.take(rows), alpha[rows], chunk.l2
+            moved = _value(back[rows], *own) - _value(found.x[rows], *own)
+            gap = gap.clone()
+            gap[rows] = (gap[rows] + moved / (0.5 * own[0].b.square().sum(1))).clamp_min(0)
     out.gap[places] = gap.to(out.gap)
 
 
@@ -275,13 +281,15 @@ def _descend(
     obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, products: Products | None,
     most: int,
 ) -> Solution:  # fmt: skip
-    if products is None:  # nothing is known of the operator
-        return coordinate_descent(
-            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
-            max_passes=min(how.max_iter, most),
-        )  # fmt: skip
     limits = how.tol, min(how.max_iter, most), how.positive
-    return descent(obs, alpha, x0, limits, how.l2, products)
+    if products is None:  # nothing is known of the operator
+        found = coordinate_descent(
+            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
+            max_passes=limits[1], dtype=how.dtype,
+        )  # fmt: skip
+    else:
+        found = descent(obs, alpha, x0, limits, how.l2, products, how.dtype)
+    return found._replace(x=found.x.double())
 
 
 def _follow(obs: Observation, alpha: Tensor, how: How, products: Products | None) -> Solution:
@@ -320,6 +328,5 @@ def near(x0: Tensor, obs: Observation, alpha: Tensor) -> Tensor:
     return torch.where(far[:, None], 0.0, x0)
 
 
-def _value(x: Tensor, chunk: Chunk, alpha: Tensor) -> Tensor:
-    ridge = 0.5 * (chunk.l2 * x.square()).sum(1)
-    return lasso_value(x, chunk.obs, alpha) + ridge
+def _value(x: Tensor, obs: Observation, alpha: Tensor, l2: Tensor) -> Tensor:
+    return lasso_value(x, obs, alpha) + 0.5 * (l2 * x.square()).sum(1)

@@ -13,6 +13,7 @@ from sklearn_unroll.functional._compiled import in_threads as shared_out
 
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
 _ROWS, _NUMBERS = 512, 2**13  # of a thread at a time, or that many codes
+_RANGE = 1e12  # between squared norms of atoms, up to which float32 is used
 _PAYS = 16  # samples for each atom, from which on inner products are stored
 
 
@@ -21,6 +22,7 @@ class Products(NamedTuple):
 
     D: np.ndarray  # (n_components, n_features)
     gram: np.ndarray  # (n_components, n_components), or without rows: to be computed
+    single: np.ndarray | None = None  # these inner products in float32, where it has the range
     q: Tensor | None = None  # (n_samples, n_components), with observations; None: to be computed
 
     def take(self, rows: Tensor) -> Products:
@@ -38,12 +40,17 @@ class Products(NamedTuple):
         return bool((np.abs(self.gram) > limit).any())
 
 
-def products_of(D: Tensor, n_samples: int) -> Products:
-    """Return what is to be looked up: inner products only where enough samples pay for them."""
+def products_of(D: Tensor, n_samples: int, single: bool = False) -> Products:
+    """Return what is to be looked up: inner products only where enough samples pay for them.
+
+    With ``single`` also in float32.
+    """
     D = D.detach().double()
     stored = len(D) <= MAX_ATOMS and _PAYS * n_samples >= len(D)
     gram = (D @ D.T).numpy() if stored else np.empty((0, 0))
-    return Products(D.contiguous().numpy(), gram)
+    squares = gram.diagonal()
+    fits = single and stored and squares.max() < _RANGE * squares[squares > 0].min(initial=np.inf)
+    return Products(D.contiguous().numpy(), gram, gram.astype(np.float32) if fits else None)
 
 
 def in_threads(

@@ -13,6 +13,8 @@ from sklearn_unroll.solvers._descent_loops import descend
 from sklearn_unroll.solvers._samples import MAX_ATOMS, Products, in_threads, products_of, ridges
 from sklearn_unroll.solvers.solver import Solution
 
+_SINGLE = 1e-6  # least tolerance for which float32 is faster: below, much would be done twice
+
 __all__ = ["MAX_ATOMS", "coordinate_descent"]
 
 
@@ -27,6 +29,7 @@ def coordinate_descent(
     tol: float = 1e-6,
     max_passes: int = 1000,
     products: Products | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Solution:
     """Minimise ``0.5 ||b - A x||^2 + alpha ||x||_1 + 0.5 l2 ||x||^2``, compiled.
 
@@ -57,11 +60,13 @@ def coordinate_descent(
         Largest number of passes over a working set, per sample.
     products : Products, default=None
         What is looked up, where another call has computed it.
+    dtype : torch.dtype, default=torch.float64
+        Of codes, float64 or float32; gaps are those of the codes when they are rounded.
 
     Returns
     -------
     Solution
-        Codes and gaps in float64, passes and flags, per sample.
+        Codes, gaps in float64, passes and flags, per sample.
 
     Raises
     ------
@@ -97,7 +102,7 @@ def coordinate_descent(
     x0 = None if x0 is None else check_codes(x0, obs)
     # Threads do not know that there are to be no gradients.
     obs = Observation(obs.b.detach(), Dense(obs.A.D.detach().double()))
-    return descent(obs, weight, x0, (float(tol), max_passes, positive), l2, products)
+    return descent(obs, weight, x0, (float(tol), max_passes, positive), l2, products, dtype)
 
 
 def descent(
@@ -107,19 +112,20 @@ def descent(
     limits: tuple[float, int, bool],
     l2: Tensor | float,
     products: Products | None,
+    dtype: torch.dtype,
 ) -> Solution:
     """Do the same with what has been checked: weights of samples and atoms in float64."""
     b, D, (tol, _, positive) = obs.b, obs.A.D, limits
     weight = weight.contiguous()
-    x = b.new_zeros(len(b), len(D), dtype=torch.float64)
+    x = b.new_zeros(len(b), len(D), dtype=dtype)
     if x0 is not None:
         x.copy_(x0.relu() if positive else x0)
-    gap, passes = x.new_empty(len(b)), torch.zeros(len(b), dtype=torch.long)
+    gap, passes = torch.empty_like(weight), torch.zeros(len(b), dtype=torch.long)
     descend_all(b, D, weight.numpy(), x, passes, limits, l2, gap, products)
     doubtful = (~(gap <= tol)).nonzero()[:, 0]
     if len(doubtful):  # inner products cannot tell
         part = Observation(b[doubtful].double(), obs.A)
-        own = x[doubtful], part, weight[doubtful]
+        own = x[doubtful].double(), part, weight[doubtful]
         gap[doubtful] = duality_gap(*own, positive=positive, l2=ridges(l2, D))
     return Solution(x, gap, passes, gap <= tol)
 
@@ -138,19 +144,29 @@ def descend_all(
 ) -> None:
     """Overwrite codes x by the lasso's, count passes, and measure gaps by inner products.
 
-    All in float64 but b; ``limits`` are tolerance, passes and whether codes are positive. In as
-    many threads as torch has, unless ``alone``.
+    All in float64 but b, and x if it is to be rounded; ``limits`` are tolerance, passes and
+    whether codes are positive. In as many threads as torch has, unless ``alone``.
     """
-    known = products_of(D, len(b)) if products is None else products
+    known = products or products_of(D, len(b), x.dtype == torch.float32)
     loop, ridge = compiled(descend), ridges(l2, D).numpy()
-    gap = torch.empty_like(x[:, 0]) if gap is None else gap
+    gap = x.new_empty(len(b), dtype=torch.float64) if gap is None else gap
     # Before threads start: products in each would start threads of their own.
     q = b.double() @ D.T if known.q is None else known.q.contiguous()
+
+    single = x.dtype == torch.float32 and limits[0] >= _SINGLE and known.single is not None
 
     def run(rows: slice) -> None:
         some = b[rows].double().contiguous()
         data = some.numpy(), q.numpy()[rows], some.square().sum(1).numpy()
         found = x.numpy()[rows], passes.numpy()[rows], gap.numpy()[rows]
-        loop(known.gram, known.D, *data, *found, weight[rows], ridge, *limits)
+        given = *data, *found, weight[rows]
+        loop(known.gram, known.single if single else known.gram, known.D, *given, ridge, *limits)
 
     in_threads(run, len(b), len(D), alone)
+    left = (~(gap <= limits[0]) & (passes < limits[1])).nonzero()[:, 0]
+    if single and len(left):  # what float32 cannot bring there goes on in float64
+        before, part = passes[left], (x[left], torch.zeros_like(passes[left]), gap[left])
+        more = known.take(left)._replace(single=None)
+        rest = limits[0], limits[1] - int(before.max()), limits[2]
+        descend_all(b[left], D, weight[left.numpy()], *part[:2], rest, l2, part[2], more, alone)
+        x[left], passes[left], gap[left] = part[0], part[1] + before, part[2]

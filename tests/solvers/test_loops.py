@@ -10,6 +10,7 @@ from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
 from sklearn_unroll.solvers import certified_lasso, coordinate_descent, orthogonal_matching_pursuit
 from sklearn_unroll.solvers._descent_loops import descend
 from sklearn_unroll.solvers._loops import pursue
+from sklearn_unroll.solvers._samples import products_of
 from tests.conftest import make_problem
 
 GREEDY = sys.modules[orthogonal_matching_pursuit.__module__]
@@ -35,6 +36,7 @@ def test_coordinate_descent_step_by_step_is_the_lasso(seed, fraction, positive):
     X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
     given = (
         D @ D.T,
+        D @ D.T,
         D,
         b,
         b @ D.T,
@@ -58,7 +60,18 @@ def test_coordinate_descent_compiled_takes_the_same_steps():
     D, b = obs.A.D.numpy(), obs.b.numpy()
     for max_passes in (1, 3, 8, 1000):
         X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = D @ D.T, D, b, b @ D.T, (b * b).sum(1), X, passes, np.zeros(4), np.full(4, 0.05)
+        given = (
+            D @ D.T,
+            D @ D.T,
+            D,
+            b,
+            b @ D.T,
+            (b * b).sum(1),
+            X,
+            passes,
+            np.zeros(4),
+            np.full(4, 0.05),
+        )
         descend(*given, np.zeros(14), 1e-9, max_passes, False)
         found = coordinate_descent(obs, 0.05, tol=1e-9, max_passes=max_passes)
         np.testing.assert_allclose(found.x.numpy(), X, atol=1e-11, rtol=0)
@@ -76,7 +89,7 @@ def test_no_pass_of_coordinate_descent_raises_the_objective(positive):
     before = 0.5 * obs.b.square().sum(1)
     for max_passes in range(1, 60):
         X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = G, D.numpy(), b, q, (b * b).sum(1), X, passes, np.zeros(4), alpha, np.zeros(14)
+        given = G, G, D.numpy(), b, q, (b * b).sum(1), X, passes, np.zeros(4), alpha, np.zeros(14)
         descend(*given, 0.0, max_passes, positive)
         value = lasso_value(torch.from_numpy(X), obs, 0.02)
         assert bool((value <= before * (1 + 1e-14)).all())
@@ -89,6 +102,7 @@ def test_coordinate_descent_ends_at_rounding_where_no_gap_is_small_enough():
     D, b = obs.A.D.numpy(), obs.b.numpy()
     X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
     given = (
+        D @ D.T,
         D @ D.T,
         D,
         b,
@@ -103,6 +117,57 @@ def test_coordinate_descent_ends_at_rounding_where_no_gap_is_small_enough():
     descend(*given, -1.0, 1000, False)
     assert float(duality_gap(torch.from_numpy(X), obs, 0.05).max()) < 1e-14
     assert passes.max() < 1000
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("l2", [0.0, 0.02])
+@pytest.mark.parametrize("positive", [False, True])
+def test_descent_in_float32_is_certified_in_float64(positive, l2, size):
+    pytest.importorskip("numba")
+    obs, _ = make_problem(60, n_features=30, n_components=50, seed=3)
+    obs = Observation(obs.b.float().double() * size, obs.A)
+    alpha = torch.linspace(0.02, 0.6, 60) * alpha_max(obs, positive=positive)
+    given = {"positive": positive, "l2": l2, "tol": 1e-5}
+    found = coordinate_descent(obs, alpha, dtype=torch.float32, **given)
+    double = coordinate_descent(obs, alpha, positive=positive, l2=l2, tol=1e-13)
+    assert found.x.dtype == torch.float32
+    # Rounding the codes, and no more: dual points of single digits would be 1e-6 away.
+    own = found.x.double(), obs, alpha
+    excess = value_of(*own, l2) - value_of(double.x, obs, alpha, l2)
+    excess = excess / (0.5 * obs.b.square().sum(1))
+    assert bool((excess <= found.gap + 1e-13).all())
+    assert bool((found.gap <= 1e-5).all())
+    gap = duality_gap(*own, positive=positive, l2=torch.full((50,), l2).double())
+    assert float((found.gap - gap).abs().max()) < 1e-6
+    large = double.x.abs() > 1e-3 * double.x.abs().amax(1, keepdim=True)
+    assert float(((found.x != 0) & large).sum()) >= 0.99 * float(large.sum())
+
+
+def value_of(x, obs, alpha, l2):
+    return lasso_value(x, obs, alpha) + 0.5 * l2 * x.square().sum(1)
+
+
+def test_descent_in_float32_takes_no_more_passes_than_it_may():
+    pytest.importorskip("numba")
+    obs, _ = make_problem(8, n_features=20, n_components=30, seed=3)
+    D = obs.A.D.clone()
+    D[1] = D[0] + 1e-3 * D[2]  # too much alike for a factor in float32
+    obs = Observation((D[0] + D[1] - D[5])[None].expand(8, -1) + obs.b, Dense(D))
+    given = obs, 1e-2 * alpha_max(obs)
+    found = coordinate_descent(*given, tol=1e-5, max_passes=300, dtype=torch.float32)
+    double = coordinate_descent(*given, tol=1e-5, max_passes=300)
+    assert int(found.n_iter.max()) == 300
+    assert found.converged.sum() >= double.converged.sum() > 0
+
+
+def test_inner_products_in_float32_only_where_it_has_the_range():
+    assert products_of(torch.eye(4), 100, True).single is not None
+    assert (
+        products_of(torch.diag(torch.tensor([1.0, 0.0, 1e-3, 1.0])), 100, True).single is not None
+    )
+    assert products_of(torch.diag(torch.tensor([1.0, 1e-7, 1.0, 1.0])), 100, True).single is None
+    assert products_of(torch.eye(400), 3, True).single is None  # nothing is stored
+    assert products_of(torch.eye(4), 100).single is None
 
 
 def in_plain_python(obs, tol, most):
