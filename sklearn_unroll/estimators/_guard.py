@@ -136,7 +136,9 @@ class Run:
         if guard is not None:
             problem = stated(obs, LeastSquares(), penalty_inside(est, obs))
             step = guard.step  # made where the fit was, which need not be where the data are
-            self.obs = problem._replace(step=None if step is None else step.to(obs.b))
+            self.obs = problem._replace(
+                step=None if step is None else step.to(obs.b.device, obs.b.dtype)
+            )
 
     @cached_property
     def execution(self) -> Execution:

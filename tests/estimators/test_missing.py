@@ -215,7 +215,7 @@ def test_filling_in_never_raises_the_objective_of_what_is_seen():
     coding = CoderCoding(LassoCoder(alpha=0.05, tol=1e-10))
 
     def value(atoms):
-        codes, penalty = coding(b, atoms, 0.0)
+        codes, penalty, *_ = coding(b, atoms, 0.0)
         fit = 0.5 * (b - codes @ atoms).nan_to_num(0.0).square().sum(1)
         return float((fit + penalty).sum()), codes, penalty
 
@@ -278,8 +278,8 @@ def test_a_batch_is_shared_by_threads_only_where_it_takes_long(monkeypatch):
     b, D = torch.from_numpy(data.X), torch.from_numpy(data.dictionary)
     coding = CompiledLassoCoding(LassoCoder(alpha=0.05))
     coding.seconds = 0.0
-    alone, _ = coding(b, D, 1e-6)
+    alone, *_ = coding(b, D, 1e-6)
     assert not shared and coding.seconds > 0
     coding.seconds = 60.0
-    together, _ = coding(b, D, 1e-6)
+    together, *_ = coding(b, D, 1e-6)
     assert shared and torch.equal(alone, together)
