@@ -147,7 +147,7 @@ def test_more_data_take_no_more_memory_than_their_own(name, kind, tmp_path, smal
 
     def grows_by(job):
         """Return how many bytes a job holds for each further sample."""
-        job(many)  # what is made once
+        job(few)  # what is made once
         numbers_held(lambda: None)
         return (numbers_held(lambda: job(many)) - numbers_held(lambda: job(few))) / 6820
 
