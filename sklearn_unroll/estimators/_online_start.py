@@ -96,7 +96,7 @@ def left_behind(est: Any, X: Any, learner: OnlineLearner, final: Signals | None 
         coder = learner.coding.finished(components, few, final)
     return {
         "components_": components,
-        "n_components_": len(components),
+        "n_components_": len(learner.D),
         "coder_": coder,
         "statistics_": learner.statistics,
         "n_seen_": learner.n_seen,
