@@ -11,6 +11,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._missing import atoms_of, behind_mask
 from sklearn_unroll.estimators._validation import check_alpha, check_bound
 from sklearn_unroll.functional import Dense, Observation, Operator
+from sklearn_unroll.functional.problems import peak_of
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers._samples import Products, products_of
 
@@ -101,7 +102,7 @@ def chunks(
         size = power_of_two(part.abs().amax(1, keepdim=True))
         obs, scale = Observation(part / size, A.take(rows)), size[:, 0]
         q, unit = obs.A.adjoint(obs.b), scale * atoms
-        peak = (q if positive else q.abs()).amax(1).clamp_min(0)
+        peak = peak_of(q, positive)
         if aim.name == "alpha":
             scaled = value * peak if aim.relative else value / unit
             # Below this alpha is lost in rounding, and its inverse would be, too; zero is not.

@@ -9,9 +9,17 @@ from torch import Tensor
 
 from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional._krylov import descend
+from sklearn_unroll.functional.matrix_free import Composed
 from sklearn_unroll.functional.operators import Operator, check_rho
 
 __all__ = ["Mask", "smooth_fill"]
+
+
+def without_mask(A: Operator) -> tuple[Operator, Tensor | None]:
+    """Return what is behind a mask, and what is seen of it; an operator without one, and None."""
+    if isinstance(A, Composed) and isinstance(A.second, Mask):
+        return A.first, A.second.visible
+    return A, None
 
 
 class Mask(Operator):

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional.mask import Mask
-from sklearn_unroll.functional.matrix_free import Composed
+from sklearn_unroll.functional.mask import without_mask
 from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.functional.operators import Dense, Operator
 
@@ -142,12 +141,12 @@ def degrees_of_freedom(
 
 def _visible(A: Operator) -> Tensor:
     """Return what is seen, as something to multiply data with."""
-    masked = isinstance(A, Composed) and isinstance(A.second, Mask)
-    return A.second.visible if masked else torch.ones((), dtype=torch.bool, device=A.like.device)
+    _, visible = without_mask(A)
+    return torch.ones((), dtype=torch.bool, device=A.like.device) if visible is None else visible
 
 
 def _dictionary(A: Operator) -> Tensor:
-    inner = A.first if isinstance(A, Composed) and isinstance(A.second, Mask) else A
+    inner, _ = without_mask(A)
     if not isinstance(inner, Dense):
         raise TypeError(
             f"Degrees of freedom are those of the active atoms, which takes a matrix; got an "

@@ -203,11 +203,13 @@ def _check_alphas(plain: Any, X: Any, alphas: Any) -> np.ndarray:
 
 def _peak(plain: Any, X: np.ndarray) -> float:
     """Return the smallest alpha at which all codes are zero."""
+    from sklearn_unroll.functional.problems import peak_of
+
     problem = plain.problem(X, alpha=1.0)
     q = problem.A.adjoint(problem.b)
     if plain.atom_weights is not None:
         q = q / weights_of(plain, q)
-    return max(0.0, float((q if plain.positive else q.abs()).max()))
+    return float(peak_of(q, plain.positive).max())
 
 
 def _blocks(X: Any, n_each: int) -> Iterator[tuple[slice, np.ndarray]]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional._compiled import HONEST, compiled
+from sklearn_unroll.nn._run import CompiledRun
 from sklearn_unroll.nn._sparse_steps import Packed, Stage
 
 __all__ = ["FusedRun", "can_fuse"]
@@ -34,7 +35,7 @@ def can_fuse(stages: Sequence[Stage]) -> bool:
     return plain and not any(s.beta or s.per_error or s.count or s.per_progress for s in scalars)
 
 
-class FusedRun:
+class FusedRun(CompiledRun):
     """A network on dense codes.
 
     Parameters
@@ -53,35 +54,11 @@ class FusedRun:
         self.layers = [(s.affine.P.detach(), how) for s in stages for how in s.scalars]
 
     def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
-        """Write codes, chunk by chunk.
-
-        Parameters
-        ----------
-        obs : Observation or Composite
-            Data, all or some; the operator is the one of this run.
-        out : Tensor of shape (n_samples, n_components)
-            Where to write.
-
-        Yields
-        ------
-        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None)
-            Which rows, and the costs of their iterates.
-        """
+        """Write codes, chunk by chunk."""
         yield from self._chunks(obs, out, lambda x: None)
 
     def stages(self, obs: Observation) -> Iterator[tuple[slice, Tensor | None, list[Packed]]]:
-        """Yield codes after every layer, chunk by chunk.
-
-        Parameters
-        ----------
-        obs : Observation or Composite
-            Data, all or some; the operator is the one of this run.
-
-        Yields
-        ------
-        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None, list of Packed)
-            Which rows, the costs of their iterates, and these, but for the first.
-        """
+        """Yield codes after every layer, chunk by chunk."""
         lists: list[Packed] = []
         out = obs.b.new_empty(len(obs.b), len(self.D))
         for rows, costs in self._chunks(obs, out, lambda x: lists.append(_packed(x.numpy()))):

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional._compiled import compiled_available
+from sklearn_unroll.nn._run import CompiledRun
 from sklearn_unroll.nn._sparse_loops import Codes
 from sklearn_unroll.nn._sparse_steps import Packed, Share, Stage, Step, Team, room
 from sklearn_unroll.nn._sparse_tables import table_of
@@ -112,7 +113,7 @@ def _fits(A: Dense, *parts: Tensor | None) -> bool:
     )
 
 
-class SparseRun:
+class SparseRun(CompiledRun):
     """A network on sparse codes.
 
     Parameters
@@ -144,18 +145,7 @@ class SparseRun:
     def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
         """Write codes, chunk by chunk.
 
-        Parameters
-        ----------
-        obs : Observation or Composite
-            Data, all or some; the operator is the one of this run.
-        out : Tensor of shape (n_samples, n_components)
-            Where to write.
-
-        Yields
-        ------
-        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None)
-            Which rows, and the costs of their iterates. With a weight of zero those that are far
-            below that of the zero code may be upper bounds.
+        With a weight of zero costs that are far below that of the zero code may be upper bounds.
         """
         for rows, b, team in self._teams(obs):
             costs = self._proceed(b, team)
@@ -163,18 +153,7 @@ class SparseRun:
             yield rows, costs
 
     def stages(self, obs: Observation) -> Iterator[tuple[slice, Tensor | None, list[Packed]]]:
-        """Yield codes after every layer, chunk by chunk.
-
-        Parameters
-        ----------
-        obs : Observation or Composite
-            Data, all or some; the operator is the one of this run.
-
-        Yields
-        ------
-        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None, list of Packed)
-            Which rows, the costs of their iterates, and these, but for the first.
-        """
+        """Yield codes after every layer, chunk by chunk."""
         for rows, b, team in self._teams(obs):
             lists: list[Packed] = []
             costs = self._proceed(b, team, lambda kept=lists, team=team: kept.append(team.pack()))
@@ -208,9 +187,7 @@ class SparseRun:
         return torch.from_numpy(np.concatenate([share.costs for share in team.shares], 1))
 
 
-def sparse_run(
-    network: Unrolled, obs: Any, weight: float | None = None
-) -> SparseRun | FusedRun | None:
+def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> CompiledRun | None:
     """Return a network on sparse codes, or in fewer passes, where that is possible and pays.
 
     Parameters

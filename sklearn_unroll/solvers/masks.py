@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Composed, Dense, Mask, Observation
+from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional.mask import without_mask
 from sklearn_unroll.functional.operators import Operator
 from sklearn_unroll.solvers._checks import check_observation
 
@@ -30,8 +31,8 @@ def is_masked(A: Operator) -> bool:
     bool
         Whether it is.
     """
-    kinds = isinstance(A, Composed) and isinstance(A.first, Dense) and isinstance(A.second, Mask)
-    return kinds and not A.first.per_sample
+    inner, visible = without_mask(A)
+    return visible is not None and isinstance(inner, Dense) and not inner.per_sample
 
 
 def by_masks(

@@ -54,25 +54,21 @@ def test_coordinate_descent_step_by_step_is_the_lasso(seed, fraction, positive):
     assert passes.max() < 1000
 
 
+def taken(obs, alpha):
+    """Return codes, passes, and what the descent takes with them, in float64."""
+    D, b = obs.A.D.numpy(), obs.b.numpy()
+    X, passes = np.zeros((len(b), len(D))), np.zeros(len(b), np.int64)
+    products = D @ D.T, D @ D.T, D, b, b @ D.T, (b * b).sum(1)
+    given = np.zeros(len(b)), np.full(len(b), alpha), np.zeros(len(D))
+    return X, passes, (*products, X, passes, *given)
+
+
 def test_coordinate_descent_compiled_takes_the_same_steps():
     pytest.importorskip("numba")
     obs = problem(2)
-    D, b = obs.A.D.numpy(), obs.b.numpy()
     for max_passes in (1, 3, 8, 1000):
-        X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = (
-            D @ D.T,
-            D @ D.T,
-            D,
-            b,
-            b @ D.T,
-            (b * b).sum(1),
-            X,
-            passes,
-            np.zeros(4),
-            np.full(4, 0.05),
-        )
-        descend(*given, np.zeros(14), 1e-9, max_passes, False)
+        X, passes, given = taken(obs, 0.05)
+        descend(*given, 1e-9, max_passes, False)
         found = coordinate_descent(obs, 0.05, tol=1e-9, max_passes=max_passes)
         np.testing.assert_allclose(found.x.numpy(), X, atol=1e-11, rtol=0)
         assert found.n_iter.tolist() == passes.tolist()
@@ -82,14 +78,12 @@ def test_coordinate_descent_compiled_takes_the_same_steps():
 @pytest.mark.parametrize("positive", [False, True])
 def test_no_pass_of_coordinate_descent_raises_the_objective(positive):
     obs = problem(4)
-    D, b = obs.A.D.clone(), obs.b.numpy()
+    D = obs.A.D.clone()
     D[7] = D[2]  # no leap may start from both
     obs = Observation(obs.b, Dense(D))
-    G, q, alpha = (D @ D.T).numpy(), b @ D.numpy().T, np.full(4, 0.02)
     before = 0.5 * obs.b.square().sum(1)
     for max_passes in range(1, 60):
-        X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-        given = G, G, D.numpy(), b, q, (b * b).sum(1), X, passes, np.zeros(4), alpha, np.zeros(14)
+        X, _, given = taken(obs, 0.02)
         descend(*given, 0.0, max_passes, positive)
         value = lasso_value(torch.from_numpy(X), obs, 0.02)
         assert bool((value <= before * (1 + 1e-14)).all())
@@ -99,21 +93,7 @@ def test_no_pass_of_coordinate_descent_raises_the_objective(positive):
 
 def test_coordinate_descent_ends_at_rounding_where_no_gap_is_small_enough():
     obs = problem(5)
-    D, b = obs.A.D.numpy(), obs.b.numpy()
-    X, passes = np.zeros((4, 14)), np.zeros(4, np.int64)
-    given = (
-        D @ D.T,
-        D @ D.T,
-        D,
-        b,
-        b @ D.T,
-        (b * b).sum(1),
-        X,
-        passes,
-        np.zeros(4),
-        np.full(4, 0.05),
-        np.zeros(14),
-    )
+    X, passes, given = taken(obs, 0.05)
     descend(*given, -1.0, 1000, False)
     assert float(duality_gap(torch.from_numpy(X), obs, 0.05).max()) < 1e-14
     assert passes.max() < 1000
