@@ -29,6 +29,7 @@ from sklearn_unroll.solvers._support_loops import (
     drop,
     enter,
     make_room,
+    restart,
     settle,
     take_out,
 )
@@ -226,11 +227,14 @@ def repair(table, b, correlations, energies, noises, rules, X):
         size, n_gone, bar = begin(table, X, sample, given, known, length, noise, rules, room)
         computed = now = given if known else of_b
         n_best, least, energy, level, stalled = 0, np.inf, np.inf, np.inf, 0
-        fit, changed = Fit(0.0, 0.0, 1.0, np.inf), True
+        fit, changed, dependent = Fit(0.0, 0.0, 1.0, np.inf), True, False
         for nth_round in range(rules.n_rounds + 1):
             if changed:
-                now -= change(table.G, room.gone, room.y, n_gone, room.c)
-                now, computed = settle(
+                if dependent:
+                    now = computed = restart(table, b, sample, size, room)
+                else:
+                    now -= change(table.G, room.gone, room.y, n_gone, room.c)
+                now, computed, dependent = settle(
                     table, b, sample, size, now, computed, table.eps * length, nth_round == 0, room
                 )
                 fit = judge(room.x, size, now, length, n, m, noise)

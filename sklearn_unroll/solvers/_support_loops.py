@@ -146,8 +146,12 @@ def aim(size, anew, room):
         room.left[nth] = -room.left[nth]
 
 
-def conjugate(size, goal, room):
-    """Solve for y by conjugate gradients, from zero; return whether they settle."""
+def conjugate(size, goal, flat, room):
+    """Solve for y by conjugate gradients, from zero; return whether they settle.
+
+    They do not along directions of less curvature than ``flat``, where their rounding errors
+    would be large: atoms are nearly dependent.
+    """
     y, left, p, w = room.y, room.left, room.p, room.w
     for nth in range(size):
         y[nth], p[nth] = 0.0, left[nth]
@@ -159,7 +163,7 @@ def conjugate(size, goal, room):
             w[nth] = 0.0
         subtract_rows(room.block, room.order, p, size, size, w)
         curve = -dot(p, w, size)
-        if not curve > 0.0:
+        if not curve > flat * dot(p, p, size):
             return False
         step, before = y.dtype.type(square / curve), square
         for nth in range(size):
@@ -196,6 +200,16 @@ def substitute(size, room):
     backward(room.factor, size, room.y)
 
 
+def restart(table, b, sample, size, room):
+    """Set the codes of the support to zero, and return the energy of the residual, which is b."""
+    for nth in range(size):
+        room.x[nth] = 0.0
+    energy = take_out(table.D, b, sample, room.members, room.x, 0, room.r)
+    for atom in range(len(room.c)):
+        room.c[atom] = inner(table.D, atom, room.r)
+    return energy
+
+
 def renew(table, b, sample, size, computed, room):
     """Compute the residual and correlations with it, of all atoms where these are rounding."""
     energy = take_out(table.D, b, sample, room.members, room.x, size, room.r)
@@ -212,7 +226,8 @@ def settle(table, b, sample, size, energy, computed, rounding, anew, room):
     """Minimise over the codes of the support, from the present ones or ``anew`` from zero.
 
     The latter finds the least codes where atoms are dependent. Energies of the residual are that
-    now, and that when it was last computed and not updated; both are returned.
+    now, and that when it was last computed and not updated; both are returned, and whether a
+    factor was needed: such codes may be large and cancel, and are no start for the next support.
     """
     by_factor, nth_pass = False, 0
     goal = max(0.03 * rounding, table.eps ** (2 / 3) * math.sqrt(max(energy, 0.0)))
@@ -220,7 +235,7 @@ def settle(table, b, sample, size, energy, computed, rounding, anew, room):
         aim(size, anew, room)
         if by_factor:
             substitute(size, room)
-        elif not conjugate(size, goal, room):
+        elif not conjugate(size, goal, math.sqrt(table.eps), room):
             factorise(size, table.ridge, table.eps, room)
             by_factor, anew = True, anew or nth_pass == 0
             continue
@@ -240,4 +255,4 @@ def settle(table, b, sample, size, energy, computed, rounding, anew, room):
         if square <= (8.0 * goal) ** 2:
             break
         nth_pass, anew = nth_pass + 1, False
-    return energy, computed
+    return energy, computed, by_factor

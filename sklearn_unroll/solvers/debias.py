@@ -248,10 +248,13 @@ def debias(
     not pay), the same steps are compiled for one sample after another, in as many threads as
     torch has. Supports are solved by conjugate gradients on the block of inner products, until
     the norm of the correlations with the residual is at most ``eps^(2/3) ||r||`` or, without
-    noise, rounding; where 64 steps are not enough, by a Cholesky factor. Repair changes the rows
-    of the block that belong to atoms that come or go, and starts from the codes before. Codes are
-    those of the batched path to rounding (about 1e-5 of the noise in float32), supports but for
-    ties; of repeated atoms both find codes with the same ``A z``, here the least ones.
+    noise, rounding; where 64 steps are not enough, or a direction has a curvature below
+    ``eps^(1/2)``, by a Cholesky factor. Repair changes the rows of the block that belong to atoms
+    that come or go, and starts from the codes before, or from zero where these needed a factor.
+    Codes are those of the batched path to rounding (about 1e-5 of the noise in float32), supports
+    but for ties. Of repeated atoms both find codes with the same ``A z``, here the least ones; of
+    atoms that differ by less than about ``eps^(1/2)`` rounding decides which are kept, so that
+    both find supports of about the same criterion.
 
     NOTE[DIFF]: HTP starts at zero and is told k. Thresholds in units of the residual are from
     stagewise orthogonal matching pursuit (Donoho, Tsaig, Drori and Starck 2012), which never
