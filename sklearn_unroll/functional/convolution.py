@@ -116,7 +116,7 @@ class Convolution(Operator):
     def __call__(self, x: Tensor) -> Tensor:
         name = f"Convolution, with codes of shape {self.code_shape},"
         c = self._forward(check_pictures(x, self.n_components, name), self.code_shape)
-        return self._back(torch.einsum("bk...,kc...->bc...", c, self._of(c)), self.shape)
+        return self._back(_together(c, self._of(c)), self.shape)
 
     def adjoint(self, r: Tensor) -> Tensor:
         name = f"The adjoint of Convolution, with signals of shape {self.signal_shape},"
@@ -148,6 +148,23 @@ class Convolution(Operator):
         kernels = self.kernels.to(like)
         if kernels is self.kernels:
             return self
+        return Convolution(kernels, self.shape, boundary=self.boundary)
+
+    def divided(self, sizes: Tensor) -> Convolution:
+        """Return the operator whose atoms are divided by numbers, the same for all shifts.
+
+        Parameters
+        ----------
+        sizes : Tensor of shape (n_components,)
+            Numbers, of which those at each kernel's first position count.
+
+        Returns
+        -------
+        Convolution
+            ``x -> A (x / sizes)``.
+        """
+        each = sizes.reshape(len(self.kernels), -1)[:, :1]
+        kernels = (self.kernels.flatten(1) / each).reshape(self.kernels.shape)
         return Convolution(kernels, self.shape, boundary=self.boundary)
 
     def solve_normal(self, r: Tensor, rho: Tensor | float) -> Tensor:
@@ -260,6 +277,13 @@ class Convolution(Operator):
             self._factors = s2, V, torch.einsum("kj...,kc...->jc...", V.conj(), S.conj())
         s2, V, along = self._factors
         return s2.to(c.real.dtype), V.to(c.dtype), along.to(c.dtype)
+
+
+def _together(c: Tensor, S: Tensor) -> Tensor:
+    """Return the sum of all kernels' parts, by a product of matrices where it pays."""
+    if S.shape[1] == 1:
+        return (c * S[:, 0]).sum(1, keepdim=True)
+    return torch.einsum("bk...,kc...->bc...", c, S)
 
 
 def _combine(c: Tensor, V: Tensor) -> Tensor:
