@@ -18,8 +18,9 @@ __all__ = ["ADMM", "admm"]
 _FIRST = 2.0  # a convolution's first rho, relative to the mean square of its atoms' norms
 _RATIO = 2.0  # of the relative residuals that rho is to bring about
 _SLACK = 0.1  # relative change of rho that is not worth it
-_REACH = 2.0  # factor from the first rho while young, and later of one change
-_YOUNG, _OLD = 200, 2000  # iterations; of the old rho is fixed
+_REACH = 2.0  # factor from the first rho while young, later down from the last one, ever up
+_LEAST = 0.05  # relative to the first rho: below it balance costs more than it gives
+_YOUNG, _OLD = 100, 2000  # iterations; of the old rho is fixed
 _OFTEN, _SELDOM = 20, 100  # iterations between changes, of the young and later
 
 
@@ -66,9 +67,9 @@ class ADMM(Method):
     Of a :class:`~sklearn_unroll.functional.Convolution` each sample's rho follows its residuals:
     ``||v - x+|| / max(||v||, ||x+||)`` and ``||x+ - x|| / ||u+||`` are kept at a ratio of 2
     (Wohlberg 2017, "ADMM penalty parameter selection by residual balancing", relative residuals).
-    In the first 200 iterations, whose residuals would make it far too small where alpha is, it
-    stays within a factor 2 of the first one; from iteration 2000 on it is fixed, so that
-    convergence is that of a fixed rho.
+    It changes every 20 iterations, and within a factor 2, up to the hundredth, as early residuals
+    would make it far too small where alpha is small; then every 100, within a twentieth and twice
+    the first; and from iteration 2000 on it is fixed, so that convergence is that of a fixed rho.
 
     Parameters
     ----------
@@ -178,6 +179,7 @@ class ADMM(Method):
         factor = (primal / dual.clamp_min(torch.finfo(x.dtype).tiny)).sqrt()
         factor = torch.where((factor - 1).abs() < _SLACK, torch.ones_like(factor), factor)
         new = (rho * factor).clamp(centre / _REACH, centre * _REACH)
+        new = new.clamp(self.rho * _LEAST, self.rho * _REACH)
         return state._replace(u=u * (rho / new), rho=new)
 
     def gap(self, x: Tensor, obs: Observation) -> Tensor:
