@@ -61,8 +61,7 @@ def prepare_shifting(W: Convolution, A: Convolution) -> tuple[Convolution, Tenso
     """Return what :func:`prepare_rule` does, from ``w_i^T A`` of each kernel's first shift."""
     n_shifts = A.n_components // len(A.kernels)
     first = torch.zeros(len(A.kernels), A.n_components).to(A.like)
-    at = torch.arange(len(first)) * n_shifts
-    first[range(len(first)), at] = 1
+    first[:, ::n_shifts].fill_diagonal_(1)
     cross = A.adjoint(W(first))
     leverages = (1 / cross.square().sum(1)).repeat_interleave(n_shifts)
     return W, leverages, float((cross.abs() * (first == 0)).max())
@@ -75,9 +74,8 @@ def largest_waking_c1(obs: Observation, W: Tensor | Operator, pinv: Tensor, mu: 
     """
     b = obs.b[:5000]
     b = b[b.any(1)]
-    update = (W if isinstance(W, Operator) else Dense(W)).adjoint(b)
-    reach = update.abs().amax(1)
-    scaled = update * pinv if pinv.ndim == 1 else b @ pinv.T
-    error = mu * scaled.abs().sum(1)
+    update = (W if isinstance(W, Operator) else Dense(W)).adjoint(b).abs_()
+    reach = update.amax(1)
+    error = mu * (update @ pinv if pinv.ndim == 1 else (b @ pinv.T).abs().sum(1))
     # With a coherence or observations of zero there is nothing to wake up from.
     return torch.cat([reach / error, b.new_tensor([float("inf")])])
