@@ -203,13 +203,11 @@ class Convolution(Operator):
             return x + self.adjoint(conjugate_gradients(lambda r: self(self.adjoint(r)), r, rho))
         c = self._forward(x, self.code_shape)
         s2, V, back = self._spectral(c)
-        r = self._forward(b, self.signal_shape) - torch.einsum(
-            "bk...,kc...->bc...", c, self._of(c)
-        )
+        r = self._forward(b, self.signal_shape) - _together(c, self._of(c))
         # A^T (A A^T + rho I)^{-1} = V (s2 + rho)^{-1} V^H A^H, with A = U s V^H.
         along = torch.einsum("jc...,bc...->bj...", back, r)
         shift = rho.reshape(-1, *[1] * (along.ndim - 1))
-        return x + self._back(_combine(along / (s2 + shift), V), self.positions)
+        return self._back(_combine(along / (s2 + shift), V), self.positions).add_(x)
 
     def consistent(self, b: Tensor, x: Tensor) -> Tensor:
         if self.boundary != "circular":
@@ -280,7 +278,7 @@ class Convolution(Operator):
 
 
 def _together(c: Tensor, S: Tensor) -> Tensor:
-    """Return the sum of all kernels' parts, by a product of matrices where it pays."""
+    """Return the sum of all kernels' parts; products of matrices pay for several channels."""
     if S.shape[1] == 1:
         return (c * S[:, 0]).sum(1, keepdim=True)
     return torch.einsum("bk...,kc...->bc...", c, S)

@@ -159,8 +159,7 @@ class ADMM(Method):
         relaxed = torch.lerp(x, v, self.relaxation).add_(u)
         theta = column(self.alpha) / rho
         # What the threshold takes away is the dual: the clipped point.
-        least = relaxed if self.positive else torch.maximum(relaxed, -theta)
-        u = torch.minimum(least, theta)
+        u = relaxed.clamp(None if self.positive else -theta, theta)
         state = Splitting(relaxed.sub_(u), u, correlations, rho, age + 1)
         if self.adapts:
             number = int(age[0, 0])
