@@ -16,7 +16,7 @@ from sklearn_unroll.functional import (
     lasso_value,
 )
 from sklearn_unroll.nn import CoupledWeights, alista, calibrate_thresholds
-from sklearn_unroll.solvers import ADMM, FISTA, admm, cvxpy_lasso, fista, minimize
+from sklearn_unroll.solvers import ADMM, admm, cvxpy_lasso, fista, minimize
 
 
 def problem(kernels=(3, 2, 4, 3), shape=(9, 8), boundary="circular", n_samples=4):
