@@ -49,8 +49,8 @@ print(f"{share:.0%} of the codes lie within one point of a true event")
 
 # %%
 # A network over the same kernels learns two numbers a layer from pairs, other recordings; its
-# weight is computed. Ten layers are ten iterations, but smooth kernels, whose shifts are alike, are
-# hard for such weights: here the certified codes are better.
+# weight is computed. Ten layers are ten iterations, but smooth kernels, whose shifts are alike,
+# are hard for such weights: here the certified codes are better.
 events = np.zeros((100, *A.code_shape))
 for kernel in events.reshape(-1, events.shape[-1]):
     kernel[rng.choice(len(kernel), 5, replace=False)] = rng.uniform(1, 2, 5)

@@ -51,6 +51,9 @@ def test_alista_of_circular_shifts_is_that_of_their_matrix(given, pairs):
     for one, other in zip(ours.staged_predict(X), theirs.staged_predict(X), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-8)
     assert ours.guard_.region == theirs.guard_.region
+    assert (ours.scale_ is None) == (not pairs)
+    if pairs:
+        np.testing.assert_allclose(ours.scale_, theirs.scale_)
     np.testing.assert_allclose(ours.inverse_transform(y), y @ D, atol=1e-12)
     assert type(ours.network_operator()) is Convolution
 
