@@ -7,7 +7,7 @@ of scikit-learn's over the filters of a cosine transform. A row is a method at o
 ``seconds`` with the transforms of the kernels. ``excess`` is the objective over the least one,
 minus one, in float64 whatever solved it; the least one is certified, ``floor_gap``. Tolerances are
 of each method's own kind, so compare seconds at an excess. SPORCO runs with its defaults, which
-adapt rho, and with the rho that ours takes.
+adapt rho as ours does, and with a rho of one.
 """
 
 from __future__ import annotations

@@ -98,6 +98,8 @@ def _check_norm(A: Operator, x: Tensor) -> None:
 def _check_solves(A: Operator, x: Tensor, r: Tensor, rho: float) -> None:
     s = A.solve_normal(x, rho)
     _close(A.adjoint(A(s)) + rho * s, x, "solve_normal solves (A^T A + rho I) s = r")
+    v = A.proximal(r, x, rho)
+    _close(A.adjoint(A.residual(r, v)), rho * (v - x), "proximal(b, x, rho) solves its problem")
     try:
         nearest = A.consistent(r, x)
     except NotImplementedError:
@@ -117,6 +119,7 @@ def _check_derivatives(A: Operator, x: Tensor, r: Tensor, rho: float) -> None:
         (A, (x,), "A(x)"),
         (A.adjoint, (r,), "adjoint(r)"),
         (A.solve_normal, (x, rho), "solve_normal(r, rho)"),
+        (A.proximal, (r, x, rho), "proximal(b, x, rho)"),
     ):
         try:
             gradcheck(function, given, fast_mode=True)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from sklearn.base import clone
 
 from sklearn_unroll import (
@@ -29,6 +30,7 @@ from sklearn_unroll import (
 )
 from sklearn_unroll.datasets import load_image_patches, make_sparse_recovery
 from sklearn_unroll.exceptions import WorthlessFitWarning
+from sklearn_unroll.functional import Convolution
 from sklearn_unroll.training import ProblemObjective
 
 # Of sixteen atoms, unequal and interleaved, with labels of any kind of integer.
@@ -101,6 +103,14 @@ def _codes(make: Any, labels: bool = True, **parameters: Any) -> Case:
     return Case(make(**{name: D}, **parameters), data.X, data.y if labels else None, {})
 
 
+def _shifting() -> Case:
+    """Return pairs of two kernels at eight positions each."""
+    A = Convolution(np.random.default_rng(0).standard_normal((2, 3)), 10, boundary="full")
+    X = A(torch.from_numpy(pairs().y)).numpy()
+    model = ALISTARegressor(A, n_layers=4, trainer=QUICK, random_state=0)
+    return Case(model, X, pairs().y, {})
+
+
 def _instances() -> Case:
     X, D = family()
     trainer = Trainer(ProblemObjective("log"), max_epochs=1, batch_size=40, truncate=4)
@@ -156,6 +166,7 @@ MAKERS = {
     "LISTA, groups": lambda: _codes(LISTARegressor, labels=False, n_layers=4, groups=BLOCKS),
     "ALISTA, groups": lambda: _codes(ALISTARegressor, n_layers=4, groups=BLOCKS),
     "ALISTA": lambda: _codes(ALISTARegressor, n_layers=4),
+    "ALISTA, convolution": _shifting,
     "NA-ALISTA": lambda: _codes(ALISTARegressor, n_layers=3, rule="recurrent", hidden_size=4),
     "HyperLISTA": lambda: _codes(HyperLISTARegressor, n_layers=6),
     "LAMP": lambda: _codes(LAMPRegressor, n_layers=3),

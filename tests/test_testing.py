@@ -81,6 +81,11 @@ WRONG = {
         r"derivative of solve_normal",
         {"solve_normal": lambda s, r, rho: Dense(D).solve_normal(r.detach() + 0 * r, rho)},
     ),
+    "proximal": Mistaken("proximal", {"proximal": lambda s, b, x, rho: Dense(D).consistent(b, x)}),
+    "proximal's derivative": Mistaken(
+        r"derivative of proximal",
+        {"proximal": lambda s, b, x, rho: Dense(D).proximal(b.detach(), x, rho)},
+    ),
     "consistent": Mistaken("gradient", {"consistent": lambda s, b, x: x}),
     "consistent, too far": Mistaken(
         "no farther|second", {"consistent": lambda s, b, x: Dense(D).consistent(b, 0 * x)}

@@ -28,16 +28,19 @@ from sklearn_unroll.estimators._start import (
 )
 from sklearn_unroll.estimators._state import Given
 from sklearn_unroll.functional import (
+    Convolution,
+    Dense,
     GroupL1,
     analytic_weight,
     block_analytic_weight,
+    convolution_weight,
     minimax_weight,
     symmetric_weight,
 )
 from sklearn_unroll.nn import Unrolled, alista, na_alista
 from sklearn_unroll.training import Trainer
 
-__all__ = ["ALISTARegressor", "compute_weight", "from_cache"]
+__all__ = ["ALISTARegressor", "compute_weight", "convolutional", "from_cache"]
 
 
 def _symmetric(D: Tensor) -> Tensor:
@@ -47,8 +50,13 @@ def _symmetric(D: Tensor) -> Tensor:
 WEIGHTS = {"analytic": analytic_weight, "symmetric": _symmetric, "minimax": minimax_weight}
 
 
-def compute_weight(name: str, D: Tensor, memory: Any, groups: GroupL1 | None = None) -> Tensor:
+def compute_weight(
+    name: str, A: Dense | Convolution, memory: Any, groups: GroupL1 | None = None
+) -> Tensor | Convolution:
     """Return an analytic weight, of groups if any, from the cache where there is one."""
+    if isinstance(A, Convolution):
+        return convolutional(name, A, groups)
+    D = A.D
     if groups is None:
         return from_cache(memory, _weight, name, D)[0]
     if name != "analytic":
@@ -58,6 +66,17 @@ def compute_weight(name: str, D: Tensor, memory: Any, groups: GroupL1 | None = N
         )
     prepare = partial(_block_weight, labels=groups.groups.tolist())
     return from_cache(memory, prepare, name, D)[0]
+
+
+def convolutional(name: str, A: Convolution, groups: GroupL1 | None = None) -> Convolution:
+    """Return the weight of shifted kernels, quicker made than looked up."""
+    if name != "analytic" or groups is not None:
+        raise ValueError(
+            f"A Convolution goes with weights='analytic', whose closed form is known for shifted "
+            f"kernels, and without groups; got weights={name!r} and "
+            f"{'no ' if groups is None else ''}groups."
+        )
+    return convolution_weight(A, support="signal" if A.boundary == "circular" else "kernel")
 
 
 def _weight(name: str, D: Tensor) -> tuple[Tensor]:
@@ -96,6 +115,10 @@ class ALISTARegressor(CodeMethods, Learned):
     Parameters
     ----------
     %(dictionary)s
+        A :class:`~sklearn_unroll.functional.Convolution` is taken too: its weight is one as well,
+        see :func:`~sklearn_unroll.functional.convolution_weight`, of kernels as large as the
+        signal where the boundary is circular. At other boundaries shifts are not alike: kernels
+        are as large as those of the dictionary, and right for the atoms that do not reach out.
     alpha : float, default=0.1
         Weight of the l1 norm in the objective of a fit without y; not used with y.
     %(n_layers)s
@@ -121,7 +144,7 @@ class ALISTARegressor(CodeMethods, Learned):
     %(debias)s
     %(trainer)s
     memory : str or object with the joblib.Memory interface, default=None
-        Where to cache the weight, for searches over other parameters.
+        Where to cache the weight of a matrix, for searches over other parameters.
     %(warm_start)s
     %(device)s
     %(random_state)s
@@ -169,7 +192,7 @@ class ALISTARegressor(CodeMethods, Learned):
     _parameter_constraints: ClassVar[dict] = {
         **Learned._parameter_constraints,
         **CodeMethods._parameter_constraints,
-        "dictionary": ["array-like", None],
+        "dictionary": ["array-like", Convolution, None],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "weights": [StrOptions(set(WEIGHTS))],
@@ -218,10 +241,15 @@ class ALISTARegressor(CodeMethods, Learned):
         self.device = device
         self.random_state = random_state
 
+    @property
+    def applies_operators(self) -> bool:
+        """Whether the dictionary is an operator whose weight is one too: a convolution."""
+        return isinstance(self.dictionary, Convolution)
+
     def build_network(self, given: Given) -> Unrolled:
         obs, groups = given.obs, groups_of_fit(self, given)
-        W = compute_weight(self.weights, obs.A.D, self.memory, groups)
-        counts = check_support_selection(self.support_selection, self.n_layers, len(W), groups)
+        W, n = compute_weight(self.weights, obs.A, self.memory, groups), obs.A.n_components
+        counts = check_support_selection(self.support_selection, self.n_layers, n, groups)
         if self.rule == "recurrent":
             return na_alista(
                 W,
@@ -236,7 +264,8 @@ class ALISTARegressor(CodeMethods, Learned):
             calibrate_on_pairs(network, given)
             return network
         # On the test bed this is 0.1; relative to the data it scales with them.
-        sizes = torch.cat([(chunk.b @ W.T).abs().mean(1) for _, chunk in obs.chunks()])
+        back = (W if isinstance(W, Convolution) else Dense(W)).adjoint
+        sizes = torch.cat([back(chunk.b).abs().mean(1) for _, chunk in obs.chunks()])
         weight = torch.ones_like(sizes) if given.weight is None else given.weight
         theta = 0.4 * float((weight * sizes).sum() / weight.sum())
         return alista(obs.A, W, n_layers=self.n_layers, counts=counts, theta=theta, penalty=groups)

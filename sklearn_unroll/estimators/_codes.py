@@ -33,7 +33,7 @@ from sklearn_unroll.estimators._operators import (
     check_operators_allowed,
     resolve_operators,
 )
-from sklearn_unroll.estimators._recovery import choose_debias, debias_codes
+from sklearn_unroll.estimators._recovery import check_debias, choose_debias, debias_codes
 from sklearn_unroll.estimators._shell import Seen, Task, stated
 from sklearn_unroll.estimators._sizes import option, sizes_of_fit, units_of
 from sklearn_unroll.estimators._state import Given
@@ -118,6 +118,7 @@ class Codes(Task):
         weight = check_weight(sample_weight, X, stand_in(b))
         codes = None if y is None else as_codes(y, b)
         own, A = resolve_operators(self, est, b, codes, weight, operators, keep, visible)
+        check_debias(option(est, "debias"), A)
         obs = Observation(b, observed(A, visible))
         if codes is not None:
             check_codes_match(codes, A, est)

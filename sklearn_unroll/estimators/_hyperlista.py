@@ -14,7 +14,8 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from torch import Tensor
 
-from sklearn_unroll.estimators._alista import WEIGHTS, from_cache
+from sklearn_unroll.estimators._adaptive_rule import largest_waking_c1, prepare
+from sklearn_unroll.estimators._alista import WEIGHTS
 from sklearn_unroll.estimators._arrays import own_arithmetic
 from sklearn_unroll.estimators._code_methods import CodeMethods
 from sklearn_unroll.estimators._codes import Codes
@@ -23,7 +24,10 @@ from sklearn_unroll.estimators._recovery import DEBIAS
 from sklearn_unroll.estimators._state import Fitting, Given
 from sklearn_unroll.estimators._validation import are_labels
 from sklearn_unroll.exceptions import WorthlessFitWarning
-from sklearn_unroll.functional import Observation, mutual_coherence, pseudo_inverse
+from sklearn_unroll.functional import (
+    Convolution,
+    Operator,
+)
 from sklearn_unroll.functional.rows import blocks
 from sklearn_unroll.nn import AdaptiveRule, Unrolled, hyperlista
 
@@ -45,6 +49,8 @@ class HyperLISTARegressor(CodeMethods, Networked):
     Parameters
     ----------
     %(dictionary)s
+        A :class:`~sklearn_unroll.functional.Convolution` with a circular boundary is taken too,
+        and is only applied.
     c1, c2 : float or "auto", default="auto"
         Threshold and momentum. ``"auto"`` starts from ``0.75 / (mu s)`` and ``0.214 / (mu s)``
         with s the number of nonzeros, a rule that carries over from size to size (published
@@ -106,7 +112,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
     _parameter_constraints: ClassVar[dict] = {
         **Networked._parameter_constraints,
         **CodeMethods._parameter_constraints,
-        "dictionary": ["array-like", None],
+        "dictionary": ["array-like", Convolution, None],
         "debias": ["boolean", StrOptions(set(DEBIAS))],
         "c1": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "c2": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
@@ -179,10 +185,12 @@ class HyperLISTARegressor(CodeMethods, Networked):
             work = fitting.work
             if y is not None and self.dictionary is not None:
                 # Labels of a later step of a Pipeline: nothing here needs them.
-                n_components = len(self.dictionary) if hasattr(self.dictionary, "__len__") else 0
+                D = self.dictionary
+                n_components = len(D) if hasattr(D, "__len__") else 0
+                n_components = D.n_components if self.applies_operators else n_components
                 y = None if are_labels(y, n_components) else y
             given = self.task.take_in(work, X, y, None)
-            W, pinv, mu = from_cache(self.memory, prepare_rule, self.weights, given.obs.A.D)
+            W, pinv, mu = prepare(self.weights, given.obs.A, self.memory)
             waking = largest_waking_c1(given.obs, W, pinv, mu)
             start = Start(W, pinv, mu, float(waking.min()))
             tuned = [self._tune(start, given, n) for n in self._expected_nonzeros(given)]
@@ -194,6 +202,11 @@ class HyperLISTARegressor(CodeMethods, Networked):
             work.mu_, work.n_nonzero_ = mu, n_nonzero
             work._warn_if_useless(given, waking)
         return self
+
+    @property
+    def applies_operators(self) -> bool:
+        """Whether the dictionary is an operator whose weight is one too: a convolution."""
+        return isinstance(self.dictionary, Convolution)
 
     @torch.no_grad()
     def _warn_if_useless(self, given: Given, waking: Tensor) -> None:
@@ -253,7 +266,7 @@ class HyperLISTARegressor(CodeMethods, Networked):
 class Start(NamedTuple):
     """What all candidates share: weight, what the rule looks through, coherence, largest c1."""
 
-    W: Tensor
+    W: Tensor | Operator
     pinv: Tensor
     mu: float
     waking: float
@@ -267,18 +280,6 @@ def pair_error(network: Unrolled, given: Given) -> float:
     obs, y = given.obs.take(slice(TUNE_ON)), given.target[:TUNE_ON]
     squared = ((network(c) - y[rows]).square().double().sum() for rows, c in obs.chunks())
     return float(sum(squared).nan_to_num(nan=torch.inf))
-
-
-def prepare_rule(weight: str, D: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Return the weight, what the rule takes for the pseudo-inverse, and the coherence."""
-    W = WEIGHTS[weight](D)
-    mu = float(mutual_coherence(W, D)) if len(D) > 1 else 0.0
-    if weight != "analytic":
-        return W, pseudo_inverse(D), mu
-    # The leverages: w_i = A^+_i / h_i, and so ||w_i^T A||^2 = 1 / h_i.
-    inverse = (W @ D.T).square().sum(1)
-    # An estimated atom that no sample uses is zero, and takes no part.
-    return W, torch.where(inverse > 0, 1 / inverse, torch.zeros_like(inverse)), mu
 
 
 @torch.no_grad()
@@ -304,17 +305,3 @@ def best_c1(network: Callable[[float], Unrolled], start: float, given: Given) ->
     pairs = [max(two) + negligible for two in pairwise(errors)]
     good = [c1 for c1, worse in zip(candidates, pairs, strict=False) if worse <= 1.26 * min(pairs)]
     return max(good)
-
-
-def largest_waking_c1(obs: Observation, W: Tensor, pinv: Tensor, mu: float) -> Tensor:
-    """Return, per sample, the c1 from which on the zero code is a fixed point.
-
-    The first layer leaves zero where ``c1 mu ||A^+ b||_1 < ||W b||_inf``.
-    """
-    b = obs.b[:5000]
-    b = b[b.any(1)]
-    reach = (b @ W.T).abs().amax(1)
-    scaled = (b @ W.T) * pinv if pinv.ndim == 1 else b @ pinv.T
-    error = mu * scaled.abs().sum(1)
-    # With a coherence or observations of zero there is nothing to wake up from.
-    return torch.cat([reach / error, b.new_tensor([float("inf")])])

@@ -129,7 +129,7 @@ class LAMPRegressor(CodeMethods, Learned):
     def build_network(self, given: Given) -> Unrolled:
         """Assemble LAMP."""
         A = given.obs.A
-        W = compute_weight("analytic", A.D, self.memory) if self.init == "analytic" else None
+        W = compute_weight("analytic", A, self.memory) if self.init == "analytic" else None
         return lamp(A, n_layers=self.n_layers, tied=self.tied, W=W)
 
     def default_trainer(self, n_samples: int, has_y: bool) -> Trainer:

@@ -58,9 +58,9 @@ class LassoCoder(BaseLassoCoder):
             default=None
         Rows are atoms, of any norm, ``X ~ codes @ dictionary``. None takes that of
         ``warm_start_from``, or without it estimates one from the pairs of ``fit``. An operator,
-        such as :class:`~sklearn_unroll.functional.Convolution`, is only applied: by restarted
-        FISTA, or with ``solver="admm"``, which takes fewer iterations where the operator has
-        ``solve_normal`` in closed form.
+        such as :class:`~sklearn_unroll.functional.Convolution`, is only applied: by ADMM where
+        its boundary is circular, by restarted FISTA otherwise. ``solver="admm"`` takes fewer
+        iterations wherever the operator has ``solve_normal`` in closed form.
     alpha : float, default=0.1
         Weight of the l1 norm, positive, or zero with ``positive=True``: nonnegative least
         squares. One per sample may be given to ``solve``, ``transform``, ``predict`` and

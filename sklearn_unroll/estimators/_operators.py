@@ -97,7 +97,8 @@ def check_dictionary(
             f"{name} must be a matrix of shape (n_components, n_features), got the operator "
             f"{type(dictionary).__name__}. Write it out, (A @ np.eye(n_components)).T, or use "
             f"LassoCoder, LISTARegressor(weights='adjoint'), ADMMCSNetRegressor or "
-            f"MathL2OSolver, which take operators."
+            f"MathL2OSolver, which take operators; ALISTARegressor and HyperLISTARegressor take "
+            f"a Convolution."
         )
     D = check_numbers(dictionary, name)
     if D.ndim != 2:

@@ -6,13 +6,22 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.estimators._state import Given
-from sklearn_unroll.functional import Observation
+from sklearn_unroll.functional import Dense, Observation, Operator
 from sklearn_unroll.nn import Unrolled
 from sklearn_unroll.solvers import debias
 
 # How each kind of debiasing treats the support: kept, or repaired with an estimated noise.
 DEBIAS = {"least_squares": None, "repair": "estimate"}
 CHOOSE_ON = 2000  # pairs
+
+
+def check_debias(kind: bool | str | None, A: Operator) -> None:
+    """Raise where supports are to be solved on, and there are no atoms to solve with."""
+    if kind and not isinstance(A, Dense):
+        raise ValueError(
+            f"debias={kind!r} solves with the atoms of a support and needs a matrix; the "
+            f"dictionary is a {type(A).__name__}, which is only applied. Use debias=False."
+        )
 
 
 def debias_codes(codes: Tensor, obs: Observation, kind: str | None, network: Unrolled) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 from sklearn_unroll.estimators._units import (
     Scale,
     Units,
-    atom_norms,
     mean_norm,
+    norms_of,
     relative_alphas,
     relative_norms,
     scale_of,
@@ -58,8 +58,9 @@ def sizes_of_fit(
         return norm, None
     ones = obs.b.new_empty(len(obs.b), 1).fill_(1)
     relative = ones if norm is None else relative_norms(obs.b, norm)
-    if task.operator == "dictionary" and isinstance(obs.A, Dense):
-        return norm, scale_of(codes, obs.A, relative, weight, _norms(task, est, obs))
+    norms = _norms(task, est, obs)
+    if norms is not None or (task.operator == "dictionary" and isinstance(obs.A, Dense)):
+        return norm, scale_of(codes, obs.A, relative, weight, norms)
     return norm, scale_of_pictures(codes, relative, weight)
 
 
@@ -117,4 +118,4 @@ def _norms(task: Any, est: Any, obs: Observation) -> Tensor | None:
     if not task.unit_atoms:
         return None
     R = est.unit_penalty(obs.A.n_components)
-    return atom_norms(obs.A.D, R if isinstance(R, GroupL1) else None)
+    return norms_of(obs.A, R if isinstance(R, GroupL1) else None)

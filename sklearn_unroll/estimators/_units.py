@@ -8,7 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import L1, Dense, GroupL1, Observation, Operator, group_norms
+from sklearn_unroll.functional import (
+    L1,
+    Convolution,
+    Dense,
+    GroupL1,
+    Observation,
+    Operator,
+    group_norms,
+)
 from sklearn_unroll.functional.rows import Rows, blocks
 
 
@@ -35,7 +43,13 @@ class Units(NamedTuple):
 
     def operator(self, A: Operator) -> Operator:
         """Return the operator in the network's units."""
-        return A if self.atoms is None else Dense(A.D / self.atoms[:, None])
+        if self.atoms is None:
+            return A
+        return (
+            A.divided(self.atoms)
+            if isinstance(A, Convolution)
+            else Dense(A.D / self.atoms[:, None])
+        )
 
     def enter(self, codes: Tensor) -> Tensor:
         """Return codes in the network's units."""
@@ -91,7 +105,7 @@ class Scale(NamedTuple):
 
 def scale_of(
     codes: Tensor | Rows,
-    A: Dense,
+    A: Operator,
     relative: Tensor,
     weight: Tensor | None,
     norms: Tensor | None,
@@ -102,8 +116,8 @@ def scale_of(
     ----------
     codes : Tensor or Rows of shape (n_samples, n_components)
         Codes, in the user's units.
-    A : Dense
-        The operator.
+    A : Operator
+        The operator; Dense where there are no norms.
     relative : Tensor of shape (n_samples, 1)
         Norms of the observations relative to their mean.
     weight : Tensor of shape (n_samples,) or None
@@ -147,6 +161,13 @@ def scale_of_pictures(codes: Tensor | Rows, relative: Tensor, weight: Tensor | N
         z = z if weight is None else z[weight[rows] > 0]
         size = max(size, float(z.abs().max()) if len(z) else 0.0)
     return Scale(1.0, size or 1.0)
+
+
+def norms_of(A: Dense | Convolution, groups: GroupL1 | None = None) -> Tensor:
+    """Return the norms of the atoms; of kernels, wherever they lie, those of the whole ones."""
+    if isinstance(A, Convolution):
+        return A.kernels.flatten(1).norm(dim=1).repeat_interleave(A.n_components // len(A.kernels))
+    return atom_norms(A.D, groups)
 
 
 def atom_norms(D: Tensor, groups: GroupL1 | None = None) -> Tensor:

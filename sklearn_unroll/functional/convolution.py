@@ -12,7 +12,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from sklearn_unroll.functional._given import check_pictures, tensor_of
-from sklearn_unroll.functional._krylov import largest_eigenvalue
+from sklearn_unroll.functional._krylov import conjugate_gradients, largest_eigenvalue
 from sklearn_unroll.functional.operators import Operator, check_rho
 
 __all__ = ["Convolution"]
@@ -106,7 +106,7 @@ class Convolution(Operator):
         self.n_components = math.prod(self.code_shape)
         self.n_features = math.prod(self.signal_shape)
         self._grid, self._symbol = self._transformed([start for _, start in places])
-        self._factors: tuple[Tensor, Tensor] | None = None
+        self._factors: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
     def like(self) -> Tensor:
@@ -116,7 +116,7 @@ class Convolution(Operator):
     def __call__(self, x: Tensor) -> Tensor:
         name = f"Convolution, with codes of shape {self.code_shape},"
         c = self._forward(check_pictures(x, self.n_components, name), self.code_shape)
-        return self._back(torch.einsum("bk...,kc...->bc...", c, self._of(c)), self.shape)
+        return self._back(_together(c, self._of(c)), self.shape)
 
     def adjoint(self, r: Tensor) -> Tensor:
         name = f"The adjoint of Convolution, with signals of shape {self.signal_shape},"
@@ -150,20 +150,70 @@ class Convolution(Operator):
             return self
         return Convolution(kernels, self.shape, boundary=self.boundary)
 
+    def divided(self, sizes: Tensor) -> Convolution:
+        """Return the operator whose atoms are divided by numbers, the same for all shifts.
+
+        Parameters
+        ----------
+        sizes : Tensor of shape (n_components,)
+            Numbers, of which those at each kernel's first position count.
+
+        Returns
+        -------
+        Convolution
+            ``x -> A (x / sizes)``.
+        """
+        each = sizes.reshape(len(self.kernels), -1)[:, :1]
+        kernels = (self.kernels.flatten(1) / each).reshape(self.kernels.shape)
+        return Convolution(kernels, self.shape, boundary=self.boundary)
+
     def solve_normal(self, r: Tensor, rho: Tensor | float) -> Tensor:
         if self.boundary != "circular":
             return super().solve_normal(r, rho)
         rho = check_rho(rho, r)
         c = self._forward(r, self.code_shape)
-        s2, V = self._spectral(c)
+        s2, V, _ = self._spectral(c)
         along, rest = _split(c, V)
         return self._back(_combine(along / (s2 + rho), V) + rest / rho, self.positions)
+
+    def proximal(self, b: Tensor, x: Tensor, rho: Tensor | float) -> Tensor:
+        """Return the minimiser of ``||A v - b||^2 + rho ||v - x||^2`` for every row.
+
+        ``x + A^T (A A^T + rho I)^{-1} (b - A x)``: a system of the channels for each frequency
+        where the boundary is circular, with two transforms of the codes and no more; otherwise
+        by conjugate gradients on signals, which are smaller than codes.
+
+        Parameters
+        ----------
+        b : Tensor of shape (n_samples, n_features)
+            Signals.
+        x : Tensor of shape (n_samples, n_components)
+            Codes.
+        rho : float or Tensor of shape () or (n_samples, 1)
+            Positive number, one for each sample if need be.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            Codes.
+        """
+        rho = check_rho(rho, x)
+        if self.boundary != "circular":
+            r = self.residual(b, x)
+            return x + self.adjoint(conjugate_gradients(lambda r: self(self.adjoint(r)), r, rho))
+        c = self._forward(x, self.code_shape)
+        s2, V, back = self._spectral(c)
+        r = self._forward(b, self.signal_shape) - _together(c, self._of(c))
+        # A^T (A A^T + rho I)^{-1} = V (s2 + rho)^{-1} V^H A^H, with A = U s V^H.
+        along = torch.einsum("jc...,bc...->bj...", back, r)
+        shift = rho.reshape(-1, *[1] * (along.ndim - 1))
+        return self._back(_combine(along / (s2 + shift), V), self.positions).add_(x)
 
     def consistent(self, b: Tensor, x: Tensor) -> Tensor:
         if self.boundary != "circular":
             return super().consistent(b, x)
         c = self._forward(self.adjoint(self.residual(b, x)), self.code_shape)
-        s2, V = self._spectral(c)
+        s2, V, _ = self._spectral(c)
         eps = torch.finfo(s2.dtype).eps
         tolerance = (max(self.n_components, self.n_features) * eps) ** 2 * s2.max()
         inverse = torch.where(s2 > tolerance, 1 / s2.clamp_min(eps**2 * s2.max()), 0)
@@ -211,15 +261,27 @@ class Convolution(Operator):
         return self._symbol.flatten(2).permute(2, 1, 0)
 
     @torch.no_grad()
-    def _spectral(self, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Return squared singular values, of shape (rank, ...), and right singular vectors."""
+    def _spectral(self, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``s2, V, V^H A^H`` of every frequency's ``A = U s V^H``, ranks first."""
         if self._factors is None:
-            _, s, Vh = torch.linalg.svd(self.by_frequency(), full_matrices=False)
-            half = self._symbol.shape[2:]
-            vectors = Vh.mH.permute(1, 2, 0).reshape(len(self.kernels), -1, *half).contiguous()
-            self._factors = s.square().T.reshape(-1, *half), vectors
-        s2, V = self._factors
-        return s2.to(c.real.dtype), V.to(c.dtype)
+            S, half = self._symbol, self._symbol.shape[2:]
+            if S.shape[1] == 1:  # one row has one singular value, its norm
+                s2 = S.abs().square().sum(0)
+                V = S.conj() / s2.clamp_min(torch.finfo(s2.dtype).tiny).sqrt()
+            else:
+                _, s, Vh = torch.linalg.svd(self.by_frequency(), full_matrices=False)
+                s2 = s.square().T.reshape(-1, *half)
+                V = Vh.mH.permute(1, 2, 0).reshape(len(self.kernels), -1, *half).contiguous()
+            self._factors = s2, V, torch.einsum("kj...,kc...->jc...", V.conj(), S.conj())
+        s2, V, along = self._factors
+        return s2.to(c.real.dtype), V.to(c.dtype), along.to(c.dtype)
+
+
+def _together(c: Tensor, S: Tensor) -> Tensor:
+    """Return the sum of all kernels' parts; products of matrices pay for several channels."""
+    if S.shape[1] == 1:
+        return (c * S[:, 0]).sum(1, keepdim=True)
+    return torch.einsum("bk...,kc...->bc...", c, S)
 
 
 def _combine(c: Tensor, V: Tensor) -> Tensor:

@@ -149,6 +149,33 @@ class Operator(ABC):
         """
         return conjugate_gradients(lambda x: self.adjoint(self(x)), r, check_rho(rho, r))
 
+    def proximal(self, b: Tensor, x: Tensor, rho: Tensor | float) -> Tensor:
+        """Return the minimiser of ``||A v - b||^2 + rho ||v - x||^2`` for every row.
+
+        ``x + (A^T A + rho I)^{-1} A^T (b - A x)``, which unlike a solution divided by rho loses
+        no digits where rho is small.
+
+        Parameters
+        ----------
+        b : Tensor of shape (n_samples, n_features)
+            Observations.
+        x : Tensor of shape (n_samples, n_components)
+            Codes.
+        rho : float or Tensor of shape ()
+            Positive number.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            Codes.
+
+        Raises
+        ------
+        ValueError
+            If rho is not positive.
+        """
+        return x + self.solve_normal(self.adjoint(self.residual(b, x)), rho)
+
     def consistent(self, b: Tensor, x: Tensor) -> Tensor:
         """Return the point next to x of those with the least ``||A x - b||``.
 

@@ -58,7 +58,7 @@ def alista(
         The network.
     """
     weights = CoupledWeights(W, learn=False)
-    like = W.like if isinstance(W, Operator) else W
+    like = _like(W)
     first = like.new_tensor(theta), like.new_tensor(gamma)
     return Unrolled(
         ProxGradLayer(weights, LogRule(*first, count), shrinkage)
@@ -67,7 +67,7 @@ def alista(
 
 
 def na_alista(
-    W: Tensor,
+    W: Tensor | Operator,
     *,
     n_layers: int = 16,
     counts: list[int] | None = None,
@@ -81,7 +81,7 @@ def na_alista(
 
     Parameters
     ----------
-    W : Tensor of shape (n_components, n_features)
+    W : Tensor of shape (n_components, n_features) or Operator
         The weight, shared and fixed.
     n_layers : int, default=16
         Number of layers.
@@ -100,14 +100,14 @@ def na_alista(
         The network; one recurrent network for all layers.
     """
     weights = CoupledWeights(W, learn=False)
-    controller = Controller(hidden_size, W, generator)
+    controller = Controller(hidden_size, _like(W), generator)
     return Unrolled(
         ProxGradLayer(weights, RecurrentRule(controller, count), shrinkage)
         for count, shrinkage in shrinkages(counts, n_layers, penalty)
     )
 
 
-def hyperlista(W: Tensor, rule: AdaptiveRule, *, n_layers: int = 16) -> Unrolled:
+def hyperlista(W: Tensor | Operator, rule: AdaptiveRule, *, n_layers: int = 16) -> Unrolled:
     """Assemble HyperLISTA: an analytic weight, and an adaptive rule with three numbers.
 
     Chen, Liu, Wang and Yin 2021, "Hyperparameter tuning is all you need for LISTA". Nothing is
@@ -115,7 +115,7 @@ def hyperlista(W: Tensor, rule: AdaptiveRule, *, n_layers: int = 16) -> Unrolled
 
     Parameters
     ----------
-    W : Tensor of shape (n_components, n_features)
+    W : Tensor of shape (n_components, n_features) or Operator
         The weight; see :func:`~sklearn_unroll.functional.symmetric_weight`.
     rule : AdaptiveRule
         The three numbers, with the matrices they act through.
@@ -129,6 +129,10 @@ def hyperlista(W: Tensor, rule: AdaptiveRule, *, n_layers: int = 16) -> Unrolled
     """
     layer = ProxGradLayer(CoupledWeights(W, learn=False), rule, SupportSelection())
     return Unrolled([layer] * n_layers)
+
+
+def _like(W: Tensor | Operator) -> Tensor:
+    return W.like if isinstance(W, Operator) else W
 
 
 @torch.no_grad()

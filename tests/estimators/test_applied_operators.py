@@ -9,7 +9,8 @@ from scipy.sparse.linalg import aslinearoperator
 from sklearn.base import clone
 
 from sklearn_unroll import LassoCoder, LISTARegressor, MathL2OSolver, Trainer
-from sklearn_unroll.functional import Convolution
+from sklearn_unroll.functional import Convolution, Observation
+from sklearn_unroll.solvers import ADMM, FISTA, minimize
 
 ONE_EPOCH = Trainer(max_epochs=1)
 
@@ -36,6 +37,17 @@ def test_lasso_coder_finds_the_codes_of_the_matrix_certified(solver, boundary):
     expected = LassoCoder(D, 0.1, tol=1e-9).fit(X).solve(X)
     assert found.converged.all() and found.gap.max() <= 1e-9
     np.testing.assert_allclose(found.codes, expected.codes, atol=1e-3)
+
+
+@pytest.mark.parametrize("boundary, taken", [("circular", ADMM), ("full", FISTA)])
+def test_auto_takes_admm_where_a_transform_solves_its_systems(boundary, taken):
+    A, _, X, _ = problem(2, boundary)
+    obs = Observation(torch.from_numpy(X), A)
+    expected = minimize(taken(obs, 0.01), obs, tol=1e-7, max_iter=10_000)
+    found = LassoCoder(A, 0.01, tol=1e-7).fit(X).solve(X)
+    np.testing.assert_array_equal(found.n_iter, expected.n_iter)
+    whole = LassoCoder(A, 0.01, tol=1e-7).fit(X.round().astype(int)).solve(X.round().astype(int))
+    assert whole.converged.all() and whole.codes.dtype == np.float64
 
 
 @pytest.mark.parametrize("given", [{"positive": True}, {"alpha_relative": True}])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from sklearn_unroll.functional import Convolution
 from tests.estimator_table import LEARNED, MAKERS, case, fitted
 from tests.estimators.test_faults import count_calls, disturbed, fit
 
@@ -63,7 +64,9 @@ def other_fit(name, model):
     entry = case(name)
     changes = {"n_layers": model.n_layers + 1} if hasattr(model, "n_layers") else {}
     if hasattr(model, "dictionary") and not entry.metadata:
-        changes["dictionary"] = 3 * entry.estimator.dictionary
+        D = entry.estimator.dictionary
+        shifts = isinstance(D, Convolution)
+        changes["dictionary"] = D.divided(torch.full((16,), 1 / 3)) if shifts else 3 * D
     model.set_params(**changes)
     return model.fit(2 * entry.X, entry.y, **entry.metadata)
 

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import cvxpy as cp
 import numpy as np
 import pytest
 import scipy.signal
@@ -69,6 +70,27 @@ def test_it_is_scipys_convolution_and_its_adjoint_the_transpose(name, boundary):
     torch.testing.assert_close(A.lipschitz(), torch.linalg.matrix_norm(matrix(A), 2) ** 2)
 
 
+BY_HAND = {  # columns are the kernel (1, 2, 3) at one position after the other
+    "circular": [[1, 0, 3, 2], [2, 1, 0, 3], [3, 2, 1, 0], [0, 3, 2, 1]],
+    "full": [[1, 0], [2, 1], [3, 2], [0, 3]],
+    "same": [[2, 1, 0, 0], [3, 2, 1, 0], [0, 3, 2, 1], [0, 0, 3, 2]],
+    "valid": [[3, 2, 1, 0, 0, 0], [0, 3, 2, 1, 0, 0], [0, 0, 3, 2, 1, 0], [0, 0, 0, 3, 2, 1]],
+}
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_small_ones_are_what_they_are_by_hand(boundary):
+    d, line = torch.tensor([1, 2, 3]), torch.tensor(BY_HAND[boundary]).double()
+    torch.testing.assert_close(matrix(Convolution(d[None], 4, boundary=boundary)), line.T)
+    # A product of two lines is a picture, its matrix the Kronecker product; a channel a factor.
+    picture = torch.stack([d[:, None] * d, -2 * d[:, None] * d])[None]
+    A = Convolution(picture, (4, 4), boundary=boundary)
+    both = torch.kron(line, line)
+    torch.testing.assert_close(matrix(A), torch.cat([both, -2 * both]).T, atol=1e-12, rtol=0)
+    r = normal(2, 32)
+    torch.testing.assert_close(A.adjoint(r), r @ torch.cat([both, -2 * both]))
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("name", ["line, channels", "picture, channels"])
 def test_it_passes_the_checks(name, boundary):
@@ -123,6 +145,19 @@ def test_the_inverse_is_that_of_the_matrix(name, rho):
     if rho > 1e-3:
         exact = torch.linalg.solve(D @ D.T + rho * torch.eye(len(D)), x.T).T
         torch.testing.assert_close(A.solve_normal(x, rho), exact)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("kernels", [(3, 4), (3, 2, 4), (2, 5, 4)])
+def test_the_proximal_point_is_that_of_the_matrix_with_a_rho_for_each_sample(kernels, boundary):
+    A = Convolution(normal(*kernels), 9, boundary=boundary)
+    D, b, x = matrix(A), normal(3, A.n_features), normal(3, A.n_components, seed=1)
+    rho = torch.tensor([[1e-3], [1.0], [50.0]]).double()
+    found = A.proximal(b, x, rho)
+    for row, own in enumerate(rho):
+        left = D @ D.T + own * torch.eye(len(D))
+        exact = torch.linalg.solve(left, D @ b[row] + own * x[row])
+        torch.testing.assert_close(found[row], exact, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("kernels", [normal(3, 4), torch.tensor([[1.0, -1.0], [2.0, -2.0]]),
@@ -233,6 +268,34 @@ def test_the_weight_of_the_kernels_is_the_least_coherent_of_its_size(name):
         assert other.boundary == boundary
         expected = convolution_weight(Convolution(A.kernels, (40,) * len(large)), support="kernel")
         torch.testing.assert_close(other.kernels, expected.kernels)
+
+
+def by_quadratic_programme(D, i, free):
+    """Return the w of least ``||D w||`` with ``w^T a_i = 1``, zero where it is not free."""
+    w = cp.Variable(D.shape[1])
+    kept = [w[~free] == 0] if not free.all() else []
+    cp.Problem(cp.Minimize(cp.sum_squares(D @ w)), [D[i] @ w == 1, *kept]).solve(cp.CLARABEL)
+    return torch.from_numpy(w.value)
+
+
+@pytest.mark.parametrize("kernels, shape", [((2, 3), 7), ((2, 2, 3), 6), ((2, 2, 2), (4, 3))])
+@pytest.mark.parametrize("support", ["signal", "kernel"])
+def test_the_weight_solves_its_quadratic_programme(kernels, shape, support):
+    A = Convolution(normal(*kernels), shape)
+    D, W = matrix(A).numpy(), matrix(convolution_weight(A, support=support))
+    for i in (0, 1, A.n_components - 1):
+        free = (np.abs(D[i]) > 1e-9) | (support == "signal")
+        torch.testing.assert_close(W[i], by_quadratic_programme(D, i, free), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("boundary", ["full", "same", "valid"])
+def test_away_from_the_border_the_weight_solves_its_quadratic_programme(boundary):
+    A = Convolution(normal(2, 3), 13, boundary=boundary)
+    D, W = matrix(A).numpy(), matrix(convolution_weight(A, support="kernel"))
+    middle = A.positions[0] // 2
+    for i in (middle, A.positions[0] + middle):
+        w = by_quadratic_programme(D, i, np.abs(D[i]) > 1e-9)
+        torch.testing.assert_close(W[i], w, atol=1e-5, rtol=0)
 
 
 def test_weights_are_less_coherent_than_kernels():

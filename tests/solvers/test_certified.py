@@ -45,7 +45,7 @@ def test_admm_takes_the_printed_steps():
     for code in codes[1:]:
         left = A.T @ A + rho * torch.eye(20, dtype=torch.float64)
         v = torch.linalg.solve(left, A.T @ b + rho * (x - u))
-        v = 1.6 * v - 0.6 * x
+        v = 1.8 * v - 0.8 * x
         x, u = torch.nn.functional.softshrink(v + u, alpha / rho), u + v
         u = u - x
         torch.testing.assert_close(code[0], x, atol=1e-12, rtol=0)

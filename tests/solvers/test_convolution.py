@@ -9,13 +9,14 @@ from sklearn_unroll.functional import (
     Dense,
     Observation,
     PartialDCT,
+    alpha_max,
     analytic_weight,
     convolution_weight,
     duality_gap,
     lasso_value,
 )
 from sklearn_unroll.nn import CoupledWeights, alista, calibrate_thresholds
-from sklearn_unroll.solvers import admm, cvxpy_lasso, fista
+from sklearn_unroll.solvers import ADMM, admm, cvxpy_lasso, fista, minimize
 
 
 def problem(kernels=(3, 2, 4, 3), shape=(9, 8), boundary="circular", n_samples=4):
@@ -55,6 +56,47 @@ def test_admm_divides_where_it_would_factor(boundary, rho):
     torch.testing.assert_close(
         lasso_value(found.x, obs, 0.1), lasso_value(expected.x, obs, 0.1), rtol=1e-7, atol=0
     )
+
+
+def test_rho_follows_each_samples_residuals_and_its_dual_stays():
+    obs, _ = problem(kernels=(3, 5), shape=40, n_samples=3)
+    alpha = torch.tensor([0.5, 0.02, 0.002]).double()
+    method = ADMM(obs, alpha)
+    state, rhos, duals = method.init(obs), [], []
+    for _ in range(2102):
+        dual = state.rho * state.u
+        state = method.step(state, obs)
+        rhos.append(state.rho[:, 0])
+        duals.append((state.rho * state.u - dual).abs().max())
+    rhos = torch.stack(rhos) / method.rho
+    changes = (rhos.diff(dim=0) != 0).any(1).nonzero()[:, 0] + 1
+    # Step k is counted from 0: a change comes in step 20, 40, ..., 100, 200, ..., 2000.
+    assert set(changes.tolist()) <= {*range(20, 101, 20), *range(200, 2001, 100)}
+    assert len(changes) > 2 and bool((rhos[0] == 1).all())
+    assert bool((rhos[:101] >= 0.5).all() and (rhos >= 0.05).all() and (rhos <= 2).all())
+    ratios = rhos[1:] / rhos[:-1]
+    assert bool(((ratios > 1 / 4.001) & (ratios < 4.001)).all())
+    assert rhos[150, 0] > rhos[150, 2]  # the smaller alpha, the smaller
+    # A new rho is a new unit of the dual, which goes on where it was.
+    assert max(duals[int(k)] for k in changes) < 10 * max(duals[1:20])
+    for row in range(3):
+        alone = minimize(ADMM(obs.take([row]), float(alpha[row])), obs.take([row]), tol=1e-5,
+                         max_iter=3000)  # fmt: skip
+        every = minimize(method, obs, tol=1e-5, max_iter=3000)
+        assert int(alone.n_iter) == int(every.n_iter[row])
+        torch.testing.assert_close(alone.x[0], every.x[row], atol=1e-12, rtol=0)
+
+
+def test_a_rho_that_adapts_saves_a_third_of_the_iterations():
+    obs, _ = problem(kernels=(4, 3, 3), shape=(14, 15), n_samples=3)
+    noise = torch.randn(obs.b.shape, generator=torch.Generator().manual_seed(1)).double()
+    obs = obs._replace(b=obs.b + 0.05 * noise)
+    alpha = 0.01 * alpha_max(obs)
+    adapts, fixed = (
+        minimize(ADMM(obs, alpha, rho=rho), obs, tol=1e-5, max_iter=5000) for rho in (None, 1.0)
+    )
+    assert adapts.converged.all() and fixed.converged.all()
+    assert 3 * int(adapts.n_iter.sum()) < 2 * int(fixed.n_iter.sum())
 
 
 def test_admm_takes_any_operator_and_each_sample_by_itself():
