@@ -71,6 +71,9 @@ WRONG = {
     "norm, not squared": Mistaken(
         "power iteration", {"lipschitz": lambda s: Dense(D).lipschitz().sqrt()}
     ),
+    "bound, too small": Mistaken(
+        r"lipschitz_bound\(\) is", {"lipschitz_bound": lambda s: 0.9 * Dense(D).lipschitz()}
+    ),
     "norm, shape": Mistaken("shape", {"lipschitz": lambda s: Dense(D).lipschitz()[None]}),
     "take": Mistaken("take", {"take": lambda s, rows: Dense(2 * D)}),
     "to": Mistaken("a copy", {"to": lambda s, like: Dense(2 * D)}),

@@ -96,8 +96,8 @@ class LeastSquares(Smooth):
         return obs.A.adjoint(obs.residual(x)).neg()
 
     def lipschitz(self, obs: Observation) -> Tensor:
-        """Return ``||A||_2^2``."""
-        return obs.A.lipschitz()
+        """Return ``||A||_2^2``, or little more."""
+        return obs.A.lipschitz_bound()
 
 
 class Logistic(Smooth):
@@ -120,8 +120,8 @@ class Logistic(Smooth):
         return obs.A.adjoint(slope) / -obs.b.shape[1]
 
     def lipschitz(self, obs: Observation) -> Tensor:
-        """Return ``||A||_2^2 / (4 m)``."""
-        return obs.A.lipschitz() / (4 * obs.b.shape[1])
+        """Return ``||A||_2^2 / (4 m)``, or little more."""
+        return obs.A.lipschitz_bound() / (4 * obs.b.shape[1])
 
 
 def gradient_of(x: Tensor, obs: Observation | Composite) -> Tensor:

@@ -138,12 +138,12 @@ class CoordinateLSTM(CoordinateNetwork):
         self.heads = _Heads(hidden_size, n_outputs, zero, like, generator)
 
     def first(self, x: Tensor, generator: torch.Generator | None) -> Any:
-        shape = (2 * len(self.inputs), self.hidden_size, x.shape[1])
-        kind = {"dtype": self.biases[0].dtype}
+        n_states, kind = 2 * len(self.inputs), {"dtype": self.biases[0].dtype}
         if generator is None:
-            state = torch.zeros(shape, **kind)
-        else:
-            state = torch.randn(shape, generator=generator, device=generator.device, **kind)
+            sizes = n_states, self.hidden_size, x.numel()
+            return tuple(torch.zeros(sizes, device=x.device, **kind).unbind())
+        shape = n_states, self.hidden_size, x.shape[1]
+        state = torch.randn(shape, generator=generator, device=generator.device, **kind)
         return tuple(state.to(x.device).repeat(1, 1, len(x)).unbind())
 
     def forward(self, features: Tensor, memory: Any) -> tuple[Tensor, Any]:

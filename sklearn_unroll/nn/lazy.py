@@ -95,7 +95,8 @@ class LazyRun:
         counts = torch.zeros(len(x), dtype=torch.long)
 
         def take(rows: slice) -> None:
-            share = Share(self, problem.take(rows), n_iter, alone=True)
+            part = problem if rows == slice(0, len(x)) else problem.take(rows)
+            share = Share(self, part, n_iter, alone=True)
             share(0, n_iter, values[:, rows].numpy(), counts[rows].numpy(), x[rows].numpy())
 
         in_threads(take, len(x), _ROWS)
