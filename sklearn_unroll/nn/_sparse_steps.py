@@ -13,7 +13,7 @@ from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._compiled import HONEST, compiled
 from sklearn_unroll.nn._run import Packed
 from sklearn_unroll.nn._sparse_loops import REFERENCE, Codes, Product, look, proceed, spread
-from sklearn_unroll.nn._sparse_tables import Table
+from sklearn_unroll.nn._sparse_tables import Table, aligned
 from sklearn_unroll.nn.parts import Affine, Weights
 from sklearn_unroll.nn.rules import Scalars
 
@@ -121,7 +121,12 @@ class Share:
         """Run layers; products are correction and error, ``how`` leverages, numbers and guard."""
         n_layers, (correction, error) = len(how[1]), products
         costs = self.costs[self.layer : self.layer + n_layers * watched]
-        compiled(proceed, HONEST)(correction, self.residual, error, *how, self.now, self.x, costs)
+        # Torch's memory is aligned as vector instructions like it.
+        room = (
+            self.b.new_empty(p.source.shape[1]).numpy() for p in (correction, self.residual, error)
+        )
+        given = correction, self.residual, error, *how, self.now, self.x, costs, *room
+        compiled(proceed, HONEST)(*given)
         self.now, self.layer = (self.now + n_layers) % 2, self.layer + n_layers
         if self.each is not None:
             self.each(self.pack())
@@ -181,7 +186,7 @@ class Step:
         # leaves more.
         exact = stage.affine.M is None and weight == 0 and kind == np.float32
         self.fresh = _FRESH if exact else None
-        self.H = self.nothing if table is None else (A.D.detach() @ self.pinv.T).numpy()
+        self.H = self.nothing if table is None else aligned(A.D.detach() @ self.pinv.T).numpy()
 
     def __call__(self, share: Share, watched: bool) -> None:
         """Take a share through the layers; ``watched`` says whether costs are wanted."""

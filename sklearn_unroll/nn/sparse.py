@@ -35,7 +35,7 @@ from sklearn_unroll.functional._alone import can_compute_alone
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.nn._run import CompiledRun, Packed
 from sklearn_unroll.nn._sparse_steps import Desk, Share, Stage, Step
-from sklearn_unroll.nn._sparse_tables import table_of
+from sklearn_unroll.nn._sparse_tables import aligned, table_of
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.fused import FusedRun, can_fuse
 from sklearn_unroll.nn.parts import speaks
@@ -45,7 +45,7 @@ from sklearn_unroll.nn.shrinkages import Shrinkage
 
 __all__ = ["SparseRun", "pays", "sparse_run"]
 
-_CHUNK, _FEWEST = 2**17, 128  # numbers in the codes of a thread's share of a chunk, and rows
+_CHUNK, _FEWEST = 2**17, 256  # numbers in the codes of a thread's share of a chunk, and rows
 _LEAST_WORK = 2**30  # multiplications below which compiled code is not worth loading
 # What an entry of a row of a table costs, in multiplications of a dense product, and what one of
 # the codes costs a layer beside its products: by a table, by residuals, as the network is, in one
@@ -127,8 +127,8 @@ class SparseRun(CompiledRun):
     """
 
     def __init__(self, stages: list[Stage], A: Dense, weight: float | None = None) -> None:
-        D = A.D.detach().contiguous()
-        self.D, self.kind, self.weight = D.numpy(), D.numpy().dtype, weight
+        D = A.D.detach()
+        self.D, self.kind, self.weight = aligned(D).numpy(), D.numpy().dtype, weight
         tables = [table_of(s.weights, s.affine, A) if s.tabled else None for s in stages]
         # Without the l1 norm costs are only to be below those of zero, which a bound may show.
         bounds = weight == 0 and any(table is not None and table.flat > 0 for table in tables)
