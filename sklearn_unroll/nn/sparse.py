@@ -6,19 +6,20 @@ not two products with all of D and P. Layers that share their weights share q an
 matrix of its own saves one of its products: ``r = b - x D`` by rows, then ``P r``.
 
 On the CPU, without gradients, over one dense operator, compiled by numba, in as many threads as
-torch has. Layers declare what they do (``Weights.affine``, ``Rule.scalars``, ``Rule.gauge``,
+torch has, where it can be kept to one in each of ours (:mod:`sklearn_unroll.functional._alone`).
+Layers declare what they do (``Weights.affine``, ``Rule.scalars``, ``Rule.gauge``,
 ``Shrinkage.factor``); a network with any part that does not runs as it is, such as NA-ALISTA,
 whose rule is a network itself. Where codes are too dense for it, see :func:`pays`, layers that
 are soft thresholds of products take fewer passes: :mod:`sklearn_unroll.nn.fused`.
 
 Memory: G is made for up to 4096 atoms (128 MB in float64), once for a network, beside copies of D
 and P to see if they have changed; free weights of each layer take a transposed copy of ``W2`` for
-the time of a call; lists of codes take 8 MB a thread, and stages 8 to 12 bytes a nonzero of each
-layer.
+the time of a call; lists of codes have room of 16 MB a thread at 2000 atoms in float32, of which
+only what is filled is ever touched, and stages 8 to 12 bytes a nonzero of each layer.
 
 In float32 ``P b - x G`` leaves -132 dB of noiseless codes where residuals leave -145. Where no l1
 norm is measured residuals are therefore taken anew every eight layers, as soon as those of any
-sample in the chunk are below -60 dB: -144.6 dB.
+sample in a share are below -60 dB: -144.6 dB.
 """
 
 from __future__ import annotations

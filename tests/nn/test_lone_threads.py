@@ -44,6 +44,8 @@ def test_calm_ends_and_loops_of_our_own_keep_their_threads(two_threads):
     with pytest.raises(KeyError):
         fail()
     assert torch.get_num_threads() == n_threads() == 2
+    torch.set_num_threads(1)
+    assert n_threads() == 1
 
 
 def test_networks_run_as_they_are_where_torch_cannot_be_kept_alone(two_threads, monkeypatch):
