@@ -312,15 +312,16 @@ class Codes(Task):
         codes = obs.b.new_empty(len(obs.b), obs.A.n_components) if out is None else out
         refused = obs.b.new_empty(len(obs.b), dtype=torch.long)
         run, norms, failed = Run(est, est.network_, inside, guard), [], 0
-        for rows in blocks(codes):
-            found, refused[rows] = run.codes(rows)
-            if bool(refused[rows].any()):
-                norms.append(safe_norms(inside.b[rows.start + refused[rows].nonzero()[:, 0]]))
-            found = units.take(rows).leave(found)
-            failed += count_failed(found)
-            if not failed:
-                found = debias_codes(found, obs.take(rows), est.debias_, est.network_)
-                codes[rows] = narrowed(found, codes.dtype)
+        with run.execution.calm():
+            for rows in blocks(codes):
+                found, refused[rows] = run.codes(rows)
+                if bool(refused[rows].any()):
+                    norms.append(safe_norms(inside.b[rows.start + refused[rows].nonzero()[:, 0]]))
+                found = units.take(rows).leave(found)
+                failed += count_failed(found)
+                if not failed:
+                    found = debias_codes(found, obs.take(rows), est.debias_, est.network_)
+                    codes[rows] = narrowed(found, codes.dtype)
         run.warn(est, refused, torch.cat([obs.b.new_empty(0, 1), *norms]))
         raise_if_failed(failed, len(codes), est)
         return codes

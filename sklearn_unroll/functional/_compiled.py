@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-import torch
+from sklearn_unroll.functional._alone import n_threads
 
 # Dividing by zero gives infinity, as in numpy: to look for it would cost vector instructions.
 _OPTIONS = {"fastmath": True, "nogil": True, "error_model": "numpy"}
@@ -39,14 +39,14 @@ def in_threads(run: Callable[[slice], None], n_rows: int, most: int) -> None:
 
     No slice is larger than a thread's share; for one alone no thread is started.
     """
-    n_threads = torch.get_num_threads()
-    size = max(1, min(-(-n_rows // n_threads), most))
+    n = n_threads()
+    size = max(1, min(-(-n_rows // n), most))
     shares = [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]
-    if n_threads == 1 or len(shares) == 1:  # to start one for every small batch costs a tenth
+    if n == 1 or len(shares) == 1:  # to start one for every small batch costs a tenth
         for rows in shares:
             run(rows)
         return
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(n) as pool:
         list(pool.map(run, shares))
 
 

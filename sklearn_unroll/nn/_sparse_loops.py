@@ -39,7 +39,7 @@ _TINY = 1.1754944e-38
 class Product(NamedTuple):
     """``source - x table``, of shapes (n_samples, n_columns) and (n_atoms, n_columns).
 
-    With a table that has no columns it is the source.
+    With a table that has no columns it is the source; any more than the source has are not read.
     """
 
     source: np.ndarray
@@ -59,14 +59,13 @@ class Codes(NamedTuple):
     first: np.ndarray
 
 
-def proceed(correction, residual, error, leverages, numbers, guard, now, x, costs):
+def proceed(correction, residual, error, leverages, numbers, guard, now, x, costs, u, r, g):
     """Overwrite the codes x by those as many layers later as ``numbers`` has rows.
 
     The error is the size of a product, or of ``leverages`` times the correction, where either has
     entries. Costs, of shape (n_layers, n_samples) or without rows, are those before every layer.
+    The three products of a sample go to u, r and g.
     """
-    u = np.empty(x.values.shape[2], x.values.dtype)
-    r, g = np.empty(residual.source.shape[1], u.dtype), np.empty(error.source.shape[1], u.dtype)
     marks = np.zeros(len(u) // 8 * 8 + 8, np.uint8)
     words = marks.view(np.uint64)
     for row in range(len(residual.source)):

@@ -1,10 +1,9 @@
-"""Layers with the same weights as steps of a sparse run, taken by as many threads as torch has."""
+"""Layers with the same weights as steps of a sparse run, and the samples that take them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,12 +11,13 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._compiled import HONEST, compiled
+from sklearn_unroll.nn._run import Packed
 from sklearn_unroll.nn._sparse_loops import REFERENCE, Codes, Product, look, proceed, spread
-from sklearn_unroll.nn._sparse_tables import Table
+from sklearn_unroll.nn._sparse_tables import Table, aligned
 from sklearn_unroll.nn.parts import Affine, Weights
 from sklearn_unroll.nn.rules import Scalars
 
-__all__ = ["MAX_ATOMS", "Packed", "Share", "Stage", "Step", "Team", "room"]
+__all__ = ["MAX_ATOMS", "Desk", "Share", "Stage", "Step"]
 
 MAX_ATOMS = 2**12
 # In float32 residuals are taken anew after so many layers, from where they are so small on: the
@@ -52,114 +52,22 @@ class Stage(NamedTuple):
         return self.affine.M is not None or shared
 
 
-class Packed(NamedTuple):
-    """Codes of some samples as lists, one after the other, of exactly their nonzeros.
+class Desk:
+    """What a thread works on: codes, and matrices that are overwritten share after share.
 
     Parameters
     ----------
-    sizes : ndarray of shape (n_samples,)
-        How many there are of every sample.
-    places : ndarray of shape (sum of sizes,)
-        Where they are, sample by sample.
-    values : ndarray of shape (sum of sizes,)
-        What they are.
+    n_rows, n_atoms : int
+        Most samples, and entries of a code.
+    kind : dtype
+        Of all numbers.
     """
 
-    sizes: np.ndarray
-    places: np.ndarray
-    values: np.ndarray
-
-    def write(self, out: np.ndarray, mine: np.ndarray | None = None) -> None:
-        """Write the codes over zeros, of all samples or of those that are mine."""
-        rows, places, values = np.repeat(np.arange(len(out)), self.sizes), self.places, self.values
-        if mine is not None:
-            some = mine[rows]
-            rows, places, values = rows[some], places[some], values[some]
-        out[rows, places] = values
-
-
-def room(n_rows: int, n_atoms: int, kind: np.dtype) -> Codes:
-    """Return room for codes."""
-    places, values = np.empty((4, n_rows, n_atoms + 1), np.int32), (4, n_rows, n_atoms)
-    sizes, first = np.empty((4, n_rows), np.int64), np.empty(n_rows, kind)
-    return Codes(places, np.empty(values, kind), sizes, first)
-
-
-class Share:
-    """The rows of a chunk that one thread takes through the layers, from zero on.
-
-    Parameters
-    ----------
-    rows : slice
-        Which they are.
-    b : ndarray of shape (n_chunk, n_features)
-        Data of the chunk.
-    D : ndarray of shape (n_components, n_features)
-        The dictionary.
-    x : Codes
-        Room for their codes.
-    n_costs : int
-        For how many iterates costs are wanted.
-    """
-
-    def __init__(self, rows: slice, b: np.ndarray, D: np.ndarray, x: Codes, n_costs: int) -> None:
-        self.rows, self.x, self.now, self.layer = rows, x, 0, 0
-        self.residual = Product(b[rows], D)
-        self.costs = np.empty((n_costs, len(self.residual.source)), b.dtype)
-        x.sizes.fill(0)
-        x.first.fill(-1)
-
-    def forget(self) -> None:
-        """Have no reference."""
-        self.x.sizes[REFERENCE] = -1
-
-    def proceed(
-        self, correction: Product, error: Product, how: tuple[np.ndarray, ...], watched: bool
-    ) -> None:
-        """Run layers; ``how`` are leverages, numbers and guard of the loop."""
-        n_layers = len(how[1])
-        costs = self.costs[self.layer : self.layer + n_layers * watched]
-        products = (Product(p.source[self.rows], p.table) for p in (correction, error))
-        first, second = products
-        compiled(proceed, HONEST)(first, self.residual, second, *how, self.now, self.x, costs)
-        self.now, self.layer = (self.now + n_layers) % 2, self.layer + n_layers
-
-    def look(self, guard: np.ndarray, out: np.ndarray | None = None) -> None:
-        """Measure the codes, where costs are wanted, and write their residuals into out."""
-        costs, nothing = self.costs, self.costs[:0].ravel()
-        before = costs[self.layer - 1] if out is None else nothing
-        now = costs[self.layer] if len(costs) else nothing
-        left = np.empty((0, 0), costs.dtype) if out is None else out[self.rows]
-        compiled(look, HONEST)(self.residual, guard, self.now, self.x, before, now, left)
-
-    def write(self, out: np.ndarray) -> None:
-        """Write the codes."""
-        compiled(spread, HONEST)(self.x, self.now, out[self.rows])
-
-    def pack(self) -> Packed:
-        """Return a copy of the codes."""
-        n_rows, x = len(self.residual.source), self.x
-        sizes = x.sizes[self.now, :n_rows].copy()
-        filled = np.arange(sizes.max(initial=0)) < sizes[:, None]
-        lists = (part[self.now, :n_rows, : filled.shape[1]] for part in (x.places, x.values))
-        return Packed(sizes, *(part[filled] for part in lists))
-
-
-class Team:
-    """The threads that share a chunk; the one that calls is among them.
-
-    Parameters
-    ----------
-    pool : Executor
-        The others.
-    shares : list of Share
-        One for each.
-    buffers : dict
-        Matrices that are overwritten chunk after chunk.
-    """
-
-    def __init__(self, pool: Executor, shares: list[Share], buffers: dict[str, Tensor]) -> None:
-        self.pool, self.shares, self.buffers = pool, shares, buffers
+    def __init__(self, n_rows: int, n_atoms: int, kind: np.dtype) -> None:
+        places, values = np.empty((4, n_rows, n_atoms + 1), np.int32), (4, n_rows, n_atoms)
+        sizes, first = np.empty((4, n_rows), np.int64), np.empty(n_rows, kind)
+        self.x = Codes(places, np.empty(values, kind), sizes, first)
+        self.buffers: dict[str, Tensor] = {}
 
     def product(self, name: str, b: Tensor, matrix: Tensor) -> np.ndarray:
         """Return ``b matrix^T``, valid until the next of that name; new memory would be slow."""
@@ -171,17 +79,77 @@ class Team:
             b, matrix.T, out=buffer.flatten()[: shape[0] * shape[1]].view(shape)
         ).numpy()
 
-    def each(self, task: Callable[..., None], *given: Any) -> None:
-        """Run a method of all shares."""
-        jobs = [self.pool.submit(task, share, *given) for share in self.shares[1:]]
-        task(self.shares[0], *given)
-        for job in jobs:
-            job.result()
+
+class Share:
+    """Samples on their way through the layers, from zero on.
+
+    Parameters
+    ----------
+    b : Tensor of shape (n_samples, n_features)
+        Their data.
+    D : ndarray of shape (n_components, n_features)
+        The dictionary.
+    desk : Desk
+        Room for them.
+    n_costs : int
+        For how many iterates costs are wanted.
+    each : callable or None
+        Given the codes after every layer.
+    """
+
+    def __init__(
+        self,
+        b: Tensor,
+        D: np.ndarray,
+        desk: Desk,
+        n_costs: int,
+        each: Callable[[Packed], None] | None,
+    ) -> None:
+        self.b, self.desk, self.x, self.each, self.now, self.layer = b, desk, desk.x, each, 0, 0
+        self.residual = Product(b.numpy(), D)
+        self.costs = np.empty((n_costs, len(b)), D.dtype)
+        self.x.sizes.fill(0)
+        self.x.first.fill(-1)
+
+    def forget(self) -> None:
+        """Have no reference."""
+        self.x.sizes[REFERENCE] = -1
+
+    def proceed(
+        self, products: tuple[Product, Product], how: tuple[np.ndarray, ...], watched: bool
+    ) -> None:
+        """Run layers; products are correction and error, ``how`` leverages, numbers and guard."""
+        n_layers, (correction, error) = len(how[1]), products
+        costs = self.costs[self.layer : self.layer + n_layers * watched]
+        # Torch's memory is aligned as vector instructions like it.
+        room = (
+            self.b.new_empty(p.source.shape[1]).numpy() for p in (correction, self.residual, error)
+        )
+        given = correction, self.residual, error, *how, self.now, self.x, costs, *room
+        compiled(proceed, HONEST)(*given)
+        self.now, self.layer = (self.now + n_layers) % 2, self.layer + n_layers
+        if self.each is not None:
+            self.each(self.pack())
+
+    def look(self, guard: np.ndarray, out: np.ndarray | None = None) -> None:
+        """Measure the codes, where costs are wanted, and write their residuals into out."""
+        costs, nothing = self.costs, self.costs[:0].ravel()
+        before = costs[self.layer - 1] if out is None else nothing
+        now = costs[self.layer] if len(costs) else nothing
+        left = np.empty((0, 0), costs.dtype) if out is None else out
+        compiled(look, HONEST)(self.residual, guard, self.now, self.x, before, now, left)
+
+    def write(self, out: np.ndarray) -> None:
+        """Write the codes."""
+        compiled(spread, HONEST)(self.x, self.now, out)
 
     def pack(self) -> Packed:
-        """Return a copy of the codes of all shares."""
-        parts = zip(*(share.pack() for share in self.shares), strict=True)
-        return Packed(*map(np.concatenate, parts))
+        """Return a copy of the codes."""
+        n_rows, x = len(self.b), self.x
+        sizes = x.sizes[self.now, :n_rows].copy()
+        filled = np.arange(sizes.max(initial=0)) < sizes[:, None]
+        lists = (part[self.now, :n_rows, : filled.shape[1]] for part in (x.places, x.values))
+        return Packed(sizes, *(part[filled] for part in lists))
 
 
 class Step:
@@ -218,50 +186,37 @@ class Step:
         # leaves more.
         exact = stage.affine.M is None and weight == 0 and kind == np.float32
         self.fresh = _FRESH if exact else None
-        self.H = self.nothing if table is None else (A.D.detach() @ self.pinv.T).numpy()
+        self.H = self.nothing if table is None else aligned(A.D.detach() @ self.pinv.T).numpy()
 
-    def __call__(self, b: Tensor, team: Team, watched: bool, each: Callable | None = None) -> None:
-        """Take all shares of a chunk through the layers.
-
-        Parameters
-        ----------
-        b : Tensor of shape (n_chunk, n_features)
-            The data.
-        team : Team
-            The threads.
-        watched : bool
-            Whether costs are wanted.
-        each : callable, default=None
-            Asked after every layer.
-        """
-        team.each(Share.forget)
+    def __call__(self, share: Share, watched: bool) -> None:
+        """Take a share through the layers; ``watched`` says whether costs are wanted."""
+        share.forget()
         n_layers, tabled = len(self.numbers), self.G is not None
         length = (self.fresh or n_layers) if tabled else 1
-        source, table = b, self.G if tabled else self.nothing
+        source, table = share.b, self.G if tabled else self.nothing
         for first in range(0, n_layers, length):
             seen = source
             if first or not tabled:
-                source = self._look(b, source, team)
+                source = self._look(source, share)
             if not first or source is not seen:
-                q, error = team.product("q", source, self.P), team.product("e", source, self.pinv)
+                q = share.desk.product("q", source, self.P)
+                error = share.desk.product("e", source, self.pinv)
                 products = Product(q, table), Product(error, self.H)
             last = min(first + length, n_layers)
-            stride = length if each is None else 1
+            stride = length if share.each is None else 1
             for layer in range(first, last, stride):
                 numbers = self.numbers[layer : min(layer + stride, last)]
                 how = self.leverages, numbers, self.guard
-                team.each(Share.proceed, *products, how, watched and tabled)
-                if each is not None:
-                    each()
+                share.proceed(products, how, watched and tabled)
 
-    def _look(self, b: Tensor, source: Tensor, team: Team) -> Tensor:
+    def _look(self, source: Tensor, share: Share) -> Tensor:
         """Return what the next product is of: residuals; of tables data, until it matters."""
-        r = torch.empty_like(b)
-        team.each(Share.look, self.guard, r.numpy())
-        if self.G is None or source is not b:
+        r = torch.empty_like(share.b)
+        share.look(self.guard, r.numpy())
+        if self.G is None or source is not share.b:
             return r
-        left, size = (part.square().sum(1) for part in (r, b))
+        left, size = (part.square().sum(1) for part in (r, share.b))
         if bool((left < _NEAR**2 * size).any()):
             return r
-        team.each(Share.forget)
-        return b
+        share.forget()
+        return share.b

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import L1, Composite, LeastSquares, Observation
+from sklearn_unroll.functional._alone import calm
 from sklearn_unroll.functional.rows import blocks
-from sklearn_unroll.nn._sparse_steps import Packed
+from sklearn_unroll.nn._run import Packed
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.guard import guarded, roomy
 from sklearn_unroll.nn.sparse import sparse_run
@@ -66,6 +68,16 @@ class Execution:
         self.plain = region is None or self.weight is not None
         with torch.no_grad():
             self.sparse = sparse_run(network, data, self.weight) if self.plain else None
+
+    def calm(self) -> AbstractContextManager[None]:
+        """Return what keeps torch's threads from cores that compiled loops are to use.
+
+        Returns
+        -------
+        context manager
+            For all that is done between their shares of samples.
+        """
+        return nullcontext() if self.sparse is None else calm()
 
     @torch.no_grad()
     def codes(self, rows: slice | None = None) -> tuple[Tensor, Tensor]:
@@ -153,12 +165,13 @@ class Execution:
         """Yield the codes after every layer, of lists of their nonzeros that a run has kept."""
         b, n = self.data.b, self.data.A.n_components
         kept, doubtful = [], b.new_empty(len(b), dtype=torch.bool)
-        for block in blocks(b.new_empty(1, 1).expand(len(b), n)):
-            part = self.data.take(block)
-            for some, values, lists in self.sparse.stages(part):
-                rows = slice(block.start + some.start, block.start + some.stop)
-                doubtful[rows] = self._leave(part.b[some], values)
-                kept.append((rows, lists, _best(values, self.region)))
+        with self.calm():
+            for block in blocks(b.new_empty(1, 1).expand(len(b), n)):
+                part = self.data.take(block)
+                for some, values, lists in self.sparse.stages(part):
+                    rows = slice(block.start + some.start, block.start + some.stop)
+                    doubtful[rows] = self._leave(part.b[some], values)
+                    kept.append((rows, lists, _best(values, self.region)))
         places, again = doubtful.nonzero()[:, 0], iter(())
         if len(places):
             again = _stages(guarded(self.network, self.region), self.data.take(places))

@@ -10,18 +10,16 @@ shrinkage is soft, with thresholds that do not depend on the sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._compiled import HONEST, compiled
-from sklearn_unroll.nn._run import CompiledRun
-from sklearn_unroll.nn._sparse_steps import Packed, Stage
+from sklearn_unroll.nn._run import CompiledRun, Packed
+from sklearn_unroll.nn._sparse_steps import Stage
 
 __all__ = ["FusedRun", "can_fuse"]
 
@@ -52,40 +50,21 @@ class FusedRun(CompiledRun):
     def __init__(self, stages: Sequence[Stage], A: Dense, weight: float | None = None) -> None:
         self.D, self.weight = A.D.detach(), weight
         self.layers = [(s.affine.P.detach(), how) for s in stages for how in s.scalars]
+        super().__init__(max(_CHUNK // len(self.D), _FEWEST))
 
-    def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
-        """Write codes, chunk by chunk."""
-        yield from self._chunks(obs, out, lambda x: None)
+    def desk(self) -> Tensor:
+        """Return what a thread works on: room for residuals."""
+        return self.D.new_empty(self.most, self.D.shape[1])
 
-    def stages(self, obs: Observation) -> Iterator[tuple[slice, Tensor | None, list[Packed]]]:
-        """Yield codes after every layer, chunk by chunk."""
-        lists: list[Packed] = []
-        out = obs.b.new_empty(len(obs.b), len(self.D))
-        for rows, costs in self._chunks(obs, out, lambda x: lists.append(_packed(x.numpy()))):
-            yield rows, costs, lists.copy()
-            lists.clear()
-
-    def _chunks(
-        self, obs: Observation, out: Tensor, each: Callable[[Tensor], None]
-    ) -> Iterator[tuple[slice, Tensor | None]]:
-        """Write codes, and call ``each`` with those after every layer."""
-        n_threads = torch.get_num_threads()
-        n_rows = n_threads * max(_CHUNK // len(self.D), _FEWEST)
-        with ThreadPoolExecutor(n_threads) as pool:
-            for start in range(0, len(out), n_rows):
-                rows = slice(start, min(start + n_rows, len(out)))
-                b = obs.b[rows].detach()
-                # One thread needs no pool: to wait for it would take longer than the pass.
-                share = Shares(pool.map if n_threads > 1 else map, -(-len(b) // n_threads))
-                yield rows, self._proceed(b, out[rows], share, each)
-
-    def _proceed(
-        self, b: Tensor, x: Tensor, share: Shares, each: Callable[[Tensor], None]
+    def code(
+        self, b: Tensor, desk: Tensor, out: Tensor | None, each: Callable[[Packed], None] | None
     ) -> Tensor | None:
-        """Write the codes of a chunk into x, and return the costs of all iterates."""
+        """Take samples through all layers."""
         watched = self.weight is not None
+        shrink, cost = compiled(_shrink, HONEST), compiled(_cost, HONEST)
         costs = b.new_empty((len(self.layers) + 1) * watched, len(b)).numpy()
-        sizes, r, left = b.new_zeros(len(b)).numpy(), b, torch.empty_like(b)
+        x = b.new_empty(len(b), len(self.D)) if out is None else out
+        sizes, r, left = b.new_zeros(len(b)).numpy(), b, desk[: len(b)]
         for number, (P, how) in enumerate(self.layers):
             if number:
                 r = torch.addmm(b, x, self.D, alpha=-1, out=left)
@@ -93,35 +72,15 @@ class FusedRun(CompiledRun):
             else:
                 torch.mm(b, P.T, out=x).mul_(how.step)
             if watched:
-                share(_cost, self.weight, r.numpy(), sizes, costs[number])
-            share(_shrink, how.theta, x.numpy(), sizes)
-            each(x)
+                cost(self.weight, r.numpy(), sizes, costs[number])
+            shrink(how.theta, x.numpy(), sizes)
+            if each is not None:
+                each(_packed(x.numpy()))
         if not watched:
             return None
         torch.addmm(b, x, self.D, alpha=-1, out=left)
-        share(_cost, self.weight, left.numpy(), sizes, costs[-1])
+        cost(self.weight, left.numpy(), sizes, costs[-1])
         return torch.from_numpy(costs)
-
-
-class Shares(NamedTuple):
-    """How a compiled pass over rows is shared out among threads.
-
-    Parameters
-    ----------
-    run : callable
-        What applies a function to all shares, like map.
-    size : int
-        Rows in a share.
-    """
-
-    run: Callable
-    size: int
-
-    def __call__(self, loop: Callable, scalar: float, *arrays: np.ndarray) -> None:
-        """Run a loop over the rows of all arrays."""
-        n_rows, code = len(arrays[0]), compiled(loop, HONEST)
-        shares = [slice(first, first + self.size) for first in range(0, n_rows, self.size)]
-        list(self.run(lambda rows: code(scalar, *(array[rows] for array in arrays)), shares))
 
 
 def _shrink(theta: float, x: np.ndarray, sizes: np.ndarray) -> None:

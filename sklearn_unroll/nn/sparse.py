@@ -6,37 +6,37 @@ not two products with all of D and P. Layers that share their weights share q an
 matrix of its own saves one of its products: ``r = b - x D`` by rows, then ``P r``.
 
 On the CPU, without gradients, over one dense operator, compiled by numba, in as many threads as
-torch has. Layers declare what they do (``Weights.affine``, ``Rule.scalars``, ``Rule.gauge``,
+torch has, where it can be kept to one in each of ours (:mod:`sklearn_unroll.functional._alone`).
+Layers declare what they do (``Weights.affine``, ``Rule.scalars``, ``Rule.gauge``,
 ``Shrinkage.factor``); a network with any part that does not runs as it is, such as NA-ALISTA,
 whose rule is a network itself. Where codes are too dense for it, see :func:`pays`, layers that
 are soft thresholds of products take fewer passes: :mod:`sklearn_unroll.nn.fused`.
 
 Memory: G is made for up to 4096 atoms (128 MB in float64), once for a network, beside copies of D
 and P to see if they have changed; free weights of each layer take a transposed copy of ``W2`` for
-the time of a call; lists of codes take 8 MB a thread, and stages 8 to 12 bytes a nonzero of each
-layer.
+the time of a call; lists of codes have room of 16 MB a thread at 2000 atoms in float32, of which
+only what is filled is ever touched, and stages 8 to 12 bytes a nonzero of each layer.
 
 In float32 ``P b - x G`` leaves -132 dB of noiseless codes where residuals leave -145. Where no l1
 norm is measured residuals are therefore taken anew every eight layers, as soon as those of any
-sample in the chunk are below -60 dB: -144.6 dB.
+sample in a share are below -60 dB: -144.6 dB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense
+from sklearn_unroll.functional._alone import can_compute_alone
 from sklearn_unroll.functional._compiled import compiled_available
-from sklearn_unroll.nn._run import CompiledRun
-from sklearn_unroll.nn._sparse_loops import Codes
-from sklearn_unroll.nn._sparse_steps import Packed, Share, Stage, Step, Team, room
-from sklearn_unroll.nn._sparse_tables import table_of
+from sklearn_unroll.nn._run import CompiledRun, Packed
+from sklearn_unroll.nn._sparse_steps import Desk, Share, Stage, Step
+from sklearn_unroll.nn._sparse_tables import aligned, table_of
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.fused import FusedRun, can_fuse
 from sklearn_unroll.nn.parts import speaks
@@ -46,7 +46,7 @@ from sklearn_unroll.nn.shrinkages import Shrinkage
 
 __all__ = ["SparseRun", "pays", "sparse_run"]
 
-_CHUNK, _FEWEST = 2**17, 128  # numbers in the codes of a thread's share of a chunk, and rows
+_CHUNK, _FEWEST = 2**17, 256  # numbers in the codes of a thread's share of a chunk, and rows
 _LEAST_WORK = 2**30  # multiplications below which compiled code is not worth loading
 # What an entry of a row of a table costs, in multiplications of a dense product, and what one of
 # the codes costs a layer beside its products: by a table, by residuals, as the network is, in one
@@ -128,8 +128,8 @@ class SparseRun(CompiledRun):
     """
 
     def __init__(self, stages: list[Stage], A: Dense, weight: float | None = None) -> None:
-        D = A.D.detach().contiguous()
-        self.D, self.kind, self.weight = D.numpy(), D.numpy().dtype, weight
+        D = A.D.detach()
+        self.D, self.kind, self.weight = aligned(D).numpy(), D.numpy().dtype, weight
         tables = [table_of(s.weights, s.affine, A) if s.tabled else None for s in stages]
         # Without the l1 norm costs are only to be below those of zero, which a bound may show.
         bounds = weight == 0 and any(table is not None and table.flat > 0 for table in tables)
@@ -138,53 +138,27 @@ class SparseRun(CompiledRun):
             for stage, table in zip(stages, tables, strict=True)
         ]
         self.n_costs = 0 if weight is None else sum(len(s.numbers) for s in self.steps) + 1
-        # Kept from chunk to chunk: new memory would be slow.
-        self.rooms: list[Codes] = []
-        self.buffers: dict[str, Tensor] = {}
+        super().__init__(max(_CHUNK // len(D), _FEWEST))
 
-    def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
-        """Write codes, chunk by chunk.
+    def desk(self) -> Desk:
+        """Return what a thread works on."""
+        return Desk(self.most, len(self.D), self.kind)
+
+    def code(
+        self, b: Tensor, desk: Desk, out: Tensor | None, each: Callable[[Packed], None] | None
+    ) -> Tensor | None:
+        """Take samples through all layers.
 
         With a weight of zero costs that are far below that of the zero code may be upper bounds.
         """
-        for rows, b, team in self._teams(obs):
-            costs = self._proceed(b, team)
-            team.each(Share.write, out[rows].numpy())
-            yield rows, costs
-
-    def stages(self, obs: Observation) -> Iterator[tuple[slice, Tensor | None, list[Packed]]]:
-        """Yield codes after every layer, chunk by chunk."""
-        for rows, b, team in self._teams(obs):
-            lists: list[Packed] = []
-            costs = self._proceed(b, team, lambda kept=lists, team=team: kept.append(team.pack()))
-            yield rows, costs, lists
-
-    def _teams(self, obs: Observation) -> Iterator[tuple[slice, Tensor, Team]]:
-        """Yield chunks, as even as they can be, with who is to take them through the layers."""
-        n_threads, n_samples = torch.get_num_threads(), len(obs.b)
-        most = max(_CHUNK // len(self.D), _FEWEST) * n_threads
-        n_rows = -(-n_samples // max(-(-n_samples // most), 1))
-        size = -(-n_rows // n_threads)
-        if len(self.rooms) < n_threads or size > self.rooms[0].sizes.shape[1]:
-            self.rooms = [room(size, len(self.D), self.kind) for _ in range(n_threads)]
-        with ThreadPoolExecutor(n_threads) as pool:
-            for start in range(0, n_samples, max(n_rows, 1)):
-                rows = slice(start, min(start + n_rows, n_samples))
-                b = obs.b[rows].detach().contiguous()
-                shares = [
-                    Share(slice(first, first + size), b.numpy(), self.D, x, self.n_costs)
-                    for first, x in zip(range(0, len(b), size), self.rooms, strict=False)
-                ]
-                yield rows, b, Team(pool, shares, self.buffers)
-
-    def _proceed(self, b: Tensor, team: Team, each: Callable | None = None) -> Tensor | None:
-        """Take a chunk through all layers, and return the costs of its iterates."""
+        share = Share(b, self.D, desk, self.n_costs, each)
         for step in self.steps:
-            step(b, team, self.n_costs > 0, each)
-        if not self.n_costs:
-            return None
-        team.each(Share.look, self.steps[-1].guard)
-        return torch.from_numpy(np.concatenate([share.costs for share in team.shares], 1))
+            step(share, self.n_costs > 0)
+        if self.n_costs:
+            share.look(self.steps[-1].guard)
+        if out is not None:
+            share.write(out.numpy())
+        return torch.from_numpy(share.costs) if self.n_costs else None
 
 
 def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> CompiledRun | None:
@@ -210,6 +184,8 @@ def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> Comp
     if b.device.type != "cpu" or b.dtype not in (torch.float32, torch.float64):
         return None
     if A.D.dtype != b.dtype or not compiled_available():
+        return None
+    if torch.get_num_threads() > 1 and not can_compute_alone():
         return None
     stages = stages_of(network, A)
     if stages is None:

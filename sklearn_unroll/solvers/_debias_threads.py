@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._alone import n_threads
 from sklearn_unroll.functional._compiled import HONEST, compiled, compiled_available
 from sklearn_unroll.functional.observation import Observation
 from sklearn_unroll.solvers._debias_loops import Rules, leave, repair
@@ -40,9 +41,9 @@ def debias_in_threads(
         atoms.gram.view(len(D), -1).numpy(), D.numpy(), atoms.norm.numpy(),
         atoms.inverse_norm.numpy(), ridge, torch.finfo(D.dtype).eps,
     )  # fmt: skip
-    n_threads, n = torch.get_num_threads(), x.shape[1]
-    n_rows = min(max(_SHARE // n, 32), -(-len(b) // n_threads))
-    chunk, energies = n_rows * n_threads, np.empty((len(b), 2))
+    n_workers, n = n_threads(), x.shape[1]
+    n_rows = min(max(_SHARE // n, 32), -(-len(b) // n_workers))
+    chunk, energies = n_rows * n_workers, np.empty((len(b), 2))
     r, c = torch.empty_like(b[:chunk]), x.new_empty(min(chunk, len(b)), n)
 
     def set_out(start: int, first: int) -> None:
@@ -59,7 +60,7 @@ def debias_in_threads(
         stop = min(first + n_rows, start + chunk, len(b))
         return slice(first, stop), slice(first - start, stop - start)
 
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(n_workers) as pool:
         for start in range(0, len(b), chunk):
             firsts = range(start, min(start + chunk, len(b)), n_rows)
             list(pool.map(partial(set_out, start), firsts))

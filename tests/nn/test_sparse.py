@@ -96,12 +96,12 @@ def test_codes_and_costs_of_every_network(name, weight, dtype, always):
     codes, costs, iterates = both(network, obs, weight)
     assert_same(codes, iterates[-1], dtype)
     if weight is None:
-        assert costs == [None]
+        assert set(costs) == {None}
         return
     wanted = torch.stack(
         [0.5 * obs.residual(x).square().sum(1) + weight * x.abs().sum(1) for x in iterates]
     )
-    (found,) = costs
+    found = torch.cat(costs, 1)
     room = tolerance(dtype) * wanted.amax(0)
     assert bool((found >= wanted - room).all())
     bounds = (found - wanted).abs() > room
@@ -173,7 +173,8 @@ def test_what_is_no_number_stays_none(bad, monkeypatch):
     for make in (adaptive, lista, lambda A: lista(A, tied=True, counts=[1, 2], n_layers=2)):
         network, obs, _ = of_codes(make)()
         obs.b[2, 3] = bad
-        codes, (costs,), _ = both(network, obs, 0.3)
+        codes, costs, _ = both(network, obs, 0.3)
+        costs = torch.cat(costs, 1)
         fine = torch.tensor([0, 1, 3, 4, 5, 6])
         assert not bool(codes[2].isfinite().all()) and bool(codes[fine].isfinite().all())
         assert not bool((costs[:, 2] < torch.inf).any())
@@ -383,7 +384,7 @@ def assert_stages(stages, wanted, dtype):
 def test_level_parts_the_largest(values):
     from sklearn_unroll.nn._sparse_loops import level_of
 
-    x = _sparse_steps.room(1, 6, np.dtype("f4"))
+    x = _sparse_steps.Desk(1, 6, np.dtype("f4")).x
     x.values[0, 0, : len(values)] = -np.asarray(values, "f4")
     x.sizes[0, 0] = len(values)
     for count in range(len(values)):
@@ -395,13 +396,13 @@ def test_level_parts_the_largest(values):
 
 @pytest.mark.parametrize("noise, n_products", [(0.1, 1), (0.0, 2)])
 def test_residuals_are_taken_anew_only_where_it_matters(noise, n_products, always, monkeypatch):
-    products, product = [], _sparse_steps.Team.product
+    products, product = [], _sparse_steps.Desk.product
 
-    def counted(team, name, *given):
+    def counted(desk, name, *given):
         products.append(name)
-        return product(team, name, *given)
+        return product(desk, name, *given)
 
-    monkeypatch.setattr(_sparse_steps.Team, "product", counted)
+    monkeypatch.setattr(_sparse_steps.Desk, "product", counted)
     # Of orthogonal atoms the first step finds the codes: nothing is left but noise.
     A = Dense(torch.eye(6, 8))
     b = torch.tensor([[1.0, 2, 0, 0, 0, 0, 0, noise]])

@@ -1,0 +1,94 @@
+"""Threads in which torch computes alone, so that many of them keep no core from each other.
+
+After every operation that torch shares out, the threads of OpenMP wait busily for the next one, a
+few milliseconds: on cores that threads of our own would use. Here each of these takes its samples
+from the first product to the last, and torch and MKL use but the thread that calls. What tells
+them so holds in the thread that says it and dies with it: no setting of the process is touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+__all__ = ["calm", "can_compute_alone", "lone_threads", "n_threads"]
+
+_CALM = threading.local()
+
+
+@lru_cache
+def _tell_mkl() -> Callable[[int], int] | None:
+    """Return MKL's function for the calling thread, None where torch's library has none."""
+    for library in sorted((Path(torch.__file__).parent / "lib").glob("*torch_cpu.*")):
+        try:
+            return ctypes.CDLL(str(library)).MKL_Set_Num_Threads_Local
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+@lru_cache
+def _openmp() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="openmp")
+
+
+def can_compute_alone() -> bool:
+    """Return whether torch can be kept to one thread: MKL asks nobody but its own function."""
+    return not torch.backends.mkl.is_available() or _tell_mkl() is not None
+
+
+def _compute_alone() -> None:
+    torch.get_num_threads()  # torch sets up a thread when it is first used there: not later
+    if torch.backends.mkl.is_available():
+        _tell_mkl()(1)
+    _openmp().limit(limits=1)  # an internal variable of the calling thread, by OpenMP's standard
+
+
+def lone_threads(n_threads: int) -> ThreadPoolExecutor:
+    """Return threads, in each of which torch computes alone.
+
+    Parameters
+    ----------
+    n_threads : int
+        How many.
+
+    Returns
+    -------
+    ThreadPoolExecutor
+        To be shut down by whoever asked.
+    """
+    return ThreadPoolExecutor(n_threads, initializer=_compute_alone)
+
+
+def n_threads() -> int:
+    """Return how many threads torch has, calm or not.
+
+    Returns
+    -------
+    int
+        For loops of our own.
+    """
+    return getattr(_CALM, "n_threads", None) or torch.get_num_threads()
+
+
+@contextmanager
+def calm() -> Iterator[None]:
+    """Share out no operation of the calling thread but products, as loops of our own do follow."""
+    n = torch.get_num_threads()
+    if n == 1:
+        yield
+        return
+    _CALM.n_threads = n
+    try:
+        with _openmp().limit(limits=1):
+            yield
+    finally:
+        del _CALM.n_threads
