@@ -8,7 +8,8 @@ from torch import Tensor
 from sklearn_unroll.functional import Observation, duality_gap
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_codes, check_positive
-from sklearn_unroll.solvers._masked_loops import descend_seen, pursue_seen
+from sklearn_unroll.solvers._masked_loops import descend_seen
+from sklearn_unroll.solvers._masked_pursuit_loops import pursue_seen
 from sklearn_unroll.solvers._samples import in_threads, ridges
 from sklearn_unroll.solvers.certified import certified_lasso
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, coordinate_descent
