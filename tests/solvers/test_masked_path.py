@@ -167,7 +167,7 @@ def test_samples_that_share_a_mask_are_solved_as_others_are(arithmetic):
     torch.testing.assert_close(one.x, found.x[:12], atol=1e-7, rtol=0)
 
 
-@pytest.mark.parametrize("shared", [0, 50])
+@pytest.mark.parametrize("shared", [0, 58])
 def test_what_the_path_loses_is_searched_for(numba, monkeypatch, shared):
     obs = make(60)
     visible = obs.A.second.visible.clone()
@@ -176,9 +176,9 @@ def test_what_the_path_loses_is_searched_for(numba, monkeypatch, shared):
     obs = Observation(A.second(obs.b), A)
     error = torch.linspace(1.1, 0.1, 60).double() * obs.b.square().sum(1)
     found = bounded_lasso(obs, error=error)
-    monkeypatch.setattr(BOUNDED, "_CORNERS", 2)
+    monkeypatch.setattr(BOUNDED, "_CORNERS", 1)
     searched = bounded_lasso(obs, error=error)
-    assert int(searched.n_iter.max()) > 2 and int(searched.n_iter.min()) <= 2
+    assert int(searched.n_iter.max()) > 1 and int(searched.n_iter.min()) <= 1
     assert bool(searched.converged.all()) and bool(found.converged.all())
     torch.testing.assert_close(searched.x, found.x, atol=1e-6, rtol=0)
     # An error above the energy that is seen is met by zero codes.
