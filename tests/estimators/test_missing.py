@@ -272,6 +272,17 @@ def test_no_option_of_the_path_goes_mask_by_mask(monkeypatch, parameters):
         np.testing.assert_allclose(found.alpha / factor, expected.alpha, atol=1e-12)
 
 
+def test_alphas_of_samples_with_masks_of_their_own_share_a_path(monkeypatch):
+    pytest.importorskip("numba")
+    X = holes()
+    coder, solvers = LassoCoder(D, tol=1e-9).fit(X), "sklearn_unroll.estimators._lasso_solvers"
+    expected = coder.transform(X, alpha=0.05)
+    monkeypatch.setattr(sys.modules[solvers], "masked_lasso", None)  # not called
+    path = coder.path(X, [0.2, 0.05])
+    assert path.converged.all()
+    np.testing.assert_allclose(path.codes[1], expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_the_path_loses_goes_mask_by_mask(monkeypatch, fails):
     pytest.importorskip("numba")
