@@ -4,7 +4,7 @@
 
     repeat
         settle      codes and their residual, where its energy is small: perhaps the end
-        correlate   all atoms with the residual, and take the one of the least angle
+        correlate   all atoms with the residual: the one of the least angle, or such a group
         append      its direction outside the span of the atoms so far, by Gram and Schmidt
         step        along that direction, and take it out of the residual
 
@@ -15,14 +15,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_unroll.solvers._loops import l1_norm, subtract
+from sklearn_unroll.solvers._loops import (
+    is_mute,
+    l1_norm,
+    largest,
+    largest_group,
+    room_of,
+    subtract,
+)
 from sklearn_unroll.solvers._masked_steps import correlate, dot, energy_of, look, residual
 
 
-def pursue_seen(T, b, seen, tol, most, eps, dependent, X, n_nonzero, energies, reached):
-    """Overwrite the codes X by those of the pursuit on seen entries."""
+def pursue_seen(
+    T, b, seen, tol, most, eps, dependent, order, starts, X, n_nonzero, energies, reached
+):  # fmt: skip
+    """Overwrite the codes X by those of the pursuit on seen entries; groups as in ``pursue``."""
     n_features, n_atoms = T.shape
-    room, kind = most.max(), T.dtype
+    single, kind = len(starts) > n_atoms, T.dtype
+    room = room_of(most, starts, n_features)
     Q, atoms = np.empty((room, n_features), kind), np.empty((room, n_features), kind)
     R, members = np.empty((room, room), kind), np.empty(room, np.int64)
     x, along, d = np.empty(room, kind), np.empty(room, kind), np.empty(room, kind)
@@ -32,11 +42,11 @@ def pursue_seen(T, b, seen, tol, most, eps, dependent, X, n_nonzero, energies, r
     for sample in range(len(b)):
         n_seen = look(b, seen, sample, places, own)
         inverse_norms(T, places, n_seen, inverse)
-        size, stuck, goal = 0, False, tol[sample]
+        size, count, stuck, goal = 0, 0, False, tol[sample]
         energy = residual(own, atoms, x, 0, n_seen, r)
         length, doubtful = np.sqrt(energy), np.sqrt(eps) * energy
         while True:
-            full = stuck or size >= most[sample]
+            full = stuck or count >= most[sample]
             if full or energy <= max(goal, doubtful):
                 energy = settle(own, atoms, Q, R, along, size, n_seen, x, d, r, other)
                 rounding = 2 * eps * (length + l1_norm(x, size))
@@ -45,17 +55,25 @@ def pursue_seen(T, b, seen, tol, most, eps, dependent, X, n_nonzero, energies, r
                     break
                 doubtful = np.sqrt(eps) * energy
             correlate(T, places, r, n_seen, c)
-            best = least_angle(c, inverse)
-            for i in range(n_seen):
-                Q[size, i] = atoms[size, i] = T[places[i], best] * inverse[best]
-            outside = append(Q, R, size, n_seen)
-            stuck = c[best] == 0 or not outside > dependent
-            if not stuck:
-                members[size], along[size] = best, dot(Q, size, r, n_seen)
+            for atom in range(n_atoms):
+                c[atom] *= inverse[atom]
+            best = largest(c) if single else largest_group(c, order, starts)
+            before, mute = size, is_mute(c, order, starts, best)
+            for nth in range(starts[best], starts[best + 1]):
+                atom = order[nth]
+                if mute or size == min(room, n_seen):
+                    continue
+                for i in range(n_seen):
+                    Q[size, i] = atoms[size, i] = T[places[i], atom] * inverse[atom]
+                if not append(Q, R, size, n_seen) > dependent:
+                    continue
+                members[size], along[size] = atom, dot(Q, size, r, n_seen)
                 subtract(along[size], Q, size, n_seen, r)
                 energy = energy_of(r, n_seen)
                 size += 1
-        n_nonzero[sample], energies[sample] = size, energy
+            stuck = size == before
+            count += not stuck
+        n_nonzero[sample], energies[sample] = count, energy
         for place in range(size):
             X[sample, members[place]] = x[place] * inverse[members[place]]
 
@@ -69,16 +87,6 @@ def inverse_norms(T, places, n_seen, inverse):
             inverse[i] += T[places[at], i] * T[places[at], i]
     for i in range(len(inverse)):
         inverse[i] = 1 / np.sqrt(inverse[i]) if inverse[i] > 0 else 0
-
-
-def least_angle(c, inverse):
-    """Return the first atom whose correlation, of its direction, is the largest."""
-    best, peak = 0, abs(c[0]) * inverse[0]
-    for i in range(1, len(c)):
-        value = abs(c[i]) * inverse[i]
-        if value > peak:
-            best, peak = i, value
-    return best
 
 
 def append(Q, R, size, n_seen):
