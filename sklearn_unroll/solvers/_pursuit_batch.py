@@ -23,7 +23,7 @@ class Pursuit(NamedTuple):
     x : Tensor of shape (n_samples, n_components)
         Codes, with the dtype of the data.
     n_nonzero : Tensor of shape (n_samples,)
-        Atoms in use.
+        Atoms in use, or groups of them.
     residual : Tensor of shape (n_samples,)
         Squared norms of ``b - A x``, computed from the codes.
     converged : Tensor of shape (n_samples,)
@@ -41,10 +41,11 @@ class Groups:
     """Which atoms are chosen together, from 0: all that is in one group, or each alone."""
 
     def __init__(self, groups: Tensor | int | None, n_components: int) -> None:
-        self.single = groups is None
-        self.labels = torch.arange(n_components)
-        if groups is not None:
-            self.labels = GroupL1(groups).labels(torch.empty(1, n_components))
+        size = 1 if groups is None else groups
+        self.labels = GroupL1(size).labels(torch.empty(1, n_components))
+        self.single = len(self.labels.unique()) == n_components
+        if self.single:  # then groups are the atoms, in their order
+            self.labels = torch.arange(n_components)
         self.sizes = self.labels.bincount()
         # Atoms in the order of their groups, and where each group begins.
         self.order = self.labels.argsort(stable=True)

@@ -74,15 +74,16 @@ def test_codes_are_those_of_block_omp_written_out(limits, masked, implementation
         assert bool(found.converged[i]) == (limits[1] is None or left <= limits[1])
 
 
+@pytest.mark.parametrize("groups", [1, torch.arange(20).flip(0)], ids=["size", "labels"])
 @pytest.mark.parametrize("per_sample", [False, True])
-def test_groups_of_one_are_no_groups(per_sample, implementation):
+def test_groups_of_one_are_no_groups(per_sample, groups, implementation):
     D, X = make()
     A = torch.from_numpy(D)
     A = Dense(A.expand(40, -1, -1).contiguous() if per_sample else A)
     obs = Observation(torch.from_numpy(X), A)
     for limits in ((4, None), (None, 0.1)):
         one = orthogonal_matching_pursuit(obs, *limits)
-        other = orthogonal_matching_pursuit(obs, *limits, groups=1)
+        other = orthogonal_matching_pursuit(obs, *limits, groups=groups)
         for field, same in zip(one, other, strict=True):
             torch.testing.assert_close(field, same, atol=1e-12, rtol=0)
 
