@@ -94,7 +94,9 @@ def chunks(
             A, l2 = behind_mask(A, Dense(dictionary.D / atoms)), l2 / atoms.square()
         else:  # a copy would change nothing but exponents
             atoms = torch.ones_like(atoms)
-    products = products_of(A.D, len(b), b.dtype == torch.float32) if compiled else None
+    products = None
+    if compiled and isinstance(A, Dense):  # behind a mask every sample has others
+        products = products_of(A.D, len(b), b.dtype == torch.float32)
     n_rows = max(_NUMBERS // A.n_components, 1) * (1 if b.device.type == "cpu" else 32)
     for first in range(0, len(b), n_rows):
         rows = slice(first, min(first + n_rows, len(b)))

@@ -122,9 +122,9 @@ class LassoCoder(BaseLassoCoder):
     Notes
     -----
     %(seen_only)s
-    An ``error`` is then one of the entries that were seen. Samples are solved together, except
-    with ``error`` or ``l1_radius``, with ``alpha=0`` and by other solvers than "auto" and
-    "coordinate_descent": then those of one mask after those of another.
+    An ``error`` is then one of the entries that were seen. Samples are solved together; by other
+    solvers than "auto", "coordinate_descent" and "homotopy", and without numba with ``alpha=0``,
+    those of one mask after those of another.
 
     Samples that miss the tolerance are counted in a ConvergenceWarning, and :meth:`solve` says
     which they are, and the alpha at which an error or an l1 norm is met. ``problem`` is the lasso

@@ -18,61 +18,49 @@ from sklearn_unroll.estimators._lasso_solvers import (
     put,
     solve_live,
 )
+from sklearn_unroll.estimators._missing import atoms_of
 from sklearn_unroll.functional import Observation, Operator
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import Solution, homotopy
-from sklearn_unroll.solvers._samples import Products, products_of
-from sklearn_unroll.solvers.masks import by_masks, is_masked, put_in_order
+from sklearn_unroll.solvers._samples import Products
 
 
 def follow_chunks(b: Tensor | Rows, A: Operator, aim: Aim, how: How) -> Found:
     """Solve all samples for every one of many weights, of shape (n_alphas, n_samples)."""
     out, inner = nothing_found(b, A, aim), inner_of(how, b)
-    compiled = compiled_pays(b, A) and how.solver in ("auto", "homotopy")
+    compiled = compiled_pays(b, atoms_of(A)) and how.solver in ("auto", "homotopy")
     coherent = not compiled and how.solver == "auto" and is_coherent(A)
     for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
         out.alpha[:, chunk.rows] = chunk.alpha
         own, live, weights = inner._replace(l2=chunk.l2), chunk.live, chunk.aim.value
         if not len(live):
             continue
-        follow = _follow_seen if is_masked(chunk.obs.A) else _follow
-        path = follow(chunk.obs, weights, own, coherent, chunk.products)
+        if compiled:
+            path = _corners(chunk.obs, weights, own, chunk.products)
+        else:
+            path = _one_by_one(chunk.obs, weights, own, coherent)
         for nth, found in enumerate(path):
             put(out, (nth, live), chunk, found, weights[nth])
     return out._replace(converged=out.gap <= how.tol)
 
 
-def _follow(
-    obs: Observation, weights: Tensor, how: How, coherent: bool, products: Products | None
+def _corners(
+    obs: Observation, weights: Tensor, how: How, products: Products | None
 ) -> Iterator[Solution]:
-    """Yield the codes of every weight: corners of one path, or each from those before."""
-    if products is not None:
-        path = homotopy(
-            obs, weights, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter,
-            products=products,
-        )  # fmt: skip
-        for nth, weight in enumerate(weights):
-            found = Solution(path.x[nth], path.gap[nth], path.n_iter, path.converged[nth])
-            yield finish(found, obs, weight, how)
-        return
+    """Yield the codes of every weight, of one path."""
+    path = homotopy(
+        obs, weights, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter,
+        products=products,
+    )  # fmt: skip
+    for nth, weight in enumerate(weights):
+        found = Solution(path.x[nth], path.gap[nth], path.n_iter, path.converged[nth])
+        yield finish(found, obs, weight, how)
+
+
+def _one_by_one(obs: Observation, weights: Tensor, how: How, coherent: bool) -> Iterator[Solution]:
+    """Yield the codes of every weight, from those of the one before."""
     before = None
     for weight in weights:
         found = solve_live(obs, weight, before, how, coherent)
         before = found.x
         yield found
-
-
-def _follow_seen(
-    obs: Observation, weights: Tensor, how: How, coherent: bool, products: Products | None
-) -> Iterator[Solution]:
-    """Yield the same where entries are missing: samples that share a mask follow one path."""
-    alike, few = by_masks(obs)
-    runs = []
-    for rows, part in alike:
-        compiled = compiled_pays(part.b, part.A) and how.solver in ("auto", "homotopy")
-        lookup = products_of(part.A.D, len(rows)) if compiled else None
-        runs.append((rows, _follow(part, weights[:, rows], how, coherent, lookup)))
-    if len(few):
-        runs.append((few, _follow(obs.take(few), weights[:, few], how, coherent, None)))
-    for _ in weights:
-        yield put_in_order((rows, next(run)) for rows, run in runs)

@@ -37,9 +37,9 @@ from sklearn_unroll.solvers import (
     minimize,
 )
 from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
-from sklearn_unroll.solvers._samples import Products, products_of
+from sklearn_unroll.solvers._samples import Products
 from sklearn_unroll.solvers.coordinate import descent
-from sklearn_unroll.solvers.homotopy import paths
+from sklearn_unroll.solvers.homotopy import has_path, paths
 from sklearn_unroll.solvers.masks import each_mask, is_masked, put_in_order
 from sklearn_unroll.solvers.reductions import nonnegative_least_squares, with_ridge
 from sklearn_unroll.solvers.solver import add_part
@@ -110,14 +110,11 @@ def solve_chunks(
 
 
 def _bounded(chunk: Chunk, how: How) -> PathCodes:
-    """Solve samples whose error or l1 norm is bounded, those of one mask after others."""
-    name, value = chunk.aim.name, chunk.aim.value
-    rest = {"positive": how.positive, "tol": how.tol}
-    if is_masked(chunk.obs.A):
-        return each_mask(chunk.obs, lambda part, rows: bounded_lasso(
-            part, **{name: value[rows]}, **rest
-        ))  # fmt: skip
-    return bounded_lasso(chunk.obs, products=chunk.products, **{name: value}, **rest)
+    """Solve samples whose error or l1 norm is bounded."""
+    bound = {chunk.aim.name: chunk.aim.value}
+    return bounded_lasso(
+        chunk.obs, **bound, positive=how.positive, tol=how.tol, products=chunk.products
+    )
 
 
 def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim, into: Tensor | None = None) -> Found:
@@ -225,20 +222,26 @@ def solve_live(
 
 def _solve_seen(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) -> Solution:
     """Solve samples of which some entries are seen: together, or those of each mask."""
-    together = how.solver == "auto" or (
-        how.solver == "coordinate_descent" and compiled_available()
-    )
-    if together and bool((alpha > 0).all()):
+    fast = has_path(obs) and compiled_available()
+    weighted = bool((alpha > 0).all())
+    if weighted and (how.solver == "auto" or (how.solver == "coordinate_descent" and fast)):
         return masked_lasso(
             obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
             max_iter=how.max_iter,
         )  # fmt: skip
+    if not fast or how.solver not in ("auto", "homotopy"):
+        return _solve_each_mask(obs, alpha, x0, how)
+    found = _follow(obs, alpha, how, None)
+    left = (~found.converged).nonzero()[:, 0]
+    if len(left):
+        part = obs.take(left), alpha[left], found.x[left], how._replace(solver="auto")
+        add_part(found, left, _solve_each_mask(*part))
+    return found
 
+
+def _solve_each_mask(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) -> Solution:
     def solve(part: Observation, rows: Tensor) -> Solution:
-        start = None if x0 is None else x0[rows]
-        compiled = how.solver == "auto" and compiled_pays(part.b, part.A)
-        products = products_of(part.A.D, len(rows)) if compiled else None
-        return solve_live(part, alpha[rows], start, how, products=products)
+        return solve_live(part, alpha[rows], None if x0 is None else x0[rows], how)
 
     return each_mask(obs, solve)
 

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import as_kind
 from sklearn_unroll.estimators._coder import BaseCoder, by_dictionary, room_for, written
+from sklearn_unroll.estimators._groups import group_penalty
 from sklearn_unroll.estimators._missing import behind_mask
 from sklearn_unroll.estimators._operators import check_operators
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._state import as_fitted
 from sklearn_unroll.estimators._validation import check_finite_codes, check_per_sample
-from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional import Dense, Observation, Operator
 from sklearn_unroll.functional.rows import Rows, blocks
 from sklearn_unroll.solvers import Pursuit, masked_pursuit, orthogonal_matching_pursuit
 from sklearn_unroll.solvers.masks import is_masked
@@ -37,7 +38,7 @@ class OMPCodes(NamedTuple):
     residual : array of shape (n_samples,)
         Squared norms of ``X - codes @ dictionary``, with the float dtype of X.
     n_nonzero : array of shape (n_samples,)
-        Atoms in use.
+        Atoms in use, or groups of atoms.
     converged : array of shape (n_samples,)
         Whether the residual is at most the tolerance or, without one, the atoms are as many as
         asked for; also true where nothing but rounding is left of the residual.
@@ -67,12 +68,17 @@ class OMPCoder(BaseCoder):
     n_nonzero_coefs : int, default=None
         Most atoms of a sample. None is a tenth of the number of features (at least one) where
         tol is None too, else as many as there are features; never more than there are atoms.
+        With ``groups`` it counts groups, and a tenth is one of atoms, of the largest groups.
     tol : float, default=None
         Largest squared norm of a residual, as in
         :class:`~sklearn.linear_model.OrthogonalMatchingPursuit`: the energy of the noise of a
         sample, ``n_features`` times its variance, or a little less, see
         :func:`~sklearn_unroll.metrics.noise_energy`. One per sample may be given to ``solve``,
         ``transform``, ``predict`` and ``score``. None is for exactly n_nonzero_coefs atoms.
+    groups : int or array-like of int of shape (n_components,), default=None
+        Groups of atoms that are added together (block OMP): the label of each atom's group, in
+        any order, or the size of groups of consecutive atoms. The one whose atoms, of norm one,
+        have the largest norm of correlations is next.
     %(device)s
 
     Attributes
@@ -84,6 +90,7 @@ class OMPCoder(BaseCoder):
     See Also
     --------
     LassoCoder : The convex problem, to a certificate.
+    LISTARegressor : Networks, for groups of atoms too.
     sklearn_unroll.solvers.orthogonal_matching_pursuit : The same for tensors.
 
     Notes
@@ -111,6 +118,7 @@ class OMPCoder(BaseCoder):
         **BaseCoder._parameter_constraints,
         "n_nonzero_coefs": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="left"), None],
+        "groups": ["array-like", Integral, None],
     }
 
     def __init__(
@@ -119,12 +127,21 @@ class OMPCoder(BaseCoder):
         n_nonzero_coefs: int | None = None,
         tol: float | None = None,
         *,
+        groups: Any = None,
         device: str | torch.device = "auto",
     ) -> None:
         self.dictionary = dictionary
         self.n_nonzero_coefs = n_nonzero_coefs
         self.tol = tol
+        self.groups = groups
         self.device = device
+
+    def check_fit(self, A: Operator) -> None:
+        """Check the groups of atoms."""
+        self._labels(A.n_components)
+
+    def _labels(self, n_components: int) -> Tensor | None:
+        return None if self.groups is None else group_penalty(self.groups, n_components).groups
 
     @as_fitted
     def solve(self, X: Any, *, tol: Any = None, operators: Any = None) -> OMPCodes:
@@ -227,18 +244,19 @@ class OMPCoder(BaseCoder):
         into = self._into(seen, out, method)
         b = seen.obs.b
         limit = self.tol if tol is None else check_tol(tol, len(b))
-        most = self.n_nonzero_coefs
+        most, labels = self.n_nonzero_coefs, self._labels(seen.obs.A.n_components)
         if most is None:
-            most = usual_number(seen.obs, limit)
+            most = usual_number(seen.obs, limit, labels)
         if operators is None:
             whole = into is None and not isinstance(b, Rows)
-            found = (pursue if whole else partial(_in_parts, into))(seen.obs, most, limit)
+            run = pursue if whole else partial(_in_parts, into)
+            found = run(seen.obs, most, limit, labels)
         else:
 
             def solve(rows: Tensor, some: Tensor, D: Tensor) -> Pursuit:
                 A = behind_mask(seen.obs.A.take(rows), Dense(D))
                 own = (v[rows] if isinstance(v, Tensor) else v for v in (most, limit))
-                return pursue(Observation(some, A), *own)
+                return pursue(Observation(some, A), *own, labels)
 
             found = by_dictionary(b, operators, solve)
         check_finite_codes(found.x, self)
@@ -247,26 +265,35 @@ class OMPCoder(BaseCoder):
                 f"The squared residuals of X overflow in {b.dtype}. Rescale X, or take transform, "
                 f"whose codes do not depend on them."
             )
-        warn_if_not_reached(found, limit, most)
+        warn_if_not_reached(found, limit, most, "atoms" if labels is None else "groups")
         parts = found.x, found.residual, found.n_nonzero, found.converged
         codes = OMPCodes(*(as_kind(part, seen.X) for part in parts))
         return seen, codes._replace(codes=written(codes.codes, found.x, into, out))
 
 
-def usual_number(obs: Observation, tol: Any) -> int | Tensor:
-    """Return as many atoms as entries are seen, or a tenth of it where there is no tolerance."""
+def usual_number(obs: Observation, tol: Any, labels: Tensor | None = None) -> int | Tensor:
+    """Return as many atoms as entries are seen, or a tenth of it where there is no tolerance.
+
+    Or so many groups; a tenth is that of the atoms of the largest groups.
+    """
     n = obs.A.second.visible.sum(1) if is_masked(obs.A) else torch.tensor(obs.b.shape[1])
-    n = (n if tol is not None else (n // 10).clamp_min(1)).clamp_max(obs.A.n_components)
+    sizes = torch.ones(obs.A.n_components) if labels is None else labels.bincount()
+    tenth = (n // (10 * int(sizes.max()))).clamp_min(1)
+    n = (n if tol is not None else tenth).clamp_max(len(sizes))
     return n if n.ndim else int(n)
 
 
-def pursue(obs: Observation, n_nonzero: int | Tensor, tol: Any) -> Pursuit:
+def pursue(
+    obs: Observation, n_nonzero: int | Tensor, tol: Any, labels: Tensor | None = None
+) -> Pursuit:
     """Return the pursuit of what is seen."""
     run = masked_pursuit if is_masked(obs.A) else orthogonal_matching_pursuit
-    return run(obs, n_nonzero, tol)
+    return run(obs, n_nonzero, tol, groups=labels)
 
 
-def _in_parts(into: Tensor | None, obs: Observation, n_nonzero: int | Tensor, tol: Any) -> Pursuit:
+def _in_parts(
+    into: Tensor | None, obs: Observation, n_nonzero: int | Tensor, tol: Any, labels: Tensor | None
+) -> Pursuit:
     """Return the pursuit of data that are seen a few rows at a time, in the caller's array."""
     n = len(obs.b)
     result = Pursuit(
@@ -277,7 +304,7 @@ def _in_parts(into: Tensor | None, obs: Observation, n_nonzero: int | Tensor, to
     )
     for rows in blocks(obs.b):
         own = (v[rows] if isinstance(v, Tensor) else v for v in (n_nonzero, tol))
-        found = pursue(obs.take(rows), *own)
+        found = pursue(obs.take(rows), *own, labels)
         for one, part in zip(result, found, strict=True):
             one[rows] = part
     return result
@@ -294,8 +321,10 @@ def check_tol(tol: Any, n_samples: int) -> Tensor:
     return tensor.expand(n_samples)
 
 
-def warn_if_not_reached(found: Pursuit, tol: Any, n_nonzero_coefs: int | Tensor) -> None:
-    """Say how many samples are above the tolerance, or have too few atoms."""
+def warn_if_not_reached(
+    found: Pursuit, tol: Any, n_nonzero_coefs: int | Tensor, what: str
+) -> None:
+    """Say how many samples are above the tolerance, or have too few atoms or groups of them."""
     missed = ~found.converged
     left = int(missed.sum())
     if not left:
@@ -303,14 +332,14 @@ def warn_if_not_reached(found: Pursuit, tol: Any, n_nonzero_coefs: int | Tensor)
     dependent = int((missed & (found.n_nonzero < n_nonzero_coefs)).sum())
     most = int(torch.as_tensor(n_nonzero_coefs).max())
     if tol is None:
-        what = f"got n_nonzero_coefs={most} atoms"
+        goal = f"got n_nonzero_coefs={most} {what}"
     else:
-        what = (
+        goal = (
             f"reached their tol, the largest squared norm of a residual is "
-            f"{float(found.residual[missed].max()):.2g}, with at most {most} atoms"
+            f"{float(found.residual[missed].max()):.2g}, with at most {most} {what}"
         )
     warnings.warn(
-        f"{left} of {len(found.x)} samples have not {what}; for {dependent} of them no linearly "
+        f"{left} of {len(found.x)} samples have not {goal}; for {dependent} of them no linearly "
         f"independent atom was left that the residual correlates with. Their codes are the best "
         f"found. Raise tol, or check the dictionary.",
         ConvergenceWarning,

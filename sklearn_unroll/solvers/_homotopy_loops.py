@@ -197,8 +197,10 @@ def direct(factor, size, s, w, d):
     """Compute ``d = G_S^-1 s`` from ``w = L^-1 s``; return ``s^T d``."""
     slope = 0.0
     for place in range(size):
-        d[place] = w[place]
         slope += w[place] * w[place]
+    # Apart from the sum, whose order would depend on where in memory w and d are.
+    for place in range(size):
+        d[place] = w[place]
     backward(factor, size, d)
     return slope
 

@@ -4,7 +4,7 @@
 
     repeat
         refine      codes by their residual, where its energy is small or doubtful: perhaps the end
-        largest     correlation: the next atom
+        largest     correlation: the next atom, or group of atoms, one by one
         project     it onto the atoms so far, which is the next row of their Cholesky factor
         extend      the codes by it, and take what changed out of the correlations
 
@@ -74,22 +74,28 @@ def inner_of_atoms(D, one, two):
     return total
 
 
-def pursue(G, D, b, q, tol, most, eps, dependent, X, n_nonzero, residual, reached):
-    """Overwrite the codes X of unit atoms; G and D end with a zero atom, which q leaves out."""
+def pursue(
+    G, D, b, q, tol, most, eps, dependent, order, starts, X, n_nonzero, residual, reached
+):  # fmt: skip
+    """Overwrite the codes X of unit atoms; G and D end with a zero atom, which q leaves out.
+
+    Group g has the atoms order[starts[g] : starts[g + 1]].
+    """
     n_samples, n_atoms = q.shape
-    room = most.max()
+    single = len(starts) > n_atoms
+    room = room_of(most, starts, D.shape[1])
     factor, members = np.empty((room, room), D.dtype), np.empty(room, np.int64)
     x, w, d = np.empty(room, D.dtype), np.empty(room, D.dtype), np.empty(room, D.dtype)
     c, r = np.empty(n_atoms, D.dtype), np.empty(D.shape[1], D.dtype)
     other = np.empty_like(r)
     for sample in range(n_samples):
-        size, stuck, goal = 0, False, tol[sample]
+        size, count, stuck, goal = 0, 0, False, tol[sample]
         copy(q, sample, c)
         copy(b, sample, r)
         energy = squared_norm(r)
         length, doubtful = np.sqrt(energy), np.sqrt(eps) * energy
         while True:
-            full = stuck or size >= most[sample]
+            full = stuck or count >= most[sample]
             if full or energy <= max(goal, doubtful):
                 energy = refine(D, b, sample, members, x, size, factor, d, r, other)
                 rounding = 2 * eps * (length + l1_norm(x, size))
@@ -99,13 +105,18 @@ def pursue(G, D, b, q, tol, most, eps, dependent, X, n_nonzero, residual, reache
                 doubtful = np.sqrt(eps) * energy
                 for atom in range(n_atoms):
                     c[atom] = inner(D, atom, r)
-            best = largest(c)
-            outside = project(G, best, members, size, factor, w)
-            stuck = c[best] == 0 or not outside > dependent
-            if not stuck:
-                step = c[best] / outside
-                energy -= c[best] * step
-                members[size] = best
+            best = largest(c) if single else largest_group(c, order, starts)
+            before, mute = size, is_mute(c, order, starts, best)
+            for nth in range(starts[best], starts[best + 1]):
+                atom = order[nth]
+                if mute or size == room or G[atom, atom] == 0:
+                    continue
+                outside = project(G, atom, members, size, factor, w)
+                if not outside > dependent:
+                    continue
+                step = c[atom] / outside
+                energy -= c[atom] * step
+                members[size] = atom
                 extend(step, outside, x, size, factor, w, d)
                 size += 1
                 # Four atoms at a time, so that the correlations are read and written less.
@@ -117,7 +128,9 @@ def pursue(G, D, b, q, tol, most, eps, dependent, X, n_nonzero, residual, reache
                         c[i] -= d0 * G[r0, i] + d1 * G[r1, i] + d2 * G[r2, i] + d3 * G[r3, i]
                 for place in range(fours, size):
                     subtract(d[place], G, members[place], n_atoms, c)
-        n_nonzero[sample], residual[sample] = size, energy
+            stuck = size == before
+            count += not stuck
+        n_nonzero[sample], residual[sample] = count, energy
         for place in range(size):
             X[sample, members[place]] = x[place]
 
@@ -162,6 +175,34 @@ def largest(c):
     while best < len(c) - 1 and abs(c[best]) != peak:
         best += 1
     return best
+
+
+def largest_group(c, order, starts):
+    """Return the first group whose correlations have the largest norm."""
+    best, peak = 0, c.dtype.type(-1)
+    for group in range(len(starts) - 1):
+        square = c.dtype.type(0)
+        for nth in range(starts[group], starts[group + 1]):
+            square += c[order[nth]] * c[order[nth]]
+        if square > peak:
+            best, peak = group, square
+    return best
+
+
+def is_mute(c, order, starts, group):
+    """Return whether no atom of a group correlates at all."""
+    mute = True
+    for nth in range(starts[group], starts[group + 1]):
+        mute = mute and c[order[nth]] == 0
+    return mute
+
+
+def room_of(most, starts, n_features):
+    """Return how many independent atoms so many groups can have."""
+    longest = 0
+    for group in range(len(starts) - 1):
+        longest = max(longest, starts[group + 1] - starts[group])
+    return min(most.max() * longest, starts[-1], n_features)
 
 
 def project(G, atom, members, size, factor, w):

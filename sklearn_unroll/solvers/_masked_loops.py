@@ -1,4 +1,4 @@
-"""Loops over samples of which some entries are seen, in steps that numba compiles.
+"""The lasso of samples of which some entries are seen, in steps that numba compiles.
 
 :func:`descend_seen`, the lasso by coordinate descent on residuals, for every sample::
 
@@ -12,17 +12,7 @@
         cycle       x_i = soft(a_i^T r + ||a_i||^2 x_i, alpha) / (||a_i||^2 + l2), and r follows
         leap        once the set is complete: to the minimum over the nonzeros, by Cholesky
 
-:func:`pursue_seen`, orthogonal matching pursuit, for every sample::
-
-    repeat
-        settle      codes and their residual, where its energy is small: perhaps the end
-        correlate   all atoms with the residual, and take the one of the least angle
-        append      its direction outside the span of the atoms so far, by Gram and Schmidt
-        step        along that direction, and take it out of the residual
-
-T are the atoms, one a column, so that a seen entry is a row. ``atoms`` has the seen entries of
-the atoms in members, b and r those of a sample and of its residual, and ``places`` says where
-they are. No inner product of atoms outlives a sample. The rest is named as in ``_loops``.
+Names are those of ``_masked_steps``.
 """
 
 from __future__ import annotations
@@ -30,68 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_unroll.solvers._descent_loops import _NEAR, admit, begin, peaks
-from sklearn_unroll.solvers._loops import backward, forward, l1_norm, subtract
-
-
-def look(table, seen, sample, places, out):
-    """Copy the seen entries of a row, and return their number."""
-    n_seen = 0
-    for i in range(table.shape[1]):
-        if seen[sample, i]:
-            places[n_seen], out[n_seen] = i, table[sample, i]
-            n_seen += 1
-    return n_seen
-
-
-def correlate(T, places, r, n_seen, g):
-    """Compute the inner products of all atoms with the residual."""
-    for i in range(len(g)):
-        g[i] = 0
-    # Four entries at a time, so that the sums are read and written less.
-    fours = n_seen - n_seen % 4
-    for at in range(0, fours, 4):
-        r0, r1, r2, r3 = r[at], r[at + 1], r[at + 2], r[at + 3]
-        p0, p1, p2, p3 = places[at], places[at + 1], places[at + 2], places[at + 3]
-        for i in range(len(g)):
-            g[i] += r0 * T[p0, i] + r1 * T[p1, i] + r2 * T[p2, i] + r3 * T[p3, i]
-    for at in range(fours, n_seen):
-        for i in range(len(g)):
-            g[i] += r[at] * T[places[at], i]
-
-
-def gather(T, members, gathered, size, places, n_seen, atoms, squares):
-    """Copy the seen entries of the set's new atoms, and return its size."""
-    for place in range(gathered, size):
-        for i in range(n_seen):
-            atoms[place, i] = T[places[i], members[place]]
-        squares[place] = dot(atoms, place, atoms[place], n_seen)
-    return size
-
-
-def dot(table, row, v, size):
-    """Return the inner product of a row's first entries with others."""
-    total = v.dtype.type(0)
-    for i in range(size):
-        total += table[row, i] * v[i]
-    return total
-
-
-def residual(b, atoms, x, size, n_seen, r):
-    """Compute ``r = b - A x``, and return its energy."""
-    for i in range(n_seen):
-        r[i] = b[i]
-    for place in range(size):
-        if x[place] != 0:
-            subtract(x[place], atoms, place, n_seen, r)
-    return energy_of(r, n_seen)
-
-
-def energy_of(r, n_seen):
-    """Return ``||r||^2``."""
-    total = r.dtype.type(0)
-    for i in range(n_seen):
-        total += r[i] * r[i]
-    return total
+from sklearn_unroll.solvers._loops import backward, forward, subtract
+from sklearn_unroll.solvers._masked_steps import correlate, dot, energy_of, gather, look, residual
 
 
 def descend_seen(T, b, seen, X, passes, alpha, l2, tol, max_passes, positive):
@@ -241,110 +171,3 @@ def newton(atoms, squares, ridge, used, n_used, n_seen, factor, move):
         move[new] = forward(factor, new, move[new], move)
     backward(factor, n_used, move)
     return True
-
-
-def pursue_seen(T, b, seen, tol, most, eps, dependent, X, n_nonzero, energies, reached):
-    """Overwrite the codes X by those of the pursuit on seen entries."""
-    n_features, n_atoms = T.shape
-    room, kind = most.max(), T.dtype
-    Q, atoms = np.empty((room, n_features), kind), np.empty((room, n_features), kind)
-    R, members = np.empty((room, room), kind), np.empty(room, np.int64)
-    x, along, d = np.empty(room, kind), np.empty(room, kind), np.empty(room, kind)
-    places, own = np.empty(n_features, np.int64), np.empty(n_features, kind)
-    r, other = np.empty(n_features, kind), np.empty(n_features, kind)
-    c, inverse = np.empty(n_atoms, kind), np.empty(n_atoms, kind)
-    for sample in range(len(b)):
-        n_seen = look(b, seen, sample, places, own)
-        inverse_norms(T, places, n_seen, inverse)
-        size, stuck, goal = 0, False, tol[sample]
-        energy = residual(own, atoms, x, 0, n_seen, r)
-        length, doubtful = np.sqrt(energy), np.sqrt(eps) * energy
-        while True:
-            full = stuck or size >= most[sample]
-            if full or energy <= max(goal, doubtful):
-                energy = settle(own, atoms, Q, R, along, size, n_seen, x, d, r, other)
-                rounding = 2 * eps * (length + l1_norm(x, size))
-                reached[sample] = energy <= max(goal, rounding * rounding)
-                if full or reached[sample]:
-                    break
-                doubtful = np.sqrt(eps) * energy
-            correlate(T, places, r, n_seen, c)
-            best = least_angle(c, inverse)
-            for i in range(n_seen):
-                Q[size, i] = atoms[size, i] = T[places[i], best] * inverse[best]
-            outside = append(Q, R, size, n_seen)
-            stuck = c[best] == 0 or not outside > dependent
-            if not stuck:
-                members[size], along[size] = best, dot(Q, size, r, n_seen)
-                subtract(along[size], Q, size, n_seen, r)
-                energy = energy_of(r, n_seen)
-                size += 1
-        n_nonzero[sample], energies[sample] = size, energy
-        for place in range(size):
-            X[sample, members[place]] = x[place] * inverse[members[place]]
-
-
-def inverse_norms(T, places, n_seen, inverse):
-    """Compute the inverse norms of all atoms on seen entries, zero where nothing is left."""
-    for i in range(len(inverse)):
-        inverse[i] = 0
-    for at in range(n_seen):
-        for i in range(len(inverse)):
-            inverse[i] += T[places[at], i] * T[places[at], i]
-    for i in range(len(inverse)):
-        inverse[i] = 1 / np.sqrt(inverse[i]) if inverse[i] > 0 else 0
-
-
-def least_angle(c, inverse):
-    """Return the first atom whose correlation, of its direction, is the largest."""
-    best, peak = 0, abs(c[0]) * inverse[0]
-    for i in range(1, len(c)):
-        value = abs(c[i]) * inverse[i]
-        if value > peak:
-            best, peak = i, value
-    return best
-
-
-def append(Q, R, size, n_seen):
-    """Orthogonalise the new direction, twice; return its energy outside the span of the others."""
-    for old in range(size):
-        R[size, old] = 0
-    for _ in range(2):
-        for old in range(size):
-            share = dot(Q, old, Q[size], n_seen)
-            R[size, old] += share
-            subtract(share, Q, old, n_seen, Q[size])
-    outside = energy_of(Q[size], n_seen)
-    length = np.sqrt(outside)
-    R[size, size] = length
-    if length > 0:
-        for i in range(n_seen):
-            Q[size, i] /= length
-    return outside
-
-
-def solve(R, rhs, size, out):
-    """Compute ``out = R^-1 rhs``; row j of R holds column j of the triangle."""
-    for row in range(size - 1, -1, -1):
-        out[row] = rhs[row] / R[row, row]
-        for later in range(row + 1, size):
-            out[row] -= R[later, row] * out[later] / R[row, row]
-
-
-def settle(b, atoms, Q, R, along, size, n_seen, x, d, r, other):
-    """Compute codes, correct them once, and return the energy of their residual."""
-    solve(R, along, size, x)
-    energy = residual(b, atoms, x, size, n_seen, r)
-    for place in range(size):
-        d[place] = dot(Q, place, r, n_seen)
-    solve(R, d, size, d)
-    for place in range(size):
-        d[place] += x[place]
-    corrected = residual(b, atoms, d, size, n_seen, other)
-    if not corrected <= energy:
-        return energy
-    for place in range(size):
-        x[place] = d[place]
-    for i in range(n_seen):
-        r[i] = other[i]
-    return corrected

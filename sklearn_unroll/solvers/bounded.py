@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, alpha_max, error_gap, l1_radius_gap
+from sklearn_unroll.functional import Observation, alpha_max, error_gap, l1_radius_gap
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers._checks import check_dense, check_observation, check_positive
-from sklearn_unroll.solvers._samples import Products, products_of
+from sklearn_unroll.solvers._samples import Products
 from sklearn_unroll.solvers._supports import Atoms, System, buckets, find_places
 from sklearn_unroll.solvers.active_set import prepare
 from sklearn_unroll.solvers.certified import certified_lasso
-from sklearn_unroll.solvers.homotopy import PathCodes, paths
+from sklearn_unroll.solvers.homotopy import PathCodes, has_path, paths
+from sklearn_unroll.solvers.masks import by_masks, checked, dense_parts, is_masked, put_in_order
 
 __all__ = ["bounded_lasso"]
 
@@ -47,7 +50,8 @@ def bounded_lasso(
     Parameters
     ----------
     obs : Observation
-        Data ``b`` of shape (n_samples, n_features) and a dense operator, shared or per sample.
+        Data ``b`` of shape (n_samples, n_features) and a dense operator, shared or per sample, or
+        ``Composed(Dense(D), Mask(visible))``: then error is that of what is seen of each sample.
     error : float or Tensor of shape (n_samples,), default=None
         Largest squared norm of the residual, positive. Of white noise of standard deviation s
         it is ``n_features s^2``.
@@ -72,7 +76,7 @@ def bounded_lasso(
     Raises
     ------
     TypeError
-        If the operator is not Dense.
+        If the operator is not Dense, or such a one with a mask.
     ValueError
         If not exactly one bound is given, or it is not positive.
 
@@ -85,28 +89,46 @@ def bounded_lasso(
     >>> bounded_lasso(obs, l1_radius=0.5).x
     tensor([[0.5000, 0.0000]], dtype=torch.float64)
     """
+    masked = is_masked(obs.A)
+    obs = checked("bounded_lasso", obs) if masked else obs
     check_observation(obs)
-    check_dense("bounded_lasso", obs.A)
+    check_dense("bounded_lasso", obs.A.first if masked else obs.A)
     if (error is None) == (l1_radius is None):
         raise ValueError("bounded_lasso needs either error or l1_radius.")
     name, value = ("error", error) if l1_radius is None else ("l1_radius", l1_radius)
     value = check_positive(name, value, obs)
-    obs = Observation(obs.b.detach().double(), Dense(obs.A.D.detach().double()))
+    obs = Observation(obs.b.detach().double(), obs.A.to(obs.A.like.detach().double()))
     bound = torch.as_tensor(value, dtype=torch.float64, device=obs.b.device).expand(len(obs.b))
-    rows, found = torch.arange(len(bound), device=bound.device), None
-    if compiled_available() and not obs.A.per_sample and bound.device.type == "cpu":
-        known = products_of(obs.A.D, 4 * len(bound)) if products is None else products
-        limits, ridge = (tol, _CORNERS, positive), torch.zeros_like(obs.A.D[:, 0])
-        part = paths(obs, bound[None], name, limits, ridge, known)
-        found = PathCodes(part.x[0], part.alpha[0], part.gap[0], part.n_iter, part.converged[0])
-        rows = (~found.converged).nonzero()[:, 0]
-        if not len(rows):
+    rows, parts, found = torch.arange(len(bound), device=bound.device), [], None
+    if compiled_available() and has_path(obs):
+        limits, ridge = (tol, _CORNERS, positive), bound.new_zeros(obs.A.n_components)
+        path = paths(obs, bound[None], name, limits, ridge, products)
+        found = PathCodes(path.x[0], path.alpha[0], path.gap[0], path.n_iter, path.converged[0])
+        if bool(found.converged.all()):
             return found
-    search = _Search(name, obs, bound.clone(), positive, tol)
-    if found is not None:
-        search.keep(found)
-    search.run(rows, max_iter)
-    return search.result()
+        rows, done = ((~found.converged).nonzero()[:, 0], found.converged.nonzero()[:, 0])
+        parts.append((done, _some(found, done)))
+    for some, part in _dense_parts(obs, rows):
+        search = _Search(name, part, bound[some], positive, tol)
+        if found is not None:
+            search.keep(_some(found, some))
+        parts.append((some, search.run(max_iter)))
+    return put_in_order(parts)
+
+
+def _some(found: PathCodes, rows: Tensor) -> PathCodes:
+    return PathCodes(*(field[rows] for field in found))
+
+
+def _dense_parts(obs: Observation, rows: Tensor) -> Iterator[tuple[Tensor, Observation]]:
+    """Yield samples with dense dictionaries, shared by those of one mask where these are many."""
+    if not is_masked(obs.A):
+        yield rows, obs.take(rows)
+        return
+    alike, few = by_masks(obs.take(rows))
+    for some, part in alike:
+        yield rows[some], part
+    yield from dense_parts(obs, rows[few])
 
 
 class _Search:
@@ -132,15 +154,15 @@ class _Search:
         self.x, self.alpha, self.gap = found.x, found.alpha, found.gap
         self.n_iter = found.n_iter
 
-    def run(self, rows: Tensor, max_iter: int) -> None:
-        """Search for the samples that are not done."""
-        rows = rows[(self.gap[rows] > self.tol) & (self.peak[rows] > 0)]
+    def run(self, max_iter: int) -> PathCodes:
+        """Search for the samples that are not done, and return what is found of all."""
+        rows = ((self.gap > self.tol) & (self.peak > 0)).nonzero()[:, 0]
         low, high = torch.zeros_like(self.bound), self.peak.clone()
         alpha = _FIRST * self.peak
         x0 = torch.zeros_like(self.x)
         for _ in range(max_iter):
             if not len(rows):
-                return
+                break
             part = self.obs.take(rows)
             found = certified_lasso(
                 part, alpha[rows], x0=x0[rows], positive=self.positive, tol=_INNER
@@ -157,6 +179,7 @@ class _Search:
             alpha[rows] = torch.where(inside, step, half)
             left = (gap > self.tol) & (alpha[rows] > _LEAST * self.peak[rows])
             rows = rows[left & (high[rows] > low[rows] * (1 + 1e-15))]
+        return PathCodes(self.x, self.alpha, self.gap, self.n_iter, self.gap <= self.tol)
 
     def certify(self, x: Tensor, rows: Tensor) -> Tensor:
         """Return the certificates of codes."""
@@ -173,10 +196,6 @@ class _Search:
             return excess > 0, (alpha.square() - excess / slope).clamp_min(0).sqrt()
         excess = x.abs().sum(1) - self.bound[rows]
         return excess < 0, alpha + excess / slope
-
-    def result(self) -> PathCodes:
-        """Return what was found."""
-        return PathCodes(self.x, self.alpha, self.gap, self.n_iter, self.gap <= self.tol)
 
 
 def _slopes(x: Tensor, obs: Observation) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,12 +16,16 @@ from sklearn_unroll.functional import (
     l1_radius_gap,
 )
 from sklearn_unroll.functional._compiled import compiled, compiled_available
+from sklearn_unroll.functional.mask import without_mask
 from sklearn_unroll.solvers._checks import check_observation
 from sklearn_unroll.solvers._homotopy_loops import ALPHA, ERROR, RADIUS, follow
+from sklearn_unroll.solvers._masked_path_loops import follow_seen
 from sklearn_unroll.solvers._samples import Products, in_threads, products_of, ridges
+from sklearn_unroll.solvers.masks import by_masks, checked, is_masked, visible_of
 
 __all__ = ["PathCodes", "homotopy"]
 
+_KINDS = {"alpha": ALPHA, "error": ERROR, "l1_radius": RADIUS}
 _NUMBERS = 2**24  # in the factor of a path: longer supports are left to others
 
 
@@ -75,7 +80,8 @@ def homotopy(
     Parameters
     ----------
     obs : Observation
-        Data ``b`` of shape (n_samples, n_features) and a shared dense operator, on the CPU.
+        Data ``b`` of shape (n_samples, n_features) and a shared dense operator, on the CPU; or
+        ``Composed(Dense(D), Mask(visible))``, for the paths of what is seen of each sample.
     alpha : float or Tensor of shape (n_samples,) or (n_targets, n_samples), default=None
         Weights of the l1 norm, falling along targets; zero (least squares) with
         ``positive=True`` only.
@@ -105,7 +111,7 @@ def homotopy(
     ImportError
         If numba is not installed.
     TypeError
-        If the operator is not dense, shared and on the CPU.
+        If the operator is not dense, shared and on the CPU, or such a one with a mask.
     ValueError
         If not exactly one of alpha, error and l1_radius is given, or one is not valid.
 
@@ -116,6 +122,9 @@ def homotopy(
 
     On coherent dictionaries with few nonzeros it takes microseconds where descent takes thousands
     of passes; with many nonzeros, descent on working sets is faster.
+
+    Samples that share a mask with many share a dictionary and its inner products; every other one
+    follows its path over the seen entries of the atoms, at about their number a corner.
 
     Examples
     --------
@@ -131,8 +140,9 @@ def homotopy(
         raise ImportError(
             "homotopy is compiled by numba. Install the extra: pip install 'sklearn-unroll[fast]'"
         )
+    obs = checked("homotopy", obs) if is_masked(obs.A) else obs
     check_observation(obs)
-    if not isinstance(obs.A, Dense) or obs.A.per_sample or obs.b.device.type != "cpu":
+    if not has_path(obs):
         raise TypeError(
             "homotopy needs one Dense operator for all samples, on the CPU. Use certified_lasso "
             "or bounded_lasso."
@@ -145,18 +155,22 @@ def homotopy(
             f"{' and '.join(named) or 'none'}."
         )
     kind = named[0]
-    ridge = ridges(l2, obs.A.D.double())
+    obs = Observation(obs.b.detach().double(), obs.A.to(obs.A.like.double()))
+    ridge = ridges(l2, without_mask(obs.A)[0].D)
     if kind != "alpha" and bool((ridge > 0).any()):
         raise ValueError(f"l2 goes with alpha only, not with {kind}.")
     targets = _check_targets(kind, given[kind], len(obs.b), positive)
-    obs = Observation(obs.b.detach().double(), Dense(obs.A.D.detach().double()))
-    if products is None:  # a path has more to look up than a descent
-        products = products_of(obs.A.D, 4 * len(obs.b))
     codes = paths(obs, targets, kind, (tol, max_iter, positive), ridge, products)
     if isinstance(given[kind], Tensor) and given[kind].ndim == 2:
         return codes
     first = {name: getattr(codes, name)[0] for name in ("x", "alpha", "gap", "converged")}
     return codes._replace(**first)
+
+
+def has_path(obs: Observation) -> bool:
+    """Return whether there are atoms that all samples share, behind a mask or not, on the CPU."""
+    A, _ = without_mask(obs.A)
+    return isinstance(A, Dense) and not A.per_sample and obs.b.device.type == "cpu"
 
 
 def paths(
@@ -165,26 +179,36 @@ def paths(
     kind: str,
     limits: tuple[float, int, bool],
     ridge: Tensor,
-    products: Products,
+    products: Products | None = None,
 ) -> PathCodes:
     """Do the same with what has been checked, in float64: targets (n_targets, n_samples)."""
-    b, A, (tol, max_iter, positive) = obs.b, obs.A, limits
-    x = b.new_zeros(len(targets), len(b), A.n_components)
-    found, gap = torch.zeros_like(targets), torch.full_like(targets, torch.inf)
-    n_iter = torch.zeros(len(b), dtype=torch.long)
-    out = x, found, gap, n_iter
-    _follow_all(b, products, targets, kind, ridge, (max_iter, positive), out)
+    tol, max_iter, positive = limits
+    x = obs.b.new_zeros(len(targets), len(obs.b), obs.A.n_components)
+    alpha, gap = torch.zeros_like(targets), torch.full_like(targets, torch.inf)
+    n_iter = torch.zeros(len(obs.b), dtype=torch.long)
+    rest = (max_iter, positive), (x, alpha, gap, n_iter)
+    if is_masked(obs.A):
+        alike, few = by_masks(obs)
+        _follow_seen(obs.take(few), targets[:, few], kind, ridge, few, *rest)
+    else:
+        alike = []
+        if products is None:  # a path has more to look up than a descent
+            products = products_of(obs.A.D, 4 * len(obs.b))
+        _follow_all(obs.b, products, targets, kind, ridge, *rest)
+    for rows, part in alike:
+        own = paths(part, targets[:, rows], kind, limits, ridge)
+        x[:, rows], alpha[:, rows], gap[:, rows], n_iter[rows] = own[:4]
     for nth, target in enumerate(targets):
         doubtful = (~(gap[nth] <= tol)).nonzero()[:, 0]
         if not len(doubtful):
             continue
-        own = x[nth, doubtful], Observation(b[doubtful], A), target[doubtful]
+        own = x[nth, doubtful], obs.take(doubtful), target[doubtful]
         if kind == "alpha":
             gap[nth, doubtful] = duality_gap(*own, positive=positive, l2=ridge)
         else:
             certify = error_gap if kind == "error" else l1_radius_gap
             gap[nth, doubtful] = certify(*own, positive=positive)
-    return PathCodes(x, found, gap, n_iter, gap <= tol)
+    return PathCodes(x, alpha, gap, n_iter, gap <= tol)
 
 
 def _check_targets(kind: str, value: Tensor | float, n_samples: int, positive: bool) -> Tensor:
@@ -214,23 +238,50 @@ def _follow_all(
     kind: str,
     ridge: Tensor,
     limits: tuple[int, bool],
-    out: tuple[Tensor, Tensor, Tensor, Tensor],
+    out: tuple[Tensor, ...],
 ) -> None:
     """Overwrite codes, their alpha, gaps by inner products, and the corners of their path."""
     loop, D = compiled(follow), torch.from_numpy(products.D)
-    code = {"alpha": ALPHA, "error": ERROR, "l1_radius": RADIUS}[kind]
-    most = len(D) if bool((ridge > 0).any()) else min(D.shape)
-    room = max(1, min(most, int(_NUMBERS**0.5)))
     # Before threads start: products in each would start threads of their own.
     q = b @ D.T if products.q is None else products.q.contiguous()
 
     def run(rows: slice) -> None:
         some = b[rows].contiguous()
-        data = some.numpy(), q.numpy()[rows], targets.numpy()[:, rows]
-        x, alpha, gap, n_iter = (part.numpy() for part in out)
         loop(
-            products.gram, products.D, *data, code, room, *limits, ridge.numpy(), x[:, rows],
-            alpha[:, rows], gap[:, rows], n_iter[rows],
+            products.gram, products.D, some.numpy(), q.numpy()[rows], targets.numpy()[:, rows],
+            _KINDS[kind], _room(D, ridge), *limits, ridge.numpy(), *_places(out, rows),
         )  # fmt: skip
 
     in_threads(run, len(b), len(D))
+
+
+def _follow_seen(
+    obs: Observation, targets: Tensor, kind: str, ridge: Tensor, places: Tensor,
+    limits: tuple[int, bool], out: tuple[Tensor, ...],
+) -> None:  # fmt: skip
+    """Do the same at some places, on seen entries."""
+    loop, D = compiled(follow_seen), without_mask(obs.A)[0].D.detach().contiguous()
+    b, seen, T = (t.contiguous().numpy() for t in (obs.b, visible_of(obs), D.T))
+    found = tuple(t[..., places, :] if t.ndim == 3 else t[..., places] for t in out)
+
+    def run(rows: slice) -> None:
+        loop(
+            D.numpy(), T, b[rows], seen[rows], targets.numpy()[:, rows], _KINDS[kind],
+            _room(D, ridge), *limits, ridge.numpy(), *_places(found, rows),
+        )  # fmt: skip
+
+    in_threads(run, len(b), len(D))
+    x, alpha, gap, n_iter = out
+    x[:, places], alpha[:, places], gap[:, places], n_iter[places] = found
+
+
+def _room(D: Tensor, ridge: Tensor) -> int:
+    """Return how many atoms a path may have at a time."""
+    most = len(D) if bool((ridge > 0).any()) else min(D.shape)
+    return max(1, min(most, int(_NUMBERS**0.5)))
+
+
+def _places(out: tuple[Tensor, ...], rows: slice) -> tuple[np.ndarray, ...]:
+    """Return where to write what is found for some samples."""
+    x, alpha, gap, n_iter = (part.numpy() for part in out)
+    return x[:, rows], alpha[:, rows], gap[:, rows], n_iter[rows]

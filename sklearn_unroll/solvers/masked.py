@@ -8,12 +8,13 @@ from torch import Tensor
 from sklearn_unroll.functional import Observation, duality_gap
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_codes, check_positive
-from sklearn_unroll.solvers._masked_loops import descend_seen, pursue_seen
+from sklearn_unroll.solvers._masked_loops import descend_seen
+from sklearn_unroll.solvers._masked_pursuit_loops import pursue_seen
+from sklearn_unroll.solvers._pursuit_batch import DEPENDENT, Groups
 from sklearn_unroll.solvers._samples import in_threads, ridges
 from sklearn_unroll.solvers.certified import certified_lasso
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, coordinate_descent
 from sklearn_unroll.solvers.greedy import (
-    DEPENDENT,
     Pursuit,
     check_limit,
     exponents,
@@ -174,6 +175,8 @@ def masked_pursuit(
     obs: Observation,
     n_nonzero: Tensor | int | None = None,
     tol: Tensor | float | None = None,
+    *,
+    groups: Tensor | int | None = None,
 ) -> Pursuit:
     """Pursue the seen entries of samples: :func:`orthogonal_matching_pursuit` on each one's own.
 
@@ -190,6 +193,8 @@ def masked_pursuit(
         Most atoms of a sample, which has at most as many as seen entries.
     tol : float or Tensor of shape (n_samples,), default=None
         Largest squared norm of a residual on the seen entries: of so many the energy of the noise.
+    groups : int or Tensor of int of shape (n_components,), default=None
+        Groups of atoms that are added together, as there.
 
     Returns
     -------
@@ -220,12 +225,13 @@ def masked_pursuit(
     asked = A.n_features if n_nonzero is None else n_nonzero
     asked = check_limit("n_nonzero", asked, obs, torch.long)
     limit = None if tol is None else check_limit("tol", tol, obs, torch.float64)
+    sets = Groups(groups, A.n_components)
     x = b.new_zeros(len(b), A.n_components)
     found = Pursuit(x, torch.zeros_like(asked), b.new_zeros(len(b)), asked < 0)
 
     def pursue(rows: Tensor, part: Observation) -> None:
         own = None if limit is None else limit[rows]
-        solved = orthogonal_matching_pursuit(part, asked[rows], own)
+        solved = orthogonal_matching_pursuit(part, asked[rows], own, groups=groups)
         for whole, some in zip(found, solved, strict=True):
             whole[rows] = some
 
@@ -234,9 +240,8 @@ def masked_pursuit(
         pursue(rows, part)
     if _compiles(x, _PURSUIT_FROM):
         if len(rest):
-            _pursue(
-                obs.take(rest), asked[rest], limit if limit is None else limit[rest], found, rest
-            )
+            own = None if limit is None else limit[rest]
+            _pursue(obs.take(rest), asked[rest], own, sets, found, rest)
     else:
         for rows, part in dense_parts(obs, rest):
             pursue(rows, part)
@@ -244,8 +249,9 @@ def masked_pursuit(
 
 
 def _pursue(
-    obs: Observation, asked: Tensor, limit: Tensor | None, found: Pursuit, places: Tensor
-) -> None:
+    obs: Observation, asked: Tensor, limit: Tensor | None, groups: Groups, found: Pursuit,
+    places: Tensor,
+) -> None:  # fmt: skip
     """Put what compiled pursuit finds into these places."""
     b, seen = obs.b, visible_of(obs)
     exponent = exponents(b)
@@ -253,7 +259,7 @@ def _pursue(
     goal = torch.full_like(unit[:, 0], -1.0)
     if limit is not None:
         goal = torch.ldexp(torch.ldexp(limit, -exponent), -exponent).to(b.dtype)
-    most = torch.minimum(asked, seen.sum(1)).clamp_max(obs.A.n_components)
+    most = torch.minimum(asked, seen.sum(1)).clamp_max(len(groups.sizes))
     x, energy = b.new_zeros(len(b), obs.A.n_components), torch.zeros_like(goal)
     count, reached = torch.zeros_like(asked), torch.zeros_like(asked, dtype=torch.bool)
     D = obs.A.first.D
@@ -265,7 +271,7 @@ def _pursue(
 
     def run(rows: slice) -> None:
         given = (a[rows] for a in before)
-        loop(T, *given, eps, DEPENDENT * eps, *(a[rows] for a in after))
+        loop(T, *given, eps, DEPENDENT * eps, *groups.arrays(), *(a[rows] for a in after))
 
     in_threads(run, *x.shape)
     found.x[places] = torch.ldexp(x / size, exponent[:, None])

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import nnls
 from sklearn.linear_model import Lasso, orthogonal_mp
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
@@ -243,6 +244,71 @@ def test_learning_takes_nan_where_its_coder_does():
     first[:, 3] = np.nan  # seen later
     assert not partial.partial_fit(first).components_[:, 3].any()
     assert partial.partial_fit(X[20:]).components_[:, 3].any()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"error": 0.02},
+        {"l1_radius": 0.5},
+        {"alpha": 0.0, "positive": True},
+        {"alpha": 0.05, "solver": "homotopy"},
+    ],
+    ids=lambda p: " ".join(p),
+)
+def test_no_option_of_the_path_goes_mask_by_mask(monkeypatch, parameters):
+    pytest.importorskip("numba")
+    X = holes()
+    coder = LassoCoder(D, tol=1e-9, **parameters).fit(X)
+    expected = coder.solve(X)
+    solvers = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
+    monkeypatch.setattr(solvers, "each_mask", None)  # not called
+    for factor in (2.0**-20, 2.0**20):  # in any units
+        given = {"error": factor**2, "l1_radius": factor, "alpha": factor}
+        scaled = {k: v * given.get(k, 1) if k in given else v for k, v in parameters.items()}
+        found = LassoCoder(D, tol=1e-9, **scaled).fit(factor * X).solve(factor * X)
+        assert found.converged.all() and expected.converged.all()
+        np.testing.assert_allclose(found.codes / factor, expected.codes, atol=1e-12)
+        np.testing.assert_allclose(found.alpha / factor, expected.alpha, atol=1e-12)
+
+
+def test_alphas_of_samples_with_masks_of_their_own_share_a_path(monkeypatch):
+    pytest.importorskip("numba")
+    X = holes()
+    coder, solvers = LassoCoder(D, tol=1e-9).fit(X), "sklearn_unroll.estimators._lasso_solvers"
+    expected = coder.transform(X, alpha=0.05)
+    monkeypatch.setattr(sys.modules[solvers], "masked_lasso", None)  # not called
+    path = coder.path(X, [0.2, 0.05])
+    assert path.converged.all()
+    np.testing.assert_allclose(path.codes[1], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_path_loses_goes_mask_by_mask(monkeypatch, fails):
+    pytest.importorskip("numba")
+    X = holes()
+    coder = LassoCoder(D, 0.0, positive=True, tol=1e-8).fit(X)
+    if fails:
+        coder.set_params(max_iter=2)  # corners
+    found = coder.solve(X)
+    assert found.converged.all()
+    for x, code in zip(X, found.codes, strict=True):
+        seen = ~np.isnan(x)
+        left = np.sum((x[seen] - code @ D[:, seen]) ** 2)
+        assert left <= nnls(D[:, seen].T, x[seen])[1] ** 2 + 1e-7 * np.sum(x[seen] ** 2)
+
+
+def test_an_error_above_what_is_seen_has_zero_codes():
+    X = holes()
+    energy = np.nansum(X**2, axis=1)
+    error = np.where(np.arange(40) % 2, 0.1, 1.01) * energy
+    found = LassoCoder(D).fit(X).solve(X, error=error)
+    assert found.converged.all() and not found.codes[::2].any() and found.codes[1::2].any(1).all()
+    assert not found.gap[::2].any()
+    peak = np.abs(np.nan_to_num(X) @ D.T).max(1)
+    np.testing.assert_allclose(found.alpha[::2], peak[::2])
+    left = np.nansum((X - found.codes @ D) ** 2, axis=1)
+    np.testing.assert_allclose(left[1::2], error[1::2])
 
 
 @pytest.mark.parametrize("numba", [True, False])

@@ -10,6 +10,7 @@ from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
 from sklearn_unroll.solvers import certified_lasso, coordinate_descent, orthogonal_matching_pursuit
 from sklearn_unroll.solvers._descent_loops import descend
 from sklearn_unroll.solvers._loops import pursue
+from sklearn_unroll.solvers._pursuit_batch import Groups
 from sklearn_unroll.solvers._samples import products_of
 from tests.conftest import make_problem
 
@@ -156,7 +157,8 @@ def in_plain_python(obs, tol, most):
     b, eps = obs.b.numpy(), np.finfo(float).eps
     result = np.zeros((4, 14)), np.zeros(4, np.int64), np.zeros(4), np.zeros(4, bool)
     q = np.ascontiguousarray((b @ D.T)[:, :-1])
-    pursue(D @ D.T, D, b, q, np.full(4, tol), np.full(4, most), eps, 64 * eps, *result)
+    limits = np.full(4, tol), np.full(4, most), eps, 64 * eps, *Groups(None, 14).arrays()
+    pursue(D @ D.T, D, b, q, *limits, *result)
     return result
 
 
