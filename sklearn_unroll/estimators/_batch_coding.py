@@ -21,9 +21,11 @@ from sklearn_unroll.estimators._network_coding import NetworkCoding, check_layer
 from sklearn_unroll.estimators._online import Coded
 from sklearn_unroll.functional import Dense, Observation, alpha_max
 from sklearn_unroll.functional._compiled import compiled_available
-from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all
+from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all, descend_roughly
 from sklearn_unroll.solvers.masked import descend_seen_all
 
+_ROUGH_FROM, _SMALL = 1e-4, 1e-6  # tolerance, and size of atoms, from which on float32 will do
+_RANGE = 1e25  # of signals, and of alpha, for which it has the room
 _COMPILED_FROM = 2**18  # numbers in all codes, for which numba is loaded (0.4 s)
 # Seconds of one thread from which on several pay: those that torch has started for a product turn
 # in a loop for milliseconds, on the cores of the others.
@@ -99,19 +101,32 @@ class CompiledLassoCoding(Coding):
         alpha = torch.full_like(b[:, 0], coder.alpha)
         if coder.alpha_relative:
             alpha *= alpha_max(obs, positive=coder.positive)
-        x = b.new_zeros(len(b), len(D))
-        passes = torch.zeros(len(b), dtype=torch.long)
         limits = float(max(tol, coder.tol)), coder.max_iter, coder.positive
         if visible is None:
-            # Codes are the same bits in any number of threads, so that a clock may choose it.
-            start, alone = perf_counter(), self.seconds < _SHARED_FROM
-            descend_all(b, D, alpha.numpy(), x, passes, limits, alone=alone)
-            n_threads = 1 if alone else torch.get_num_threads()
-            self.seconds = (perf_counter() - start) * n_threads
+            x = self.descended(b, D, alpha, limits)
         else:
+            x, passes = b.new_zeros(len(b), len(D)), torch.zeros(len(b), dtype=torch.long)
             descend_seen_all(obs, alpha, x, passes, limits)
         penalty = alpha * x.abs().sum(1)
         return Coded(x if atoms is None else x / atoms, penalty)
+
+    def descended(self, b: Tensor, D: Tensor, alpha: Tensor, limits: tuple) -> Tensor:
+        """Return codes, in float32 where the tolerance is far from its digits, and all fits in."""
+        rough = (
+            limits[0] >= _ROUGH_FROM
+            and float(D.abs().max()) > _SMALL
+            and float(alpha.min()) > 1 / _RANGE
+            and float(b.abs().max()) < _RANGE
+        )
+        # Codes are the same bits in any number of threads, so that a clock may choose it.
+        start, alone = perf_counter(), self.seconds < _SHARED_FROM
+        if rough:
+            x = descend_roughly(b, D, alpha.numpy(), limits, alone)
+        else:
+            x, passes = b.new_zeros(len(b), len(D)), torch.zeros(len(b), dtype=torch.long)
+            descend_all(b, D, alpha.numpy(), x, passes, limits, alone=alone)
+        self.seconds = (perf_counter() - start) * (1 if alone else torch.get_num_threads())
+        return x
 
 
 def coding_of(

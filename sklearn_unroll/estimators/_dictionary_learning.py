@@ -20,11 +20,7 @@ from sklearn_unroll.estimators._arrays import own_arithmetic
 from sklearn_unroll.estimators._by_coder import ByCoder
 from sklearn_unroll.estimators._checked import check_observations, check_parameters
 from sklearn_unroll.estimators._document import fill
-from sklearn_unroll.estimators._missing import (
-    check_features_seen,
-    check_signals_seen,
-    takes_missing,
-)
+from sklearn_unroll.estimators._missing import check_seen, takes_missing
 from sklearn_unroll.estimators._network_coding import MOST_FINAL
 from sklearn_unroll.estimators._online_data import Course, Signals, divided
 from sklearn_unroll.estimators._online_start import left_behind, start_learner, warn_if_worthless
@@ -231,7 +227,7 @@ class OnlineDictionaryLearning(
             given, rng = X, check_random_state(self.random_state)
             resume = self.warm_start and work.__sklearn_is_fitted__()
             X, signals = work._take_in(X, sample_weight, reset=True)
-            check_features_seen(X)
+            check_seen(X, features=True)
             signals, held_out = divided(signals, work, rng)
             course = Course.of(signals, held_out, work, rng)
             learner = start_learner(work, signals, resume, self.max_iter, rng)
@@ -269,6 +265,7 @@ class OnlineDictionaryLearning(
             work = fitting.work
             resume = work.__sklearn_is_fitted__()
             X, signals = work._take_in(X, sample_weight, reset=not resume)
+            check_seen(X, features=False)
             rng = check_random_state(self.random_state)
             learner = start_learner(work, signals, resume, 1, rng)
             learner.learn(*signals.take(slice(None)))
@@ -278,7 +275,6 @@ class OnlineDictionaryLearning(
 
     def _take_in(self, X: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Signals]:
         X = check_observations(self, X, reset=reset, missing=takes_missing(self.coder))
-        check_signals_seen(X)
         return X, Signals.of(X, sample_weight)
 
     def _validate_params(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -40,26 +39,23 @@ def check_rows_seen(visible: Tensor) -> None:
         )
 
 
-def check_signals_seen(X: Any) -> None:
-    """Raise for samples of which nothing is seen."""
-    check_rows_seen(torch.cat([part.any(1, keepdim=True) for part in _seen_parts(X)]))
-
-
-def check_features_seen(X: Any) -> None:
-    """Raise for features that no sample has seen."""
-    seen = torch.stack([part.any(0) for part in _seen_parts(X)]).any(0)
+def check_seen(X: Any, features: bool) -> None:
+    """Raise for samples of which nothing is seen, and for features that no sample has seen."""
+    b = to_rows(X, dtype=None, device=torch.device("cpu"))
+    # A sum tells faster, and of numbers so large that theirs is none, what follows tells.
+    if not any(bool(torch.isnan(b[rows].sum())) for rows in blocks(b)):
+        return
+    check_rows_seen(
+        torch.cat([(~torch.isnan(b[rows])).any(1, keepdim=True) for rows in blocks(b)])
+    )
+    seen = torch.stack([(~torch.isnan(b[rows])).any(0) for rows in blocks(b)]).any(0)
     never = (~seen).nonzero()[:, 0].tolist()
-    if never:
+    if features and never:
         raise ValueError(
             f"X has {len(never)} feature(s) that no sample has seen, all NaN, in columns "
             f"{never[:5]}{'...' if len(never) > 5 else ''}: no atom can be learned there. Leave "
             f"them out."
         )
-
-
-def _seen_parts(X: Any) -> Iterator[Tensor]:
-    b = to_rows(X, dtype=None, device=torch.device("cpu"))
-    return (~torch.isnan(b[rows]) for rows in blocks(b))
 
 
 def takes_missing(coder: Any) -> bool:

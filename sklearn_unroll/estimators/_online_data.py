@@ -84,8 +84,9 @@ class Signals:
                 f"validation_fraction={fraction} of {len(self)} samples leaves none to learn "
                 f"from. Lower it, or set early_stopping=False."
             )
-        order = rng.permutation(len(self))
-        parts = (np.sort(self.rows[part]) for part in (order[n:], order[:n]))
+        left_out = np.zeros(len(self), bool)
+        left_out[rng.permutation(len(self))[:n]] = True
+        parts = self.rows[~left_out], self.rows[left_out]
         left, held_out = (Signals(self.X, part, self.weight) for part in parts)
         return left, held_out
 

@@ -6,12 +6,13 @@
         add         its products with itself and the atoms before it, and with the signal
     mirror          the lower half of gram into the upper one
 
-:func:`descend_atoms`, one pass over the atoms, for each that is in use::
+:func:`descend_block`, one pass over some atoms, for each that is in use::
 
-    target          u_j = d_j + (b_j - a_j D) / a_jj, where the surrogate is least without the ball
+    target          u_j = d_j + s_j / a_jj, where the surrogate is least without the ball
     project         d_j = u_j / max(||u_j||, 1), of its positive part if atoms are positive
+    take away       what has changed, from the slopes of the block's atoms after it
 
-Z are codes and D atoms; a_j and b_j are rows of gram and cross.
+Z are codes and D atoms; a_j is a row of gram, and ``s_j = b_j - a_j D``, b_j a row of cross.
 """
 
 from __future__ import annotations
@@ -41,28 +42,20 @@ def accumulate(Z, X, weight, gram, cross):
             gram[other, atom] = gram[atom, other]
 
 
-def descend_atoms(D, gram, cross, positive):
-    """Overwrite the atoms D by those of one pass of block coordinate descent."""
+def descend_block(D, gram, slope, positive):
+    """Overwrite some atoms D by those of one pass; gram is theirs, and slope is used up."""
     u = np.empty(D.shape[1])
     for atom in range(len(D)):
         if gram[atom, atom] > 0.0:
-            target(D, gram, cross, atom, u)
+            target(D, gram, slope, atom, u)
             project(u, positive)
-            for i in range(len(u)):
-                D[atom, i] = u[i]
+            take_away(D, gram, slope, atom, u)
 
 
-def target(D, gram, cross, atom, u):
+def target(D, gram, slope, atom, u):
     """Compute where the surrogate is least in one atom."""
     for i in range(len(u)):
-        u[i] = cross[atom, i]
-    for other in range(len(D)):
-        share = gram[atom, other]
-        if share != 0.0 and other != atom:
-            for i in range(len(u)):
-                u[i] -= share * D[other, i]
-    for i in range(len(u)):
-        u[i] /= gram[atom, atom]
+        u[i] = D[atom, i] + slope[atom, i] / gram[atom, atom]
 
 
 def project(u, positive):
@@ -76,3 +69,14 @@ def project(u, positive):
         length = np.sqrt(square)
         for i in range(len(u)):
             u[i] /= length
+
+
+def take_away(D, gram, slope, atom, u):
+    """Put u in the place of an atom, and its change into the slopes of the atoms after it."""
+    for i in range(len(u)):
+        u[i], D[atom, i] = u[i] - D[atom, i], u[i]
+    for other in range(atom + 1, len(D)):
+        share = gram[other, atom]
+        if share != 0.0:
+            for i in range(len(u)):
+                slope[other, i] -= share * u[i]

@@ -13,9 +13,10 @@
 
 G are inner products of atoms, to be looked up, or has no rows: then products go through the
 features. H are the same, or those in float32: then the set is solved in float32, and looked at in
-float64 before the end, so that residual and gap never have fewer digits. The ridge l2
-is on their diagonal: it acts as one feature more for each atom. The first ``size`` entries of x
-belong to the atoms in members; outer is zero for these and one for others.
+float64 before the end, so that residual and gap never have fewer digits. With G in float32, too,
+codes are rough: nothing is looked at in float64, and gaps are what float32 takes them for. The
+ridge l2 is on their diagonal: it acts as one feature more for each atom. The first ``size``
+entries of x belong to the atoms in members; outer is zero for these and one for others.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from sklearn_unroll.solvers._loops import backward, copy, forward, inner, produc
 
 # Share of the largest correlation that an atom needs to enter the set: where atoms are alike, few
 # should enter at once; where they are random, many.
-_NEAR = 0.6
+# Learned atoms, whose codes are rough, are alike.
+_NEAR, _NEAR_ROUGH = 0.6, 0.7
 # Energy of an atom outside the span of others, as part of it, from which on there is one minimum.
 _ALIKE, _ALIKE_SINGLE = 1e-10, 1e-4
 _SINGLE = 1e-6  # moves, as part of alpha, below which float32 is done
@@ -40,12 +42,14 @@ def descend(G, H, D, b, q, energy, X, passes, gaps, alpha, l2, tol, max_passes, 
     # Rows a multiple of 4096 bytes apart would share a few lines of the cache.
     gram = np.empty((n_atoms, n_atoms // 16 * 16 + 16), H.dtype)
     factor, near = np.empty_like(gram), np.empty(n_atoms, H.dtype)
-    move, fast = np.empty_like(near), np.empty_like(near)
+    inverse, move, fast = np.empty_like(near), np.empty_like(near), np.empty_like(near)
     x, g = np.empty(n_atoms), np.empty(n_atoms)
     members, used = np.empty(n_atoms, np.int64), np.empty(n_atoms, np.int64)
     outer, r = np.empty(n_atoms), np.empty(D.shape[1])
     single = H.itemsize < 8
     least, digits = (_ALIKE_SINGLE, _SINGLE) if single else (_ALIKE, 0.0)
+    rough = G.itemsize < 8
+    nearest = _NEAR_ROUGH if rough else _NEAR
     for sample in range(n_samples):
         weight, gathered, n_passes = alpha[sample], 0, 0
         loose, n_inner, settled = 0.1, 6, True
@@ -59,7 +63,7 @@ def descend(G, H, D, b, q, energy, X, passes, gaps, alpha, l2, tol, max_passes, 
             peak, outside = peaks(g, outer, positive)
             gap = measure(q, sample, energy[sample], g, peak, members, x, size, weight)
             if gap <= 0.5 * tol * 0.5 * energy[sample] or n_passes >= max_passes:
-                if exact:
+                if exact or rough:
                     break
                 exact = True
                 continue
@@ -69,16 +73,16 @@ def descend(G, H, D, b, q, energy, X, passes, gaps, alpha, l2, tol, max_passes, 
                     break
             before = size
             if outside > weight * (1 + 1e-12):
-                lowest = max(weight * (1 + 1e-12), _NEAR * outside)
+                lowest = max(weight * (1 + 1e-12), nearest * outside)
                 size = admit(g, lowest, positive, members, x, size, outer)
             if size == before:
                 n_inner = min(2 * n_inner, 200)
                 if settled:
                     loose *= 0.03
-            gathered = gather(H, D, l2, g, members, gathered, size, gram, near)
+            gathered = gather(H, D, l2, g, members, gathered, size, gram, inverse, near)
             for _ in range(min(n_inner, max_passes - n_passes)):
                 n_passes += 1
-                largest = cycle(gram, weight, positive, near, x, size)
+                largest = cycle(gram, inverse, weight, positive, near, x, size)
                 settled = largest <= max(loose, digits) * weight
                 if settled:
                     break
@@ -87,12 +91,12 @@ def descend(G, H, D, b, q, energy, X, passes, gaps, alpha, l2, tol, max_passes, 
                 break
             if size == before:
                 leap(gram, near, weight, x, size, factor, used, move, least)
-                exact = True
+                exact = not rough
         passes[sample] = n_passes
         X[sample] = 0.0
         for place in range(size):
             X[sample, members[place]] = x[place]
-        if X.itemsize < 8:
+        if X.itemsize < 8 and not rough:
             gap += rounded(G, D, l2, g, weight, X, sample, members, x, size)
         gaps[sample] = certificate(G, D, gap, energy[sample], members, x, size)
 
@@ -200,30 +204,29 @@ def admit(g, least, positive, members, x, size, outer):
     return size
 
 
-def gather(H, D, l2, g, members, gathered, size, gram, near):
+def gather(H, D, l2, g, members, gathered, size, gram, inverse, near):
     """Copy the set's correlations, and the inner products of its new atoms."""
     for new in range(gathered, size):
         for old in range(new + 1):
             gram[new, old] = gram[old, new] = product(H, D, members[new], members[old])
         gram[new, new] += l2[members[new]]
+        square = gram[new, new]
+        inverse[new] = 1 / square if square > 0.0 else 0.0  # a first code of a zero atom goes
     for place in range(size):
         near[place] = g[members[place]]
     return size
 
 
-def cycle(gram, weight, positive, near, x, size):
+def cycle(gram, inverse, weight, positive, near, x, size):
     """Minimise over each code of the set in turn, and return the largest move."""
     kind, largest = near.dtype.type, 0.0
     for place in range(size):
         square = gram[place, place]
-        if square <= 0.0:  # of a first code whose atom is zero
-            x[place] = 0.0
-            continue
         z, new = near[place] + x[place] * square, 0.0
         if z > weight:
-            new = (z - weight) / square
+            new = (z - weight) * inverse[place]
         elif z < -weight and not positive:
-            new = (z + weight) / square
+            new = (z + weight) * inverse[place]
         step = new - x[place]
         if step != 0.0:
             x[place] = new

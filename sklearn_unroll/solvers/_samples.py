@@ -13,7 +13,7 @@ from sklearn_unroll.functional._compiled import in_threads as shared_out
 
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
 _ROWS, _NUMBERS = 512, 2**13  # of a thread at a time, or that many codes
-_RANGE = 1e12  # between squared norms of atoms, up to which float32 is used
+_RANGE = 1e12  # between squared norms of atoms, and of one, up to which float32 is used
 _PAYS = 16  # samples for each atom, from which on inner products are stored
 
 
@@ -49,7 +49,8 @@ def products_of(D: Tensor, n_samples: int, single: bool = False) -> Products:
     stored = len(D) <= MAX_ATOMS and _PAYS * n_samples >= len(D)
     gram = (D @ D.T).numpy() if stored else np.empty((0, 0))
     squares = gram.diagonal()
-    fits = single and stored and squares.max() < _RANGE * squares[squares > 0].min(initial=np.inf)
+    least, most = squares[squares > 0].min(initial=np.inf), squares.max(initial=0.0)
+    fits = single and stored and 1 / _RANGE < most < _RANGE * min(least, 1.0)
     return Products(D.contiguous().numpy(), gram, gram.astype(np.float32) if fits else None)
 
 

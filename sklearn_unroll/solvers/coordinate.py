@@ -170,3 +170,30 @@ def descend_all(
         rest = limits[0], limits[1] - int(before.max()), limits[2]
         descend_all(b[left], D, weight[left.numpy()], *part[:2], rest, l2, part[2], more, alone)
         x[left], passes[left], gap[left] = part[0], part[1] + before, part[2]
+
+
+def descend_roughly(
+    b: Tensor,
+    D: Tensor,
+    weight: np.ndarray,
+    limits: tuple[float, int, bool],
+    alone: bool = False,
+) -> Tensor:
+    """Return codes of the lasso in float32, without certificates: for those of a passing moment.
+
+    ``limits`` and ``alone`` are those of ``descend_all``; float32 has room for data and alpha.
+    """
+    energy = b.square().sum(1).numpy()
+    b, D = b.float(), D.float().contiguous()
+    gram, q = (D @ D.T).numpy(), (b @ D.T).numpy()
+    x = b.new_zeros(len(b), len(D))
+    passes, gap = np.zeros(len(b), np.int64), np.empty(len(b))
+    loop, ridge = compiled(descend), np.zeros(len(D))
+
+    def run(rows: slice) -> None:
+        data = b.numpy()[rows], q[rows], energy[rows]
+        found = x.numpy()[rows], passes[rows], gap[rows]
+        loop(gram, gram, D.numpy(), *data, *found, weight[rows], ridge, *limits)
+
+    in_threads(run, len(b), len(D), alone)
+    return x

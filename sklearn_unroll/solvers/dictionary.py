@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional._compiled import compiled, compiled_available
-from sklearn_unroll.solvers._atom_loops import accumulate, descend_atoms
+from sklearn_unroll.solvers._atom_loops import accumulate, descend_block
 
 __all__ = ["DictionaryStatistics", "update_atoms"]
 
+_BLOCK = 64  # atoms, whose slopes come from one product with all
 _COMPILED_FROM = 2**20  # multiplications of a batch, for which numba is loaded (0.4 s)
 
 
@@ -97,14 +98,15 @@ class DictionaryStatistics:
         DictionaryStatistics
             In float64, on the CPU.
         """
-        Z, X = (t.detach().cpu().double().contiguous() for t in (codes, signals))
+        Z, X = (t.detach().cpu().contiguous() for t in (codes, signals.double()))
         w = torch.ones(len(X), dtype=torch.float64)
         w = w if weight is None else weight.detach().cpu().double().contiguous()
         made = cls.zeros(Z.shape[1], X.shape[1])
-        if _pays(Z.numel() * sum(made.cross.shape)):
+        if Z.is_floating_point() and _pays(Z.numel() * sum(made.cross.shape)):
             tensors = (Z, X, w, made.gram, made.cross)
             compiled(accumulate)(*(tensor.numpy() for tensor in tensors))
         else:
+            Z = Z.double()
             weighted = (w[:, None] * Z).T
             torch.mm(weighted, Z, out=made.gram)
             torch.mm(weighted, X, out=made.cross)
@@ -228,9 +230,10 @@ def update_atoms(
         )
     D = D.detach().cpu().double().clone(memory_format=torch.contiguous_format)
     if _pays(len(D) * D.numel()):
-        loop = compiled(descend_atoms)
-        for _ in range(n_passes):
-            loop(D.numpy(), gram.numpy(), cross.numpy(), positive)
+        for first in [*range(0, len(D), _BLOCK)] * n_passes:
+            rows = slice(first, first + _BLOCK)
+            slope, own = cross[rows] - gram[rows] @ D, gram[rows, rows].contiguous()
+            compiled(descend_block)(D.numpy()[rows], own.numpy(), slope.numpy(), positive)
         return D
     for atom in [*(gram.diagonal() > 0).nonzero()[:, 0].tolist()] * n_passes:
         u = D[atom] + (cross[atom] - gram[atom] @ D) / gram[atom, atom]

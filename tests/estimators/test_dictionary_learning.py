@@ -169,6 +169,19 @@ def test_positive_atoms_and_codes():
         learner(coder=LassoCoder(), positive_code=True).fit(X)
 
 
+@pytest.mark.parametrize("size", [1e-60, 1e-6, 1.0, 1e60])
+@pytest.mark.parametrize("atoms", [1e-20, 1.0])
+def test_rough_codes_are_within_the_tolerance_in_any_unit(data, size, atoms):
+    pytest.importorskip("numba")
+    D = atoms * torch.from_numpy(D0) / 4
+    alpha = 0.2 * size * atoms
+    b = size * torch.from_numpy(data.X[:50])
+    coding = _batch_coding.CompiledLassoCoding(LassoCoder(alpha=alpha))
+    codes, penalty, _ = coding(b, D, 1e-3)
+    assert duality_gap(b.numpy(), codes.double().numpy(), D.numpy(), alpha).max() <= 1.01e-3
+    torch.testing.assert_close(penalty, alpha * codes.double().abs().sum(1), rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("power", [-30, 20])
 def test_results_scale_with_the_data(data, way, power):
     scale = 2.0**power

@@ -8,7 +8,7 @@ import torch
 
 from sklearn_unroll.functional import Dense, Observation, lasso_value
 from sklearn_unroll.solvers import DictionaryStatistics, update_atoms
-from sklearn_unroll.solvers._atom_loops import accumulate, descend_atoms
+from sklearn_unroll.solvers._atom_loops import accumulate, descend_block
 
 
 def problem(seed=0, n=40, k=14, m=9):
@@ -74,8 +74,10 @@ def reference(D, A, B, positive):
     return D
 
 
+@pytest.mark.parametrize("block", [5, 64])
 @pytest.mark.parametrize("positive", [False, True])
-def test_the_update_is_the_papers(way, positive):
+def test_the_update_is_the_papers(way, positive, block, monkeypatch):
+    monkeypatch.setattr("sklearn_unroll.solvers.dictionary._BLOCK", block)
     Z, X, w, D = problem(1)
     s = DictionaryStatistics.of(Z, X, w)
     expected = reference(D.numpy(), s.gram.numpy(), s.cross.numpy(), positive)
@@ -113,7 +115,7 @@ def test_plain_python_takes_the_steps_of_machine_code():
     np.testing.assert_allclose(cross, s.cross, atol=1e-12)
     for positive in (False, True):
         plain = D.numpy().copy()
-        descend_atoms(plain, gram, cross, positive)
+        descend_block(plain, gram, cross - gram @ plain, positive)
         np.testing.assert_allclose(plain, update_atoms(D, s, positive=positive), atol=1e-12)
 
 

@@ -12,6 +12,7 @@ from sklearn_unroll.solvers._descent_loops import descend
 from sklearn_unroll.solvers._loops import pursue
 from sklearn_unroll.solvers._pursuit_batch import Groups
 from sklearn_unroll.solvers._samples import products_of
+from sklearn_unroll.solvers.coordinate import descend_roughly
 from tests.conftest import make_problem
 
 GREEDY = sys.modules[orthogonal_matching_pursuit.__module__]
@@ -98,6 +99,24 @@ def test_coordinate_descent_ends_at_rounding_where_no_gap_is_small_enough():
     descend(*given, -1.0, 1000, False)
     assert float(duality_gap(torch.from_numpy(X), obs, 0.05).max()) < 1e-14
     assert passes.max() < 1000
+
+
+@pytest.mark.parametrize("tol", [0.03, 1e-4])
+@pytest.mark.parametrize("positive", [False, True])
+def test_rough_codes_keep_their_tolerance_and_the_steps_of_plain_python(positive, tol):
+    pytest.importorskip("numba")
+    obs, _ = make_problem(40, n_features=30, n_components=50, seed=4)
+    alpha = torch.linspace(0.02, 1.1, 40) * alpha_max(obs, positive=positive)
+    limits = tol, 1000, positive
+    X = descend_roughly(obs.b, obs.A.D, alpha.numpy(), limits)
+    assert X.dtype == torch.float32 and not bool(X[-1].any()) and bool(X[0].any())
+    assert float(duality_gap(X.double(), obs, alpha, positive=positive).max()) <= tol + 1e-5
+    assert not positive or float(X.min()) >= 0
+    D, b = obs.A.D.float().numpy(), obs.b.float().numpy()
+    plain, energy = np.zeros_like(X.numpy()), obs.b.square().sum(1).numpy()
+    counts = np.zeros(40, np.int64), np.zeros(40), alpha.numpy(), np.zeros(50)
+    descend(D @ D.T, D @ D.T, D, b, b @ D.T, energy, plain, *counts, *limits)
+    np.testing.assert_allclose(X, plain, atol=1e-3 * np.abs(plain).max())
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
