@@ -69,7 +69,8 @@ def look_again(
     doubtful = (~(gap <= tol)).nonzero()[:, 0]
     if not len(doubtful):
         return
-    own = x[doubtful].double(), Observation(obs.b[doubtful].double(), obs.A), target[doubtful]
+    some = obs.take(doubtful)
+    own = x[doubtful].double(), some._replace(b=some.b.double()), target[doubtful]
     if kind == "alpha":
         gap[doubtful] = duality_gap(*own, positive=positive, l2=ridge)
     else:
