@@ -123,3 +123,18 @@ def test_a_dictionary_that_is_changed_in_place_is_the_one_that_is_used():
         coder.transform(DATA.X),
         LassoCoder(DATA.dictionary[::-1].copy(), 0.1).fit_transform(DATA.X),
     )
+
+
+def test_arrays_that_need_no_conversion_are_checked_all_the_same():
+    frame = pytest.importorskip("pandas").DataFrame(DATA.X).rename(columns=str)
+    named = LassoCoder(DATA.dictionary, 0.1).fit(frame)
+    with pytest.warns(UserWarning, match="valid feature names"):
+        named.transform(DATA.X)
+    coder = LassoCoder(DATA.dictionary, 0.1).fit(DATA.X)
+    wrong = DATA.X.copy()
+    wrong[3, 4] = np.inf
+    for X, message in ((wrong, "infinity"), (DATA.X[:, :-1], "features"), (DATA.X[:0], "sample")):
+        with pytest.raises(ValueError, match=message):
+            coder.transform(X)
+    largest = np.full_like(DATA.X, 1e307)  # whose sum is infinite
+    assert np.isfinite(coder.transform(largest)).all()
