@@ -70,11 +70,11 @@ def to_rows(array: Any, *, dtype: torch.dtype | None, device: torch.device) -> T
     """
     if not isinstance(array, np.ndarray) or device.type != "cpu" or array.ndim != 2:
         return to_tensor(array, dtype=dtype, device=device)
-    usual = array.dtype.newbyteorder("=")
-    kind = torch.from_numpy(np.empty(0, usual)).dtype if dtype is None else dtype
     shared = array.flags.c_contiguous and array.flags.writeable and array.dtype.isnative
-    if shared and torch.from_numpy(array[:0]).dtype == kind:
+    if shared and dtype in (None, torch_dtype(array)):
         return to_tensor(array, dtype=dtype, device=device)
+    usual = array.dtype.newbyteorder("=")
+    kind = torch_dtype(np.empty(0, usual)) if dtype is None else dtype
 
     def pick(rows: Any) -> Tensor:
         rows = rows.numpy() if isinstance(rows, Tensor) else rows
@@ -171,6 +171,8 @@ def refuse_kind(array: Any, name: str) -> None:
 
     Of any namespace; scikit-learn sees only numpy's, and takes the data of a masked array.
     """
+    if type(array) is np.ndarray and array.dtype.kind == "f":
+        return
     dtype = str(getattr(array, "dtype", ""))
     if "complex" in dtype:
         raise ValueError(

@@ -11,7 +11,13 @@ from sklearn.base import _fit_context
 from sklearn.utils.metadata_routing import UNUSED
 from torch import Tensor
 
-from sklearn_unroll.estimators._arrays import check_out, own_arithmetic, resolve_device, to_tensor
+from sklearn_unroll.estimators._arrays import (
+    check_out,
+    own_arithmetic,
+    resolve_device,
+    to_tensor,
+    torch_dtype,
+)
 from sklearn_unroll.estimators._codes import Codes
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._missing import atoms_of
@@ -110,8 +116,7 @@ class BaseCoder(Transforms, Shell):
 
     def compute_like(self, X: Any) -> Tensor:
         """Return a tensor with the dtype of X, on the device in use."""
-        dtype = getattr(torch, str(X.dtype).split(".")[-1])
-        return torch.empty(0, dtype=dtype, device=resolve_device(self.device, X))
+        return torch.empty(0, dtype=torch_dtype(X), device=resolve_device(self.device, X))
 
     def check_fit(self, A: Operator) -> None:
         """Check what depends on the dictionary; by default nothing does.

@@ -207,8 +207,7 @@ class Codes(Task):
         """
         self.check_ready(est, X, method, operators)
         X = check_observations(est, X, reset=False, missing=self.missing)
-        like = est.compute_like(X).to(dtype)
-        b, visible = rows_to_compute(X, like), None
+        b, visible = rows_to_compute(X, est.compute_like(X).to(dtype)), None
         if self.missing:
             b, visible = split_missing(b)
         b = self._in_range(b)
@@ -235,7 +234,8 @@ class Codes(Task):
         operators : array-like or None
             Given for each sample.
         """
-        check_is_fitted(est)
+        if "dictionary_" not in vars(est):  # tags take longer to look up than a signal to code
+            check_is_fitted(est)
         refuse_kind(X, "X")
         if operators is not None:
             check_operators_allowed(self, est)

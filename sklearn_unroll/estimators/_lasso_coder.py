@@ -14,8 +14,7 @@ from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import to_tensor
 from sklearn_unroll.estimators._checked import check_magnitude
-from sklearn_unroll.estimators._coder import by_dictionary
-from sklearn_unroll.estimators._lasso_aim import aim_of
+from sklearn_unroll.estimators._lasso_aim import Found, How, aim_of
 from sklearn_unroll.estimators._lasso_codes import (
     check_applied,
     check_atom_weights,
@@ -24,8 +23,14 @@ from sklearn_unroll.estimators._lasso_codes import (
     warn_if_not_converged,
 )
 from sklearn_unroll.estimators._lasso_methods import BaseLassoCoder
-from sklearn_unroll.estimators._lasso_solvers import SOLVERS, Found, How, no_start, solve_chunks
+from sklearn_unroll.estimators._lasso_solvers import (
+    SOLVERS,
+    no_start,
+    solve_chunks,
+    solve_groups,
+)
 from sklearn_unroll.estimators._missing import behind_mask
+from sklearn_unroll.estimators._operators import group_operators
 from sklearn_unroll.estimators._shell import Seen
 from sklearn_unroll.estimators._validation import check_finite_codes
 from sklearn_unroll.functional import (
@@ -38,6 +43,7 @@ from sklearn_unroll.functional import (
     Penalty,
     alpha_max,
 )
+from sklearn_unroll.functional.rows import whole
 
 __all__ = ["LassoCoder"]
 
@@ -250,7 +256,8 @@ class LassoCoder(BaseLassoCoder):
         return codes.div_(self._atom_weights(codes.shape[-1], codes))
 
     def _how(self, A: Operator) -> How:
-        l2 = A.like.new_full((A.n_components,), float(self.l2))
+        kind = {"dtype": torch.float64, "device": A.like.device}
+        l2 = torch.full((A.n_components,), float(self.l2), **kind)
         if self.atom_weights is not None:
             l2 = l2 / self._atom_weights(len(l2), l2).square()
         return How(self.solver, self.positive, l2, self.tol, self.max_iter)
@@ -273,12 +280,10 @@ class LassoCoder(BaseLassoCoder):
         elif self.warm_start_from is not None:
             raise ValueError("warm_start_from has codes of one dictionary: not with operators.")
         else:
-
-            def solve(rows: Tensor, some: Tensor, D: Tensor) -> Found:
-                A = self._atoms(seen, D, rows)
-                return solve_chunks(some, A, aim.take(rows), no_start, self._how(A))
-
-            found = by_dictionary(b, operators, solve)
+            b = whole(b)
+            groups = group_operators(operators, len(b), b)
+            atoms = ((rows, self._atoms(seen, D, rows)) for rows, D in groups)
+            found = solve_groups(b, atoms, aim, self._how(seen.obs.A))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
         found = found._replace(x=check_finite_codes(self._unweighted(found.x), self))
         return seen, found, into

@@ -151,9 +151,9 @@ def check_atom_weights(atom_weights: Any, n_components: int, D: Tensor) -> Tenso
 
 def warn_if_not_converged(found: Any, solver: str, tol: float, max_iter: int) -> None:
     """Say how many samples are above the tolerance, and how far."""
-    left = int((~found.converged).sum())
-    if not left:
+    if bool(found.converged.all()):
         return
+    left = int((~found.converged).sum())
     single = found.x.dtype == torch.float32 and tol < 1e-6
     other = "" if solver == "auto" else ", or use solver='auto'"
     advice = "fit in float64" if single else f"increase max_iter{other}"

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from sklearn_unroll.estimators._lasso_aim import Aim, chunks
+from sklearn_unroll.estimators._lasso_aim import Aim, Found, How, chunks
 from sklearn_unroll.estimators._lasso_solvers import (
-    Found,
-    How,
     compiled_pays,
     finish,
     inner_of,

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sklearn_unroll.estimators._coder import room_for
-from sklearn_unroll.estimators._lasso_aim import Aim, Chunk, chunks
+from sklearn_unroll.estimators._lasso_aim import (
+    Aim,
+    Chunk,
+    Found,
+    How,
+    chunks,
+    near,
+    with_rounding,
+)
+from sklearn_unroll.estimators._lasso_compiled import (
+    COMPILED,
+    PASSES,
+    solve_compiled,
+)
 from sklearn_unroll.functional import (
     Convolution,
     Dense,
     Observation,
     Operator,
     duality_gap,
-    lasso_value,
     mutual_coherence,
 )
 from sklearn_unroll.functional._compiled import compiled_available
@@ -36,10 +49,7 @@ from sklearn_unroll.solvers import (
     masked_lasso,
     minimize,
 )
-from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
-from sklearn_unroll.solvers._samples import Products
-from sklearn_unroll.solvers.coordinate import descent
-from sklearn_unroll.solvers.homotopy import has_path, paths
+from sklearn_unroll.solvers.homotopy import has_path
 from sklearn_unroll.solvers.masks import each_mask, is_masked, put_in_order
 from sklearn_unroll.solvers.reductions import nonnegative_least_squares, with_ridge
 from sklearn_unroll.solvers.solver import add_part
@@ -48,35 +58,8 @@ SOLVERS = (
     "auto", "ista", "fista", "admm", "active_set", "coordinate_descent", "homotopy", "cvxpy",
 )  # fmt: skip
 APPLIED = ("auto", "ista", "fista", "admm")  # that need no more of an operator than products
-_PASSES = 200  # of coordinate descent, before the active set takes over
-_PROBE = 32  # samples that tell which compiled solver to take; fewer atoms leave no choice
-_ALIKE = 0.98  # coherence from which on passes are too many
-_ENOUGH = 0.8  # of them that coordinate descent has to solve in few passes
-_FEW = 0.2  # passes for each atom: more cost more than the corners of a path
 _COHERENT = 0.95  # from which on gradient steps take thousands of iterations
 _STORED = 2**14  # atoms of a compiled solver: its working set has their square of room
-_FAR = 1e8  # objective of a start relative to that of zeros, from which on it is of no use
-
-
-class Found(NamedTuple):
-    """Codes of all samples, with alpha and certificates, in the user's units."""
-
-    x: Tensor
-    alpha: Tensor
-    gap: Tensor
-    n_iter: Tensor
-    converged: Tensor
-
-
-class How(NamedTuple):
-    """The lasso at hand, but for data and weight, and how to solve it."""
-
-    solver: str
-    positive: bool
-    l2: Tensor  # (n_components,)
-    tol: float
-    max_iter: int
-    dtype: torch.dtype = torch.float64  # that codes will be rounded to
 
 
 def no_start(rows: slice) -> None:
@@ -85,13 +68,24 @@ def no_start(rows: slice) -> None:
 
 def solve_chunks(
     b: Tensor | Rows, A: Operator, aim: Aim, start: Callable[[slice], Tensor | None], how: How,
-    into: Tensor | None = None,
+    into: Tensor | None = None, out: Found | None = None,
 ) -> Found:  # fmt: skip
-    """Solve all samples of b, whose dtype the codes get; the operator is in float64."""
-    out, inner = nothing_found(b, A, aim, into), inner_of(how, b)
-    compiled = compiled_pays(b, A)
-    coherent = not compiled and how.solver == "auto" and is_coherent(A)
-    for chunk in chunks(b, A, aim, how.l2, how.positive, compiled):
+    """Solve all samples of b, whose dtype the codes get; the operator is in float64.
+
+    Codes are written into the caller's array where it is alike, or all that is found into ``out``.
+    """
+    compiled = compiled_pays(b, A) and (aim.name != "alpha" or how.solver in COMPILED)
+    if how.solver == "coordinate_descent":
+        compiled = compiled and bool(aim.value.all())
+    out = nothing_found(b, A, aim, into, compiled) if out is None else out
+    inner = inner_of(how, b)
+    if compiled:
+        own = None if start is no_start else start
+        finishing = finish if aim.name == "alpha" else partial(_search, aim.name)
+        solve_compiled(b, A, aim, own, inner, out, finishing)
+        return out._replace(converged=out.gap <= how.tol)
+    coherent = how.solver == "auto" and is_coherent(A)
+    for chunk in chunks(b, A, aim, how.l2, how.positive):
         out.alpha[chunk.rows] = chunk.alpha
         live = chunk.live
         if not len(live):
@@ -104,24 +98,52 @@ def solve_chunks(
             own = inner._replace(l2=chunk.l2)
             x0 = None if start is no_start else _start(start, chunk)
             weight = chunk.aim.value
-            found = solve_live(chunk.obs, weight, x0, own, coherent, chunk.products)
+            found = solve_live(chunk.obs, weight, x0, own, coherent)
             put(out, live, chunk, found, weight)
     return out._replace(converged=out.gap <= how.tol)
+
+
+def solve_groups(
+    b: Tensor, groups: Iterable[tuple[Tensor, Operator]], aim: Aim, how: How
+) -> Found:
+    """Solve the samples of each dictionary: which ones, and their operator."""
+    groups = list(groups)
+    order = torch.cat([rows for rows, _ in groups])
+    b, aim = b[order], aim.take(order)
+    out, first = nothing_found(b, groups[0][1], aim), 0
+    for rows, A in groups:
+        some = slice(first, first + len(rows))
+        own = Found(*(field[some] for field in out))
+        solve_chunks(b[some], A, aim.take(some), no_start, how, out=own)
+        first = some.stop
+    back = order.argsort()
+    found = Found(*(field[back] for field in out))
+    return found._replace(converged=found.gap <= how.tol)
+
+
+def _search(name: str, found: Solution, obs: Observation, bound: Tensor, how: How) -> PathCodes:
+    """Return the codes of samples whose path was lost."""
+    return bounded_lasso(obs, **{name: bound}, positive=how.positive, tol=how.tol)
 
 
 def _bounded(chunk: Chunk, how: How) -> PathCodes:
     """Solve samples whose error or l1 norm is bounded."""
     bound = {chunk.aim.name: chunk.aim.value}
-    return bounded_lasso(
-        chunk.obs, **bound, positive=how.positive, tol=how.tol, products=chunk.products
-    )
+    return bounded_lasso(chunk.obs, **bound, positive=how.positive, tol=how.tol)
 
 
-def nothing_found(b: Tensor | Rows, A: Operator, aim: Aim, into: Tensor | None = None) -> Found:
-    """Return zero codes, like the value of an aim, in the caller's array where it is alike."""
-    zeros = torch.zeros(aim.value.shape, dtype=torch.float64, device=b.device)
-    x = room_for(into, b, *aim.value.shape, A.n_components).zero_()
-    return Found(x, zeros, zeros.clone(), zeros.long(), zeros == 0)
+def nothing_found(
+    b: Tensor | Rows, A: Operator, aim: Aim, into: Tensor | None = None, compiled: bool = False
+) -> Found:
+    """Return zero codes, like the value of an aim, in the caller's array where it is alike.
+
+    Compiled loops write all codes anyway.
+    """
+    x = room_for(into, b, *aim.value.shape, A.n_components)
+    zeros = partial(torch.zeros, aim.value.shape, device=b.device)
+    alpha, gap = zeros(dtype=torch.float64), zeros(dtype=torch.float64)
+    n_iter, converged = zeros(dtype=torch.long), zeros(dtype=torch.bool)
+    return Found(x if compiled else x.zero_(), alpha, gap, n_iter, converged)
 
 
 def inner_of(how: How, b: Tensor | Rows) -> How:
@@ -141,10 +163,9 @@ def put(
         back = x.double() / chunk.out
         rows = (back != found.x).any(1).nonzero()[:, 0]
         if len(rows):
-            own = chunk.obs.take(rows), alpha[rows], chunk.l2
-            moved = _value(back[rows], *own) - _value(found.x[rows], *own)
             gap = gap.clone()
-            gap[rows] = (gap[rows] + moved / (0.5 * own[0].b.square().sum(1))).clamp_min(0)
+            own = chunk.obs.take(rows), alpha[rows], chunk.l2
+            gap[rows] = with_rounding(gap[rows], found.x[rows], back[rows], *own)
     out.gap[places] = gap.to(out.gap)
 
 
@@ -183,14 +204,12 @@ def solve_live(
     x0: Tensor | None,
     how: How,
     coherent: bool = False,
-    products: Products | None = None,
 ) -> Solution:
     """Solve samples whose codes are not zero, in float64."""
     if is_masked(obs.A):
         return _solve_seen(obs, alpha, x0, how)
     none = alpha == 0
-    path = how.solver in ("auto", "homotopy") and products is not None
-    if not path and bool(none.any()):
+    if how.solver != "homotopy" and bool(none.any()):
         zero, rest = none.nonzero()[:, 0], (~none).nonzero()[:, 0]
         least = with_ridge(obs.take(zero), how.l2)
         parts = [(zero, nonnegative_least_squares(least, how.tol))]
@@ -198,12 +217,14 @@ def solve_live(
             start = None if x0 is None else x0[rest]
             parts.append((rest, solve_live(obs.take(rest), alpha[rest], start, how, coherent)))
         return put_in_order(parts)
-    if how.solver == "auto" and products is not None:
-        return _solve_compiled(obs, alpha, x0, how, products)
+    limits = {"positive": how.positive, "l2": how.l2, "tol": how.tol}
     if how.solver == "homotopy":
-        return finish(_follow(obs, alpha, how, products), obs, alpha, how)
+        path = homotopy(obs, alpha, max_iter=how.max_iter, **limits)
+        return finish(Solution(path.x, path.gap, path.n_iter, path.converged), obs, alpha, how)
     if how.solver == "coordinate_descent":
-        return finish(_descend(obs, alpha, x0, how, products, _PASSES), obs, alpha, how)
+        most = min(how.max_iter, PASSES)
+        found = coordinate_descent(obs, alpha, x0=x0, max_passes=most, dtype=how.dtype, **limits)
+        return finish(found._replace(x=found.x.double()), obs, alpha, how)
     obs = with_ridge(obs, how.l2)
     solver = applied_solver(obs.A) if how.solver == "auto" else how.solver
     if solver in ("auto", "active_set"):
@@ -231,7 +252,9 @@ def _solve_seen(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) ->
         )  # fmt: skip
     if not fast or how.solver not in ("auto", "homotopy"):
         return _solve_each_mask(obs, alpha, x0, how)
-    found = _follow(obs, alpha, how, None)
+    limits = {"positive": how.positive, "l2": how.l2, "tol": how.tol}
+    path = homotopy(obs, alpha, max_iter=how.max_iter, **limits)
+    found = Solution(path.x, path.gap, path.n_iter, path.converged)
     left = (~found.converged).nonzero()[:, 0]
     if len(left):
         part = obs.take(left), alpha[left], found.x[left], how._replace(solver="auto")
@@ -246,84 +269,13 @@ def _solve_each_mask(obs: Observation, alpha: Tensor, x0: Tensor | None, how: Ho
     return each_mask(obs, solve)
 
 
-def _solve_compiled(
-    obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, products: Products
-) -> Solution:
-    """Take coordinate descent where few passes do for a few samples, and otherwise the path.
-
-    A pass costs the square of the support, a corner of the path its product with the number of
-    atoms; where atoms are alike, or few, passes are too many. The choice is by counts, not by
-    clock: same data, same bits.
-    """
-    n, most = len(obs.b), max(10, int(_FEW * obs.A.n_components))
-    none = bool((alpha == 0).any())
-    if are_few(obs.A.n_components, how.positive) and not none:
-        found = few_atoms(obs, alpha, how.positive, how.l2, how.tol, products)
-    elif none or (x0 is None and (obs.A.n_components < _PROBE or products.is_coherent(_ALIKE))):
-        return finish(_follow(obs, alpha, how, products), obs, alpha, how)
-    elif n <= _PROBE:
-        found = _descend(obs, alpha, x0, how, products, most)
-    else:
-        found = Solution(
-            torch.zeros_like(products.q), torch.full_like(alpha, torch.inf),
-            torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.bool),
-        )  # fmt: skip
-        probe = torch.zeros(n, dtype=torch.bool)
-        probe[:: -(-n // _PROBE)] = True
-        _try(found, probe.nonzero()[:, 0], obs, alpha, x0, how, products, most)
-        if float(found.converged[probe].double().mean()) >= _ENOUGH:
-            _try(found, (~probe).nonzero()[:, 0], obs, alpha, x0, how, products, most)
-    left = (~found.converged).nonzero()[:, 0]
-    if len(left) and how.max_iter > most:
-        more = how._replace(max_iter=how.max_iter - most)
-        part = obs.take(left), alpha[left], more, products.take(left)
-        add_part(found, left, _follow(*part))
-    return finish(found, obs, alpha, how)
-
-
-def _try(
-    found: Solution, rows: Tensor, obs: Observation, alpha: Tensor, x0: Tensor | None, how: How,
-    products: Products, most: int,
-) -> None:  # fmt: skip
-    """Run a few passes on some samples."""
-    start = None if x0 is None else x0[rows]
-    part = obs.take(rows), alpha[rows], start, how, products.take(rows), most
-    add_part(found, rows, _descend(*part))
-
-
-def _descend(
-    obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, products: Products | None,
-    most: int,
-) -> Solution:  # fmt: skip
-    limits = how.tol, min(how.max_iter, most), how.positive
-    if products is None:  # nothing is known of the operator
-        found = coordinate_descent(
-            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
-            max_passes=limits[1], dtype=how.dtype,
-        )  # fmt: skip
-    else:
-        found = descent(obs, alpha, x0, limits, how.l2, products, how.dtype)
-    return found._replace(x=found.x.double())
-
-
-def _follow(obs: Observation, alpha: Tensor, how: How, products: Products | None) -> Solution:
-    if products is None:
-        found = homotopy(
-            obs, alpha, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter
-        )
-        return Solution(found.x, found.gap, found.n_iter, found.converged)
-    limits = how.tol, how.max_iter, how.positive
-    found = paths(obs, alpha[None], "alpha", limits, how.l2, products)
-    return Solution(found.x[0], found.gap[0], found.n_iter, found.converged[0])
-
-
 def finish(found: Solution, obs: Observation, alpha: Tensor, how: How) -> Solution:
     """Give what is left to the solver that needs no numba."""
     left = (~found.converged).nonzero()[:, 0]
-    if len(left) and how.max_iter > _PASSES:
+    if len(left) and how.max_iter > PASSES:
         more = solve_live(
             obs.take(left), alpha[left], found.x[left],
-            how._replace(solver="auto", max_iter=how.max_iter - _PASSES),
+            how._replace(solver="auto", max_iter=how.max_iter - PASSES),
         )  # fmt: skip
         better = more.gap < found.gap[left]
         add_part(found, left[better], Solution(*(field[better] for field in more)))
@@ -334,13 +286,3 @@ def _start(start: Callable[[slice], Tensor], chunk: Chunk) -> Tensor:
     first, last = int(chunk.live[0]), int(chunk.live[-1]) + 1
     x0 = start(slice(first, last))[chunk.live - first].double() / chunk.out
     return near(x0, chunk.obs, chunk.aim.value)
-
-
-def near(x0: Tensor, obs: Observation, alpha: Tensor) -> Tensor:
-    """Return starts, zero in place of those so far away that their digits hide the data."""
-    far = ~(lasso_value(x0, obs, alpha) <= _FAR * obs.b.square().sum(1))
-    return torch.where(far[:, None], 0.0, x0)
-
-
-def _value(x: Tensor, obs: Observation, alpha: Tensor, l2: Tensor) -> Tensor:
-    return lasso_value(x, obs, alpha) + 0.5 * (l2 * x.square()).sum(1)

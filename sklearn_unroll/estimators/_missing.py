@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,13 +20,18 @@ def split_missing(b: Tensor | Rows) -> tuple[Tensor | Rows, Tensor | None]:
 
     Raises where nothing of a sample is seen.
     """
-    if not any(bool(torch.isnan(b[rows]).any()) for rows in blocks(b)):
+    if not any(_lacks(b[rows]) for rows in blocks(b)):
         return b, None
     visible = torch.cat([~torch.isnan(b[rows]) for rows in blocks(b)])
     check_rows_seen(visible)
     if isinstance(b, Rows):
         return Rows(lambda rows: b[rows].nan_to_num(nan=0.0), b.shape, b.new_empty(0)), visible
     return torch.where(visible, b, 0), visible
+
+
+def _lacks(b: Tensor) -> bool:
+    # A sum says of most that nothing is missing, in a fraction of the time.
+    return math.isnan(float(b.sum())) and bool(torch.isnan(b).any())
 
 
 def check_rows_seen(visible: Tensor) -> None:

@@ -116,7 +116,9 @@ def weighted_mean(value: Tensor, weight: Tensor | None = None) -> float:
 
 def check_finite_codes(codes: Tensor, estimator: Any) -> Tensor:
     """Return codes, and raise if infinity or NaN was made of finite observations."""
-    raise_if_failed(sum(count_failed(codes[r]) for r in blocks(codes)), len(codes), estimator)
+    if not math.isfinite(float(codes.sum())):  # a sum of large codes may be infinite
+        failed = sum(count_failed(codes[rows]) for rows in blocks(codes))
+        raise_if_failed(failed, len(codes), estimator)
     return codes
 
 

@@ -107,7 +107,7 @@ def stand_in(matrix: Tensor | Rows) -> Tensor:
     Tensor
         Not to be written to.
     """
-    return matrix.new_empty(1, 1).zero_().expand(matrix.shape)
+    return torch.zeros(1, 1, dtype=matrix.dtype, device=matrix.device).expand(matrix.shape)
 
 
 def blocks(*matrices: Tensor | Rows) -> Iterator[slice]:

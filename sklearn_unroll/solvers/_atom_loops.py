@@ -80,3 +80,17 @@ def take_away(D, gram, slope, atom, u):
         if share != 0.0:
             for i in range(len(u)):
                 slope[other, i] -= share * u[i]
+
+
+def alike(gram, least, outcome):
+    """Set the first entry of outcome to whether two atoms have a coherence above least."""
+    norm = np.empty(len(gram))
+    for atom in range(len(gram)):
+        norm[atom] = np.sqrt(gram[atom, atom])
+    for atom in range(len(gram)):
+        limit, count = least * norm[atom], 0
+        for other in range(atom):
+            count += abs(gram[atom, other]) > limit * norm[other]
+        outcome[0] = count > 0
+        if count > 0:
+            return

@@ -11,15 +11,11 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from sklearn_unroll.functional import Observation
 from sklearn_unroll.functional._compiled import compiled, in_threads
 from sklearn_unroll.solvers._descent_loops import certificate, correlate, measure, peaks
-from sklearn_unroll.solvers._loops import copy, inner, squared_norm, subtract
-from sklearn_unroll.solvers._samples import Products
-from sklearn_unroll.solvers.solver import Solution
+from sklearn_unroll.solvers._loops import copy, inner, subtract
+from sklearn_unroll.solvers._samples import Batch, Products
 
 _SETS = 16  # of signs: with more of them the path is shorter
 _DEPENDENT = 1e-10  # least eigenvalue of unit atoms, from which on they have no inverse
@@ -32,29 +28,25 @@ def are_few(n_components: int, positive: bool) -> bool:
 
 
 def few_atoms(
-    obs: Observation, alpha: Tensor, positive: bool, l2: Tensor, tol: float, products: Products
-) -> Solution:
-    """Return codes where a set of signs meets the tolerance, and an infinite gap elsewhere.
+    known: Products,
+    batch: Batch,
+    alpha: np.ndarray,
+    positive: bool,
+    ridge: np.ndarray,
+    found: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Overwrite codes, and gaps, where a set of signs is right.
 
-    Data, weights (positive), ridge and products are in float64, on the CPU, and products stored.
+    Weights are positive, and inner products of atoms stored.
     """
-    n_samples = len(obs.b)
-    x = obs.b.new_zeros(n_samples, obs.A.n_components)
-    gap = torch.full_like(alpha, torch.inf)
-    ridge = l2.numpy()
-    table = sets_of_signs(products.gram + np.diag(ridge), positive)
+    table = sets_of_signs(known.gram + np.diag(ridge), positive)
     loop = compiled(try_sets)
-    # Before threads start: products in each would start threads of their own.
-    q = obs.A.adjoint(obs.b) if products.q is None else products.q.contiguous()
 
     def run(rows: slice) -> None:
-        data = obs.b[rows].contiguous().numpy(), q.numpy()[rows], alpha.numpy()[rows]
-        out = x.numpy()[rows], gap.numpy()[rows]
-        loop(products.gram, products.D, *data, ridge, *table, positive, *out)
+        given, out = (part[rows] for part in (*batch, alpha)), (part[rows] for part in found)
+        loop(known.gram, known.D, *given, ridge, *table, positive, *out)
 
-    in_threads(run, n_samples, _ROWS)
-    n_iter = torch.ones(n_samples, dtype=torch.long)
-    return Solution(x, gap, n_iter, gap <= tol)
+    in_threads(run, len(batch.b), _ROWS)
 
 
 def sets_of_signs(gram: np.ndarray, positive: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +71,7 @@ def sets_of_signs(gram: np.ndarray, positive: bool) -> tuple[np.ndarray, np.ndar
     return np.array(signs).reshape(shape[:2]), np.array(inverses).reshape(shape)
 
 
-def try_sets(G, D, b, q, alpha, l2, signs, inverses, positive, X, gaps):
+def try_sets(G, D, b, q, energies, alpha, l2, signs, inverses, positive, X, gaps):
     """Overwrite the codes X and gaps of samples for which a set of signs is right."""
     n_samples, n_atoms = q.shape
     x, g, lack, outer = np.empty(n_atoms), np.empty(n_atoms), np.empty(n_atoms), np.ones(n_atoms)
@@ -104,8 +96,7 @@ def try_sets(G, D, b, q, alpha, l2, signs, inverses, positive, X, gaps):
             peak, _ = peaks(g, outer, positive)
             if peak > weight * (1.0 + 1e-9):
                 continue
-            copy(b, sample, r)
-            energy = squared_norm(r)
+            energy = energies[sample]
             gap = measure(q, sample, energy, g, peak, members, x, n_atoms, weight)
             gaps[sample] = certificate(G, D, gap, energy, members, x, n_atoms)
             for atom in range(n_atoms):

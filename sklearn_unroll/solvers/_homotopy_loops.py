@@ -45,22 +45,21 @@ _SLACK = 64 * 2.0**-52  # by which a bound is missed, relative to it: rounding
 _TINY, _NEVER = 1e-290, 1e-300  # their quotient is out of reach
 
 
-def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, gaps, kinks):
+def follow(G, D, b, q, energies, targets, kind, room, most, positive, l2, X, alpha, gaps, kinks):
     """Overwrite codes X, alpha and gaps, (targets, samples), by those of the lasso's path."""
     n_samples, n_atoms = q.shape
     factor, members = np.empty((room, room // 8 * 8 + 8)), np.empty(room, np.int64)
     x, s, d = np.empty(room), np.empty(room), np.empty(room)
     w, z, move = np.empty(room), np.empty(room), np.empty(room)
-    c, a = np.empty(n_atoms), np.empty(n_atoms)
+    c, a, g = np.empty(n_atoms), np.empty(n_atoms), np.empty(n_atoms)
     ahead, outer = np.empty(n_atoms), np.empty(n_atoms)
     r, longest = np.empty(D.shape[1]), 0.0
     for i in range(n_atoms):
         longest = max(longest, np.sqrt(product(G, D, i, i)))
     for sample in range(n_samples):
         copy(q, sample, c)
-        copy(b, sample, r)
         outer[:] = 1.0
-        energy = total = squared_norm(r)
+        energy = total = energies[sample]
         level, atom = strongest(c, positive)
         nth = at_zero(targets, kind, sample, level, energy, alpha, gaps)
         size = n_kinks = 0
@@ -78,14 +77,14 @@ def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, gaps, 
             if wait >= 0:  # what has just left does not come back at once
                 outer[wait] = 0.0
             meet(c, a, level, outer, positive, ahead)
-            reach, atom = nearest(ahead)
+            reach, joins = least(ahead), True
             if wait >= 0:
                 outer[wait] = 1.0
             if size == room or not reach < level:
-                reach, atom = level, -1
+                reach, joins = level, False
             length, gone = vanish(x, s, d, size, reach)
             if gone >= 0:
-                reach, atom = length, -1
+                reach, joins = length, False
             while nth < len(targets):
                 step = until(kind, targets[nth, sample], level, energy, norm, slope)
                 if not step <= reach:
@@ -99,20 +98,23 @@ def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, gaps, 
                 for place in range(size):
                     X[nth, sample, members[place]] = z[place]
                 if kind == ALPHA and targets[nth, sample] > 0.0:
-                    correlate(G, D, b, q, sample, l2, members, z, size, r, ahead)
-                    peak, _ = peaks(ahead, outer, positive)
+                    correlate(G, D, b, q, sample, l2, members, z, size, r, g)
+                    peak, _ = peaks(g, outer, positive)
                     gap = measure(
-                        q, sample, total, ahead, peak, members, z, size, targets[nth, sample]
+                        q, sample, total, g, peak, members, z, size, targets[nth, sample]
                     )
                     gaps[nth, sample] = certificate(G, D, gap, total, members, z, size)
                 elif kind != ALPHA:
-                    correlate(G, D, b, q, sample, l2, members, z, size, r, ahead)
-                    peak, _ = peaks(ahead, outer, positive)
+                    correlate(G, D, b, q, sample, l2, members, z, size, r, g)
+                    peak, _ = peaks(g, outer, positive)
                     gaps[nth, sample] = bounded(
-                        D, b, sample, kind, targets[nth, sample], total, longest, ahead, peak,
+                        D, b, sample, kind, targets[nth, sample], total, longest, g, peak,
                         members, z, size, r,
                     )  # fmt: skip
                 nth += 1
+            if nth == len(targets):
+                break
+            atom = first(ahead, reach) if joins else -1
             wait = members[gone] if gone >= 0 else -1
             energy += slope * ((level - reach) * (level - reach) - level * level)
             norm += reach * slope
@@ -129,13 +131,13 @@ def follow(G, D, b, q, targets, kind, room, most, positive, l2, X, alpha, gaps, 
 
 
 def strongest(c, positive):
-    """Return the largest correlation, and its atom."""
-    level, atom = 0.0, -1
+    """Return the largest correlation, and the first atom that has it."""
+    level, atom = 0.0, 0
     for i in range(len(c)):
-        value = c[i] if positive else abs(c[i])
-        if value > level:
-            level, atom = value, i
-    return level, atom
+        level = max(level, c[i] if positive else abs(c[i]))
+    while atom < len(c) - 1 and c[atom] != level and (positive or c[atom] != -level):
+        atom += 1
+    return level, atom if level > 0.0 else -1
 
 
 def at_zero(targets, kind, sample, level, energy, alpha, gaps):
@@ -243,15 +245,20 @@ def meet(c, a, level, outer, positive, reach):
             reach[i] = min(reach[i], other)
 
 
-def nearest(reach):
-    """Return the least of these lengths, and the first atom that has it."""
-    least = reach[0]
+def least(reach):
+    """Return the least of these lengths."""
+    shortest = reach[0]
     for i in range(len(reach)):
-        least = min(least, reach[i])
+        shortest = min(shortest, reach[i])
+    return shortest
+
+
+def first(reach, shortest):
+    """Return the first atom that has this length."""
     atom = 0
-    while atom < len(reach) - 1 and reach[atom] != least:
+    while atom < len(reach) - 1 and reach[atom] != shortest:
         atom += 1
-    return least, atom
+    return atom
 
 
 def vanish(x, s, d, size, reach):

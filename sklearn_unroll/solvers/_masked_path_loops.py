@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_unroll.solvers._homotopy_loops import follow
+from sklearn_unroll.solvers._loops import squared_norm
 from sklearn_unroll.solvers._masked_steps import correlate, look
 
 
@@ -23,6 +24,7 @@ def follow_seen(D, T, b, seen, targets, kind, room, most, positive, l2, X, alpha
     n_atoms, n_features = D.shape
     places, own = np.empty(n_features, np.int64), np.empty(n_features)
     table, q = np.empty(n_atoms * n_features), np.empty((1, n_atoms))
+    energy = np.empty(1)
     none = np.empty((0, 0))
     for sample in range(len(b)):
         n_seen = look(b, seen, sample, places, own)
@@ -31,9 +33,10 @@ def follow_seen(D, T, b, seen, targets, kind, room, most, positive, l2, X, alpha
             for i in range(n_seen):
                 atoms[atom, i] = D[atom, places[i]]
         correlate(T, places, own, n_seen, q[0])
+        energy[0] = squared_norm(own[:n_seen])
         one = slice(sample, sample + 1)
         follow(
-            none, atoms, own[:n_seen].reshape(1, n_seen), q, targets[:, one], kind,
+            none, atoms, own[:n_seen].reshape(1, n_seen), q, energy, targets[:, one], kind,
             room if room > n_features else min(room, n_seen), most, positive, l2,
             X[:, one], alpha[:, one], gaps[:, one], kinks[one],
         )  # fmt: skip

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional import Observation, duality_gap, error_gap, l1_radius_gap
+from sklearn_unroll.functional._compiled import compiled
 from sklearn_unroll.functional._compiled import in_threads as shared_out
+from sklearn_unroll.solvers._atom_loops import alike
 
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
 _ROWS, _NUMBERS = 512, 2**13  # of a thread at a time, or that many codes
@@ -31,13 +34,48 @@ class Products(NamedTuple):
 
     def is_coherent(self, least: float) -> bool:
         """Return whether two atoms are that much alike, as far as it is known."""
-        if not len(self.gram):
-            return False
-        norm = np.sqrt(self.gram.diagonal())
-        norm[norm == 0] = 1
-        limit = least * norm[:, None] * norm
-        np.fill_diagonal(limit, np.inf)
-        return bool((np.abs(self.gram) > limit).any())
+        outcome = np.zeros(1, bool)
+        compiled(alike)(self.gram, least, outcome)
+        return bool(outcome[0])
+
+
+class Batch(NamedTuple):
+    """Samples as loops take them, in float64, and row after row in memory."""
+
+    b: np.ndarray  # (n_samples, n_features)
+    q: np.ndarray  # (n_samples, n_components), their correlations with atoms
+    energy: np.ndarray  # (n_samples,), their squared norms
+
+    def take(self, rows: np.ndarray) -> Batch:
+        """Return some samples."""
+        return Batch(*(part[rows] for part in self))
+
+
+def batch_of(b: Tensor, known: Products) -> Batch:
+    """Return samples with their correlations, those that are known or new ones.
+
+    Before threads start: products in each would start threads of their own.
+    """
+    b = b.detach().double().contiguous()
+    q = b @ torch.from_numpy(known.D).T if known.q is None else known.q.contiguous()
+    return Batch(b.numpy(), q.numpy(), b.square().sum(1).numpy())
+
+
+def look_again(
+    gap: Tensor, x: Tensor, obs: Observation, target: Tensor, kind: str, tol: float,
+    positive: bool, ridge: Tensor,
+) -> None:  # fmt: skip
+    """Measure the gaps that inner products have not found to be small by residuals, in place."""
+    doubtful = (~(gap <= tol)).nonzero()[:, 0]
+    if not len(doubtful):
+        return
+    some = obs.take(doubtful)
+    own = x[doubtful].double(), some._replace(b=some.b.double()), target[doubtful]
+    if kind == "alpha":
+        gap[doubtful] = duality_gap(*own, positive=positive, l2=ridge)
+    else:
+        certify = error_gap if kind == "error" else l1_radius_gap
+        gap[doubtful] = certify(*own, positive=positive)
 
 
 def products_of(D: Tensor, n_samples: int, single: bool = False) -> Products:

@@ -6,11 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense, Observation, duality_gap
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.solvers._checks import check_codes, check_observation, check_positive
 from sklearn_unroll.solvers._descent_loops import descend
-from sklearn_unroll.solvers._samples import MAX_ATOMS, Products, in_threads, products_of, ridges
+from sklearn_unroll.solvers._samples import (
+    MAX_ATOMS,
+    Batch,
+    Products,
+    batch_of,
+    in_threads,
+    look_again,
+    products_of,
+    ridges,
+)
 from sklearn_unroll.solvers.solver import Solution
 
 _SINGLE = 1e-6  # least tolerance for which float32 is faster: below, much would be done twice
@@ -80,7 +89,7 @@ def coordinate_descent(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_unroll.functional import Dense, Observation, duality_gap
+    >>> from sklearn_unroll.functional import Dense, Observation
     >>> from sklearn_unroll.solvers import coordinate_descent
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
     >>> coordinate_descent(obs, alpha=0.5).x
@@ -122,11 +131,7 @@ def descent(
         x.copy_(x0.relu() if positive else x0)
     gap, passes = torch.empty_like(weight), torch.zeros(len(b), dtype=torch.long)
     descend_all(b, D, weight.numpy(), x, passes, limits, l2, gap, products)
-    doubtful = (~(gap <= tol)).nonzero()[:, 0]
-    if len(doubtful):  # inner products cannot tell
-        part = Observation(b[doubtful].double(), obs.A)
-        own = x[doubtful].double(), part, weight[doubtful]
-        gap[doubtful] = duality_gap(*own, positive=positive, l2=ridges(l2, D))
+    look_again(gap, x, obs, weight, "alpha", tol, positive, ridges(l2, D))
     return Solution(x, gap, passes, gap <= tol)
 
 
@@ -148,27 +153,38 @@ def descend_all(
     whether codes are positive. In as many threads as torch has, unless ``alone``.
     """
     known = products or products_of(D, len(b), x.dtype == torch.float32)
-    loop, ridge = compiled(descend), ridges(l2, D).numpy()
     gap = x.new_empty(len(b), dtype=torch.float64) if gap is None else gap
-    # Before threads start: products in each would start threads of their own.
-    q = b.double() @ D.T if known.q is None else known.q.contiguous()
+    found = x.numpy(), passes.numpy(), gap.numpy()
+    descend_batch(known, batch_of(b, known), weight, found, limits, ridges(l2, D).numpy(), alone)
 
-    single = x.dtype == torch.float32 and limits[0] >= _SINGLE and known.single is not None
+
+def descend_batch(
+    known: Products,
+    batch: Batch,
+    weight: np.ndarray,
+    found: tuple[np.ndarray, np.ndarray, np.ndarray],
+    limits: tuple[float, int, bool],
+    ridge: np.ndarray,
+    alone: bool = False,
+) -> None:
+    """Do the same with a batch: ``found`` are codes, passes and gaps."""
+    x, passes, gap = found
+    single = x.itemsize < 8 and limits[0] >= _SINGLE and known.single is not None
+    loop, lookup = compiled(descend), known.single if single else known.gram
 
     def run(rows: slice) -> None:
-        some = b[rows].double().contiguous()
-        data = some.numpy(), q.numpy()[rows], some.square().sum(1).numpy()
-        found = x.numpy()[rows], passes.numpy()[rows], gap.numpy()[rows]
-        given = *data, *found, weight[rows]
-        loop(known.gram, known.single if single else known.gram, known.D, *given, ridge, *limits)
+        given = (part[rows] for part in (*batch, *found, weight))
+        loop(known.gram, lookup, known.D, *given, ridge, *limits)
 
-    in_threads(run, len(b), len(D), alone)
-    left = (~(gap <= limits[0]) & (passes < limits[1])).nonzero()[:, 0]
-    if single and len(left):  # what float32 cannot bring there goes on in float64
-        before, part = passes[left], (x[left], torch.zeros_like(passes[left]), gap[left])
-        more = known.take(left)._replace(single=None)
+    in_threads(run, len(x), len(known.D), alone)
+    if not single:
+        return
+    left = np.flatnonzero(~(gap <= limits[0]) & (passes < limits[1]))
+    if len(left):  # what float32 cannot bring there goes on in float64
+        before, part = passes[left], (x[left], np.zeros_like(passes[left]), gap[left])
         rest = limits[0], limits[1] - int(before.max()), limits[2]
-        descend_all(b[left], D, weight[left.numpy()], *part[:2], rest, l2, part[2], more, alone)
+        more = known._replace(single=None)
+        descend_batch(more, batch.take(left), weight[left], part, rest, ridge, alone)
         x[left], passes[left], gap[left] = part[0], part[1] + before, part[2]
 
 

@@ -8,19 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import (
-    Dense,
-    Observation,
-    duality_gap,
-    error_gap,
-    l1_radius_gap,
-)
+from sklearn_unroll.functional import Dense, Observation
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.functional.mask import without_mask
 from sklearn_unroll.solvers._checks import check_observation
 from sklearn_unroll.solvers._homotopy_loops import ALPHA, ERROR, RADIUS, follow
 from sklearn_unroll.solvers._masked_path_loops import follow_seen
-from sklearn_unroll.solvers._samples import Products, in_threads, products_of, ridges
+from sklearn_unroll.solvers._samples import (
+    Batch,
+    Products,
+    batch_of,
+    in_threads,
+    look_again,
+    products_of,
+    ridges,
+)
 from sklearn_unroll.solvers.masks import by_masks, checked, is_masked, visible_of
 
 __all__ = ["PathCodes", "homotopy"]
@@ -186,28 +188,22 @@ def paths(
     x = obs.b.new_zeros(len(targets), len(obs.b), obs.A.n_components)
     alpha, gap = torch.zeros_like(targets), torch.full_like(targets, torch.inf)
     n_iter = torch.zeros(len(obs.b), dtype=torch.long)
-    rest = (max_iter, positive), (x, alpha, gap, n_iter)
+    rest = (max_iter, positive), ridge.numpy()
+    out = x.numpy(), alpha.numpy(), gap.numpy(), n_iter.numpy()
     if is_masked(obs.A):
         alike, few = by_masks(obs)
-        _follow_seen(obs.take(few), targets[:, few], kind, ridge, few, *rest)
+        _follow_seen(obs.take(few), targets[:, few], kind, *rest, few.numpy(), out)
     else:
         alike = []
         if products is None:  # a path has more to look up than a descent
             products = products_of(obs.A.D, 4 * len(obs.b))
-        _follow_all(obs.b, products, targets, kind, ridge, *rest)
+        batch, goals = batch_of(obs.b, products), targets.contiguous().numpy()
+        follow_batch(products, batch, goals, kind, *rest, out)
     for rows, part in alike:
         own = paths(part, targets[:, rows], kind, limits, ridge)
         x[:, rows], alpha[:, rows], gap[:, rows], n_iter[rows] = own[:4]
     for nth, target in enumerate(targets):
-        doubtful = (~(gap[nth] <= tol)).nonzero()[:, 0]
-        if not len(doubtful):
-            continue
-        own = x[nth, doubtful], obs.take(doubtful), target[doubtful]
-        if kind == "alpha":
-            gap[nth, doubtful] = duality_gap(*own, positive=positive, l2=ridge)
-        else:
-            certify = error_gap if kind == "error" else l1_radius_gap
-            gap[nth, doubtful] = certify(*own, positive=positive)
+        look_again(gap[nth], x[nth], obs, target, kind, tol, positive, ridge)
     return PathCodes(x, alpha, gap, n_iter, gap <= tol)
 
 
@@ -231,57 +227,57 @@ def _check_targets(kind: str, value: Tensor | float, n_samples: int, positive: b
     return targets
 
 
-def _follow_all(
-    b: Tensor,
-    products: Products,
-    targets: Tensor,
+def follow_batch(
+    known: Products,
+    batch: Batch,
+    targets: np.ndarray,
     kind: str,
-    ridge: Tensor,
     limits: tuple[int, bool],
-    out: tuple[Tensor, ...],
+    ridge: np.ndarray,
+    found: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    """Overwrite codes, their alpha, gaps by inner products, and the corners of their path."""
-    loop, D = compiled(follow), torch.from_numpy(products.D)
-    # Before threads start: products in each would start threads of their own.
-    q = b @ D.T if products.q is None else products.q.contiguous()
+    """Overwrite codes, their alpha, gaps by inner products, and the corners of their path.
+
+    All but corners have targets first; zeros and, for gaps, infinity stay where a path is lost.
+    """
+    loop, D = compiled(follow), known.D
 
     def run(rows: slice) -> None:
-        some = b[rows].contiguous()
         loop(
-            products.gram, products.D, some.numpy(), q.numpy()[rows], targets.numpy()[:, rows],
-            _KINDS[kind], _room(D, ridge), *limits, ridge.numpy(), *_places(out, rows),
+            known.gram, D, *(part[rows] for part in batch), targets[:, rows], _KINDS[kind],
+            _room(D, ridge), *limits, ridge, *_places(found, rows),
         )  # fmt: skip
 
-    in_threads(run, len(b), len(D))
+    in_threads(run, len(batch.b), len(D))
 
 
 def _follow_seen(
-    obs: Observation, targets: Tensor, kind: str, ridge: Tensor, places: Tensor,
-    limits: tuple[int, bool], out: tuple[Tensor, ...],
+    obs: Observation, targets: Tensor, kind: str, limits: tuple[int, bool], ridge: np.ndarray,
+    places: np.ndarray, out: tuple[np.ndarray, ...],
 ) -> None:  # fmt: skip
     """Do the same at some places, on seen entries."""
     loop, D = compiled(follow_seen), without_mask(obs.A)[0].D.detach().contiguous()
-    b, seen, T = (t.contiguous().numpy() for t in (obs.b, visible_of(obs), D.T))
-    found = tuple(t[..., places, :] if t.ndim == 3 else t[..., places] for t in out)
+    b, seen, T, goals = (t.contiguous().numpy() for t in (obs.b, visible_of(obs), D.T, targets))
+    x, alpha, gap, n_iter = out
+    found = x[:, places], alpha[:, places], gap[:, places], n_iter[places]
 
     def run(rows: slice) -> None:
         loop(
-            D.numpy(), T, b[rows], seen[rows], targets.numpy()[:, rows], _KINDS[kind],
-            _room(D, ridge), *limits, ridge.numpy(), *_places(found, rows),
+            D.numpy(), T, b[rows], seen[rows], goals[:, rows], _KINDS[kind],
+            _room(D, ridge), *limits, ridge, *_places(found, rows),
         )  # fmt: skip
 
     in_threads(run, len(b), len(D))
-    x, alpha, gap, n_iter = out
     x[:, places], alpha[:, places], gap[:, places], n_iter[places] = found
 
 
-def _room(D: Tensor, ridge: Tensor) -> int:
+def _room(D: np.ndarray | Tensor, ridge: np.ndarray) -> int:
     """Return how many atoms a path may have at a time."""
-    most = len(D) if bool((ridge > 0).any()) else min(D.shape)
+    most = len(D) if ridge.any() else min(D.shape)
     return max(1, min(most, int(_NUMBERS**0.5)))
 
 
-def _places(out: tuple[Tensor, ...], rows: slice) -> tuple[np.ndarray, ...]:
+def _places(found: tuple[np.ndarray, ...], rows: slice) -> tuple[np.ndarray, ...]:
     """Return where to write what is found for some samples."""
-    x, alpha, gap, n_iter = (part.numpy() for part in out)
+    x, alpha, gap, n_iter = found
     return x[:, rows], alpha[:, rows], gap[:, rows], n_iter[rows]

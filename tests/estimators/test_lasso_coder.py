@@ -278,7 +278,9 @@ def test_many_samples_in_chunks_equal_few(data, monkeypatch):
     coders = [coder, LassoCoder(warm_start_from=network, alpha_relative=True).fit(data.X)]
     whole = [c.solve(data.X, alpha=alpha).codes for c in coders]
     aims = sys.modules["sklearn_unroll.estimators._lasso_aim"]
-    monkeypatch.setattr(aims, "_NUMBERS", 7 * len(data.dictionary))
+    loops = sys.modules["sklearn_unroll.estimators._lasso_compiled"]
+    for module, name in ((aims, "_NUMBERS"), (loops, "_NUMBERS"), (loops, "_MOST")):
+        monkeypatch.setattr(module, name, 7 * len(data.dictionary))
     for c, codes in zip(coders, whole, strict=True):
         np.testing.assert_allclose(c.solve(data.X, alpha=alpha).codes, codes, atol=1e-3)
         np.testing.assert_allclose(c.transform(list(data.X), alpha), codes, atol=1e-3)
@@ -315,12 +317,13 @@ def test_alpha_is_routed_through_a_pipeline(data):
 @pytest.mark.parametrize("numba", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_samples_are_compiled_where_numba_is_installed(monkeypatch, numba, dtype):
-    module = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
-    calls, real = [], module.descent
-    monkeypatch.setattr(module, "descent", lambda *a, **k: calls.append(1) or real(*a, **k))
+    module = sys.modules["sklearn_unroll.estimators._lasso_compiled"]
+    calls, real = [], module.descend_batch
+    monkeypatch.setattr(module, "descend_batch", lambda *a, **k: calls.append(1) or real(*a, **k))
     if numba:
         pytest.importorskip("numba")
     else:
+        module = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
         monkeypatch.setattr(module, "compiled_available", lambda: False)
     few = make_sparse_recovery(66, 20, 40, sparsity=3, snr_db=20, random_state=1, dtype=dtype)
     coder = LassoCoder(few.dictionary, 0.1, alpha_relative=True).fit(few.X)

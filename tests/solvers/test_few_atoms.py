@@ -10,7 +10,8 @@ from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap
 from sklearn_unroll.functional._compiled import compiled
 from sklearn_unroll.solvers import homotopy
 from sklearn_unroll.solvers._few_atoms import are_few, few_atoms, sets_of_signs, try_sets
-from sklearn_unroll.solvers._samples import products_of
+from sklearn_unroll.solvers._samples import batch_of, products_of
+from sklearn_unroll.solvers.solver import Solution
 
 pytest.importorskip("numba")
 
@@ -25,8 +26,12 @@ def make(n_atoms, n_samples=60, n_features=5, seed=0):
 
 
 def solved(obs, alpha, positive=False, l2=0.0, tol=1e-12):
-    ridge = torch.full((obs.A.n_components,), l2, dtype=torch.float64)
-    return few_atoms(obs, alpha, positive, ridge, tol, products_of(obs.A.D, len(obs.b)))
+    ridge = np.full(obs.A.n_components, l2)
+    known = products_of(obs.A.D, len(obs.b))
+    x, gap = torch.zeros(len(obs.b), len(ridge)).double(), torch.full_like(alpha, torch.inf)
+    batch, found = batch_of(obs.b, known), (x.numpy(), gap.numpy())
+    few_atoms(known, batch, alpha.numpy(), positive, ridge, found)
+    return Solution(x, gap, torch.ones(len(x)), gap <= tol)
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
@@ -96,7 +101,7 @@ def test_steps_in_plain_python_are_the_compiled_ones():
     for loop in (try_sets, compiled(try_sets)):
         x, gap = np.zeros((60, 2)), np.full(60, np.inf)
         sets = sets_of_signs(gram, False)
-        loop(gram, D, b, b @ D.T, alpha, np.zeros(2), *sets, False, x, gap)
+        loop(gram, D, b, b @ D.T, (b**2).sum(1), alpha, np.zeros(2), *sets, False, x, gap)
         outs.append((x, gap))
     np.testing.assert_allclose(*(x for x, _ in outs), atol=1e-12)
     np.testing.assert_array_equal(*(np.isfinite(gap) for _, gap in outs))

@@ -65,7 +65,7 @@ def test_steps_in_plain_python_are_the_compiled_ones():
             alpha, gap = np.zeros((1, 6)), np.full((1, 6), np.inf)
             out = x, alpha, gap, kinks
             targets, zero = np.full((1, 6), target), np.zeros(20)
-            follow(gram, D, b, b @ D.T, targets, kind, 12, 1000, False, zero, *out)
+            follow(gram, D, b, b @ D.T, (b**2).sum(1), targets, kind, 12, 1000, False, zero, *out)
             found = homotopy(obs, **{name: target})
             np.testing.assert_allclose(found.x.numpy(), x[0], atol=1e-12)
             np.testing.assert_allclose(found.alpha.numpy(), alpha[0], atol=1e-12)
