@@ -239,7 +239,7 @@ def admm(
     >>> from sklearn_unroll.functional import Dense, Observation
     >>> from sklearn_unroll.solvers import admm
     >>> obs = Observation(torch.tensor([[2.0, 0.25]]), Dense(torch.eye(2)))
-    >>> admm(obs, alpha=0.5).x
+    >>> admm(obs, alpha=0.5).x.round(decimals=2)
     tensor([[1.5000, 0.0000]])
     """
     check_observation(obs)

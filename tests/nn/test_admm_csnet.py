@@ -22,7 +22,6 @@ from sklearn_unroll.nn.admm_parts import (
     PlainSplitting,
 )
 from sklearn_unroll.solvers import ADMM, analysis_admm
-from sklearn_unroll.solvers.admm import Splitting
 from tests.conftest import make_problem
 
 SHAPE = (8, 6)
@@ -159,7 +158,8 @@ def test_without_pictures_it_equals_admm_for_the_lasso_step_by_step(shape, per_s
     alpha, rho = 0.07, 0.8
     method = ADMM(obs, alpha, rho=rho, relaxation=1.0)
     correlations = obs.A.adjoint(obs.b)
-    state = Splitting(torch.zeros_like(correlations), torch.zeros_like(correlations), correlations)
+    state = method.init(obs)
+    state = state._replace(u=torch.zeros_like(state.u))  # where the network starts
     with torch.no_grad():
         learned = admm_csnet(obs.A, n_layers=12, alpha=alpha, rho=rho).iterates(obs)
     for x in learned:
