@@ -8,7 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_unroll.estimators._alista import WEIGHTS, convolutional, from_cache
+from sklearn_unroll.estimators._alista import (
+    WEIGHTS,
+    convolutional,
+    from_cache,
+    weight_operator,
+)
 from sklearn_unroll.functional import (
     Convolution,
     Dense,
@@ -59,11 +64,10 @@ def prepare_rule(weight: str, D: Tensor) -> tuple[Tensor, Tensor, float]:
 @torch.no_grad()
 def prepare_shifting(W: Convolution, A: Convolution) -> tuple[Convolution, Tensor, float]:
     """Return what :func:`prepare_rule` does, from ``w_i^T A`` of each kernel's first shift."""
-    n_shifts = A.n_components // len(A.kernels)
     first = torch.zeros(len(A.kernels), A.n_components).to(A.like)
-    first[:, ::n_shifts].fill_diagonal_(1)
+    first[:, :: A.n_positions].fill_diagonal_(1)
     cross = A.adjoint(W(first))
-    leverages = (1 / cross.square().sum(1)).repeat_interleave(n_shifts)
+    leverages = (1 / cross.square().sum(1)).repeat_interleave(A.n_positions)
     return W, leverages, float((cross.abs() * (first == 0)).max())
 
 
@@ -74,7 +78,7 @@ def largest_waking_c1(obs: Observation, W: Tensor | Operator, pinv: Tensor, mu: 
     """
     b = obs.b[:5000]
     b = b[b.any(1)]
-    update = (W if isinstance(W, Operator) else Dense(W)).adjoint(b).abs_()
+    update = weight_operator(W).adjoint(b).abs_()
     reach = update.amax(1)
     error = mu * (update @ pinv if pinv.ndim == 1 else (b @ pinv.T).abs().sum(1))
     # With a coherence or observations of zero there is nothing to wake up from.

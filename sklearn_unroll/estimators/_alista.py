@@ -31,6 +31,7 @@ from sklearn_unroll.functional import (
     Convolution,
     Dense,
     GroupL1,
+    Operator,
     analytic_weight,
     block_analytic_weight,
     convolution_weight,
@@ -40,7 +41,7 @@ from sklearn_unroll.functional import (
 from sklearn_unroll.nn import Unrolled, alista, na_alista
 from sklearn_unroll.training import Trainer
 
-__all__ = ["ALISTARegressor", "compute_weight", "convolutional", "from_cache"]
+__all__ = ["ALISTARegressor", "compute_weight", "convolutional", "from_cache", "weight_operator"]
 
 
 def _symmetric(D: Tensor) -> Tensor:
@@ -77,6 +78,11 @@ def convolutional(name: str, A: Convolution, groups: GroupL1 | None = None) -> C
             f"{'no ' if groups is None else ''}groups."
         )
     return convolution_weight(A, support="signal" if A.boundary == "circular" else "kernel")
+
+
+def weight_operator(W: Tensor | Operator) -> Operator:
+    """Return a weight as the operator that it is, or that is its matrix."""
+    return W if isinstance(W, Operator) else Dense(W)
 
 
 def _weight(name: str, D: Tensor) -> tuple[Tensor]:
@@ -264,7 +270,7 @@ class ALISTARegressor(CodeMethods, Learned):
             calibrate_on_pairs(network, given)
             return network
         # On the test bed this is 0.1; relative to the data it scales with them.
-        back = (W if isinstance(W, Convolution) else Dense(W)).adjoint
+        back = weight_operator(W).adjoint
         sizes = torch.cat([back(chunk.b).abs().mean(1) for _, chunk in obs.chunks()])
         weight = torch.ones_like(sizes) if given.weight is None else given.weight
         theta = 0.4 * float((weight * sizes).sum() / weight.sum())

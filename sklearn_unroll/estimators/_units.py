@@ -166,7 +166,7 @@ def scale_of_pictures(codes: Tensor | Rows, relative: Tensor, weight: Tensor | N
 def norms_of(A: Dense | Convolution, groups: GroupL1 | None = None) -> Tensor:
     """Return the norms of the atoms; of kernels, wherever they lie, those of the whole ones."""
     if isinstance(A, Convolution):
-        return A.kernels.flatten(1).norm(dim=1).repeat_interleave(A.n_components // len(A.kernels))
+        return A.kernels.flatten(1).norm(dim=1).repeat_interleave(A.n_positions)
     return atom_norms(A.D, groups)
 
 

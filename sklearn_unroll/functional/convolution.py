@@ -101,6 +101,7 @@ class Convolution(Operator):
             )
         places = [_BOUNDARIES[boundary](n, k) for n, k in zip(self.shape, size, strict=True)]
         self.positions = tuple(n for n, _ in places)
+        self.n_positions = math.prod(self.positions)
         self.code_shape = (len(self.kernels), *self.positions)
         self.signal_shape = (self.kernels.shape[1], *self.shape)
         self.n_components = math.prod(self.code_shape)
