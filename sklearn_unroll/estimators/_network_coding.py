@@ -100,11 +100,12 @@ def slope_of(coder: Learned, X: Any, codes: Tensor, truncate: int, weight: Tenso
         obs = seen.units.inside(seen.obs._replace(A=Dense(D)))
         with torch.no_grad():
             found = seen.units.leave(coder.network_(obs))
-        off = (found - codes).abs().amax(1)
-        rows = (off <= _ROUNDING * codes.abs().amax(1)).nonzero()[:, 0]  # not NaN
+        there = codes.to(found)  # the network may be on an accelerator
+        off = (found - there).abs().amax(1)
+        rows = (off <= _ROUNDING * there.abs().amax(1)).nonzero()[:, 0]  # not NaN
         x = last_layers(coder.network_, obs.take(rows), truncate)
         value = problem.take(rows).value(seen.units.take(rows).leave(x))
-        return torch.autograd.grad(weight[rows] @ value, D)[0]
+        return torch.autograd.grad(weight.to(value)[rows] @ value, D)[0].to(codes)
 
 
 @contextmanager

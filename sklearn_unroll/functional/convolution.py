@@ -122,7 +122,7 @@ class Convolution(Operator):
     def adjoint(self, r: Tensor) -> Tensor:
         name = f"The adjoint of Convolution, with signals of shape {self.signal_shape},"
         c = self._forward(check_pictures(r, self.n_features, name), self.signal_shape)
-        product = torch.einsum("bc...,kc...->bk...", c, self._of(c).conj())
+        product = torch.einsum("bc...,kc...->bk...", c, _conjugate(self._of(c)))
         return self._back(product, self.positions)
 
     @torch.no_grad()
@@ -141,7 +141,8 @@ class Convolution(Operator):
         long = all(n >= _LONG * k for n, k in zip(self.shape, size, strict=True))
         if self.boundary == "circular" or long:
             S = self.by_frequency()
-            gram = S @ S.mH if S.shape[-2] <= S.shape[-1] else S.mH @ S
+            H = _conjugate(S.mT)
+            gram = S @ H if S.shape[-2] <= S.shape[-1] else H @ S
             return torch.linalg.eigvalsh(gram)[..., -1].max()
         return largest_eigenvalue(lambda r: self(self.adjoint(r)), self.n_features, self.like)
 
@@ -268,14 +269,20 @@ class Convolution(Operator):
             S, half = self._symbol, self._symbol.shape[2:]
             if S.shape[1] == 1:  # one row has one singular value, its norm
                 s2 = S.abs().square().sum(0)
-                V = S.conj() / s2.clamp_min(torch.finfo(s2.dtype).tiny).sqrt()
+                V = _conjugate(S) / s2.clamp_min(torch.finfo(s2.dtype).tiny).sqrt()
             else:
                 _, s, Vh = torch.linalg.svd(self.by_frequency(), full_matrices=False)
                 s2 = s.square().T.reshape(-1, *half)
-                V = Vh.mH.permute(1, 2, 0).reshape(len(self.kernels), -1, *half).contiguous()
-            self._factors = s2, V, torch.einsum("kj...,kc...->jc...", V.conj(), S.conj())
+                V = _conjugate(Vh).permute(2, 1, 0).reshape(len(self.kernels), -1, *half)
+                V = V.contiguous()
+            self._factors = s2, V, torch.einsum("kj...,kc...->jc...", _conjugate(V), _conjugate(S))
         s2, V, along = self._factors
         return s2.to(c.real.dtype), V.to(c.dtype), along.to(c.dtype)
+
+
+def _conjugate(c: Tensor) -> Tensor:
+    """Return the conjugate in memory of its own: not all devices heed torch's lazy one."""
+    return c.conj_physical()
 
 
 def _together(c: Tensor, S: Tensor) -> Tensor:
@@ -291,10 +298,10 @@ def _combine(c: Tensor, V: Tensor) -> Tensor:
 
 def _split(r: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """Return the coordinates of r along V, and what is orthogonal to V."""
-    c = torch.einsum("kj...,bk...->bj...", V.conj(), r)
+    c = torch.einsum("kj...,bk...->bj...", _conjugate(V), r)
     rest = r - _combine(c, V)
     # Twice: rounding errors along V would come out 1 / rho times as large.
-    again = torch.einsum("kj...,bk...->bj...", V.conj(), rest)
+    again = torch.einsum("kj...,bk...->bj...", _conjugate(V), rest)
     return c + again, rest - _combine(again, V)
 
 

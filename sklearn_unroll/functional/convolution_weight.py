@@ -90,13 +90,13 @@ def _by_frequencies(A: Convolution, rtol: float) -> Tensor:
     D = A.by_frequency()
     # As for a matrix, from singular values: the eigenvalues of S would lose half the digits.
     atol = rtol * torch.linalg.matrix_norm(D, ord=2).max()
-    return _signals(torch.linalg.pinv(D, atol=atol, rtol=0.0).mH.transpose(1, 2), A)
+    return _signals(torch.linalg.pinv(D, atol=atol, rtol=0.0).conj_physical(), A)
 
 
 def _autocorrelation(A: Convolution) -> Tensor:
     """Return the matrix Q, ``sum_i a_i a_i^T`` on the points of a kernel at one position."""
     D, size = A.by_frequency(), A.kernels.shape[2:]
-    R = _signals(D @ D.mH, A).flatten(2)
+    R = _signals(D @ D.mT.conj_physical(), A).flatten(2)
     points = torch.stack(torch.meshgrid(*map(torch.arange, size), indexing="ij")).flatten(1)
     lag = torch.zeros(points.shape[1], points.shape[1], dtype=torch.long)
     for place, n in zip(points, A.shape, strict=True):

@@ -184,6 +184,12 @@ class CoupledWeights(Weights):
         else:
             self.register_buffer("W", W.clone())
 
+    def _apply(self, fn: Any, recurse: bool = True) -> CoupledWeights:
+        # An operator is no buffer, but goes where the module's tensors go.
+        if isinstance(self.W, Operator):
+            self.W = self.W.to(fn(self.W.like))
+        return super()._apply(fn, recurse)
+
     def forward(self, x: Tensor, obs: Observation, gamma: Tensor | None = None) -> Tensor:
         """Return the point to shrink, :func:`~sklearn_unroll.functional.coupled_step`.
 

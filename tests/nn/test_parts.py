@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_unroll.functional import Dense, Observation, soft
+from sklearn_unroll.functional import Convolution, Dense, Observation, soft
 from sklearn_unroll.nn import (
     AdaptedWeights,
     AdaptiveRule,
@@ -131,3 +131,9 @@ def test_parts_of_ones_own_that_declare_nothing_are_taken_as_they_are():
     for rule in ("learned", "adaptive"):
         layer = ProxGradLayer(Mine(), RULES[rule][0](), lambda z, how: soft(z, how.theta))
         assert layer.readout(layer(layer.init(OBS), OBS)).shape == (1, 3)
+
+
+def test_an_operator_goes_where_the_tensors_of_its_layer_go():
+    weights = CoupledWeights(Convolution(torch.ones(1, 2), 5), learn=False)
+    assert weights.double().W.like.dtype == torch.float64
+    assert nn.Sequential(weights).float()[0].W.like.dtype == torch.float32
