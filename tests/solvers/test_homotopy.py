@@ -81,6 +81,17 @@ def test_rounding_breaks_no_bound():
     assert bool((found.x.abs().sum(1) <= radius * (1 + 1e-15)).all())
 
 
+def test_where_a_path_is_lost_the_search_comes_to_an_end():
+    rng = np.random.default_rng(0)
+    D = rng.standard_normal(20) + 1e-6 * rng.standard_normal((15, 20))
+    b = torch.from_numpy(rng.standard_normal((1, 20)))
+    error = 0.6 * float(b.square().sum())
+    found = bounded_lasso(Observation(b, Dense(torch.from_numpy(D))), error=error)
+    assert int(found.n_iter.max()) < 50_000
+    # What is kept is the best that was tried.
+    assert bool(found.gap.isfinite().all()) and float(found.gap.max()) < 0.01
+
+
 def test_steps_in_plain_python_are_the_compiled_ones():
     obs = noisy(1)
     D, b = obs.A.D.numpy(), obs.b.numpy()
