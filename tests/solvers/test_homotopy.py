@@ -81,6 +81,13 @@ def test_rounding_breaks_no_bound():
     assert bool((found.x.abs().sum(1) <= radius * (1 + 1e-15)).all())
 
 
+def test_a_radius_that_holds_nothing_back_is_met():
+    obs = generic(2, 5, 30, 10)
+    found = bounded_lasso(obs, l1_radius=1e10)
+    assert bool(found.converged.all())
+    assert float(obs.residual(found.x).abs().max()) < 1e-10
+
+
 def test_where_a_path_is_lost_the_search_comes_to_an_end():
     rng = np.random.default_rng(0)
     D = rng.standard_normal(20) + 1e-6 * rng.standard_normal((15, 20))
