@@ -112,12 +112,10 @@ def solve_groups(
     groups = list(groups)
     order = torch.cat([rows for rows, _ in groups])
     b, aim = b[order], aim.take(order)
-    out, first = nothing_found(b, groups[0][1], aim), 0
-    for rows, A in groups:
-        some = slice(first, first + len(rows))
-        own = Found(*(field[some] for field in out))
-        solve_chunks(b[some], A, aim.take(some), no_start, how, out=own)
-        first = some.stop
+    out, sizes = nothing_found(b, groups[0][1], aim), [len(rows) for rows, _ in groups]
+    parts = zip(*(field.split(sizes) for field in (b, aim.value, *out)), strict=True)
+    for (_, A), (own, value, *found) in zip(groups, parts, strict=True):
+        solve_chunks(own, A, aim._replace(value=value), no_start, how, out=Found(*found))
     back = order.argsort()
     found = Found(*(field[back] for field in out))
     return found._replace(converged=found.gap <= how.tol)

@@ -45,6 +45,9 @@ def certificate(table):
     ours = table[table["solver"] == "lasso_coder"]
     assert (ours["gap_max"] <= 1e-4).all()
     assert (ours.loc[ours["part"] == "alpha", "gap_max"] <= 1e-10).all()
+    patches = ours[ours["part"] == "patches"]
+    assert set(patches["dtype"]) == {"float32", "float64"} and (patches["gap_max"] <= 1e-6).all()
+    assert (patches["times_slower_than_lasso_coder"] == 1).all()
     last = ours[(ours["part"] == "gap") & (ours["dtype"] == "float64")].iloc[-1]
     assert last["parameters"] == "tol=1e-10" and last["times_slower_than_lasso_coder"] == 1
     slow = table["solver"].isin({"celer_path", "skglm_cd", "sklearn_lasso_lars"})
