@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["calm", "can_compute_alone", "lone_threads", "n_threads"]
+__all__ = ["calm", "can_compute_alone", "lone_threads", "n_threads", "share_out"]
 
 _CALM = threading.local()
 
@@ -77,6 +78,25 @@ def n_threads() -> int:
         For loops of our own.
     """
     return getattr(_CALM, "n_threads", None) or torch.get_num_threads()
+
+
+def share_out(run: Callable[[Any], None], parts: Sequence[Any]) -> None:
+    """Call ``run`` with every part, in as many threads as torch has, each of which is alone.
+
+    Parameters
+    ----------
+    run : callable
+        Takes a part, and writes where no other one does.
+    parts : sequence
+        What there is to do.
+    """
+    n = min(n_threads(), len(parts)) if can_compute_alone() else 1
+    if n == 1:
+        for part in parts:
+            run(part)
+        return
+    with lone_threads(n) as pool:
+        list(pool.map(run, parts))
 
 
 @contextmanager
