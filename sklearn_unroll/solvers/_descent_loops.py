@@ -42,7 +42,8 @@ def descend(G, H, D, b, q, energy, X, passes, gaps, alpha, l2, tol, max_passes, 
     # Rows a multiple of 4096 bytes apart would share a few lines of the cache.
     gram = np.empty((n_atoms, n_atoms // 16 * 16 + 16), H.dtype)
     factor, near = np.empty_like(gram), np.empty(n_atoms + 1, H.dtype)  # one is read ahead
-    inverse, move, fast = np.empty_like(near), np.empty_like(near), np.empty_like(near)
+    inverse, move = np.empty(n_atoms, H.dtype), np.empty(n_atoms, H.dtype)
+    fast = np.empty_like(move)
     x, g = np.empty(n_atoms), np.empty(n_atoms)
     members, used = np.empty(n_atoms, np.int64), np.empty(n_atoms, np.int64)
     outer, r = np.empty(n_atoms), np.empty(D.shape[1])
@@ -233,6 +234,7 @@ def cycle(gram, inverse, weight, positive, near, x, size):
             new = min(x[place] + step, 0.0)
         # Before it is written: the next step need not wait for memory.
         ahead = later - step * gram[place, place + 1]
+        step = kind(new - x[place])
         if step != 0.0:
             x[place] = new
             subtract(step, gram, place, size, near)
