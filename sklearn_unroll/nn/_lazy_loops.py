@@ -153,7 +153,7 @@ def survey(family, step, how, s, v, past, now):
         for j in range(n):
             past[j] = v[SLOPE, j]
         return kind(1), kind(1)
-    bend, length, size, moved = kind(0), kind(0), kind(0), kind(0)
+    bend, length = kind(0), kind(0)
     share, one, positive = kind(family.share), kind(1), family.positive
     inverse = one / s[SCALE]
     for j in range(n):
@@ -162,13 +162,12 @@ def survey(family, step, how, s, v, past, now):
         length += change * change
         to = shrink(v[Y, j] - step * v[SLOPE, j], step, v[WEIGHT, j], share, one, positive)
         v[STEP, j] = v[Y, j] - to  # the classical step, for a while
-        size = max(size, abs(v[STEP, j]))
-        moved = max(moved, abs(v[MOVE, j]))
         past[j] = v[SLOPE, j] * inverse
     bend = bend * step / max(length, kind(how.tiny))
     if bend > 0 and np.isfinite(bend):
         s[CURVATURE] = bend
     now[0], now[1] = s[TURN], s[CURVATURE]
+    size, moved = largest(v, STEP), largest(v, MOVE)
     now[2] = np.log10(size / (step * s[SCALE]) + how.floor) / how.decades
     return size, moved
 
