@@ -111,6 +111,8 @@ def math_l2o(table):
     new = found.loc["new problems"]
     assert new.loc["ISTA", "last_error"] > 100 * new.loc["restarted FISTA", "last_error"] > 0
     assert new.loc["FISTA", "to_1e-02"] < 40
+    assert (found["worst_error"] >= found["last_error"]).all()
+    assert (found["worst_to"] >= found["to_1e-06"])[found["worst_to"].notna()].all()
     learned = found.xs("PA", level="method")
     assert len(learned) == 13 and learned["levels_no_slower"].isin(range(5)).all()
     # Scaling a problem and its alpha scales its solution: the same iterations.
