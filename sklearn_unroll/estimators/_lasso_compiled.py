@@ -94,10 +94,12 @@ class Compiled:
         self.coherent = None
 
     def __call__(self, part: Part, started: bool) -> None:
-        """Overwrite codes, which may be a start, and what belongs to them."""
+        """Overwrite codes, which may be a start or what was there, and what belongs to them."""
         if self.name != "alpha" or self.how.solver == "homotopy":
             self.follow(part)
         elif self.how.solver == "coordinate_descent":
+            if not started:
+                part.x.fill(0.0)
             self.descend(part, PASSES)
         else:
             self.choose(part, started)
@@ -145,14 +147,17 @@ class Compiled:
         """
         how, (n, n_atoms) = self.how, part.x.shape
         most, none = max(10, int(_FEW * n_atoms)), not part.target.all()
-        if are_few(n_atoms, how.positive) and not none:
+        few = are_few(n_atoms, how.positive) and not none
+        if not few and (none or not started and (n_atoms < _PROBE or self.is_coherent())):
+            self.follow(part)
+            return
+        if not started:
+            part.x.fill(0.0)
+        if few:
             few_atoms(
                 self.known, part.batch, part.target, how.positive, self.ridge, (part.x, part.gap)
             )
             part.n_iter[:] = 1
-        elif none or (not started and (n_atoms < _PROBE or self.is_coherent())):
-            self.follow(part)
-            return
         elif n <= _PROBE:
             self.descend(part, most)
         else:
@@ -264,9 +269,7 @@ def solve_part(
     here = np.flatnonzero(live)
     if len(here) < len(live):
         batch, target, size = batch.take(here), target[here], size[here]
-    x = room[2][: len(here)]
-    x.fill(0.0)
-    part = part_of(batch, target, x)
+    part = part_of(batch, target, room[2][: len(here)])
     if len(here):
         if start is not None:
             solve.begin(part, start(rows)[torch.from_numpy(here)], size / atoms)
