@@ -189,7 +189,8 @@ def test_the_code_of_a_start_stays_in_its_thread(monkeypatch, two_threads):
             callers.append(threading.get_ident())
             return np.zeros((len(X), len(self.dictionary_)))
 
-    monkeypatch.setattr(MODULE, "_SHARED", 0)
+    for name, value in {"_SHARED": 0, "_NUMBERS": 800, "_MOST": 800}.items():
+        monkeypatch.setattr(MODULE, name, value)
     coder = LassoCoder(warm_start_from=Zeros().fit(DATA.X)).fit(DATA.X)
     assert coder.solve(DATA.X).converged.all()
-    assert set(callers) == {threading.get_ident()}
+    assert callers == [threading.get_ident()] * 3
