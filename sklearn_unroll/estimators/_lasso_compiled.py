@@ -8,6 +8,7 @@ one signal, a call of torch takes longer than its codes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from sklearn_unroll.estimators._lasso_aim import (
     with_rounding,
 )
 from sklearn_unroll.functional import Dense, Observation
-from sklearn_unroll.functional._alone import n_threads, share_out
+from sklearn_unroll.functional._alone import alone, can_compute_alone, n_threads, share_out
 from sklearn_unroll.functional._compiled import compiled
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
@@ -148,7 +149,7 @@ class Compiled:
         how, (n, n_atoms) = self.how, part.x.shape
         most, none = max(10, int(_FEW * n_atoms)), not part.target.all()
         few = are_few(n_atoms, how.positive) and not none
-        if not few and (none or not started and (n_atoms < _PROBE or self.is_coherent())):
+        if not few and (none or (not started and (n_atoms < _PROBE or self.is_coherent()))):
             self.follow(part)
             return
         if not started:
@@ -218,12 +219,22 @@ def solve_compiled(
     out: Found, finish: Callable,
 ) -> None:  # fmt: skip
     """Overwrite what was found for all samples, ``out``, in the user's units."""
+    many = shared(len(b), A.n_components) and start is None
+    with alone() if many else nullcontext():
+        solve_parts(b, A, aim, start, how, out, finish, many)
+
+
+def solve_parts(
+    b: Tensor | Rows, A: Dense, aim: Aim, start: Callable[[slice], Tensor] | None, how: How,
+    out: Found, finish: Callable, many: bool,
+) -> None:  # fmt: skip
+    """Do so part by part; of many samples threads take parts."""
     D, l2, atoms = of_size_one(A.D, how.l2)
     known = products_of(D, len(b), b.dtype == torch.float32)
     solve = Compiled(known, aim.name, how._replace(l2=l2), finish)
     n_atoms, n_features = known.D.shape
     n_rows = max(_NUMBERS // n_atoms, min(_ROWS, _MOST // n_atoms), 1)
-    n_rows, parts = even_parts(len(b), n_rows, shared(len(b), n_atoms) and start is None)
+    n_rows, parts = even_parts(len(b), n_rows, many)
     own = Found(*(field.numpy() for field in out))
     rooms: list[list[np.ndarray]] = []  # those that nobody uses: new memory has to be made
 
@@ -244,7 +255,7 @@ def solve_compiled(
 
 def shared(n_samples: int, n_atoms: int) -> bool:
     """Return whether threads take samples from the first step to the last: it pays for many."""
-    return n_samples * n_atoms >= _SHARED
+    return n_samples * n_atoms >= _SHARED and can_compute_alone()
 
 
 def even_parts(n_samples: int, most: int, for_threads: bool) -> tuple[int, list[slice]]:

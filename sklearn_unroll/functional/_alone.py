@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["calm", "can_compute_alone", "lone_threads", "n_threads", "share_out"]
+__all__ = ["alone", "calm", "can_compute_alone", "lone_threads", "n_threads", "share_out"]
 
 _CALM = threading.local()
 
@@ -86,11 +86,11 @@ def share_out(run: Callable[[Any], None], parts: Sequence[Any]) -> None:
     Parameters
     ----------
     run : callable
-        Takes a part, and writes where no other one does.
+        Takes a part, and writes where no other one does. Threads can compute alone.
     parts : sequence
         What there is to do.
     """
-    n = min(n_threads(), len(parts)) if can_compute_alone() else 1
+    n = min(n_threads(), len(parts))
     if n == 1:
         for part in parts:
             run(part)
@@ -112,3 +112,18 @@ def calm() -> Iterator[None]:
             yield
     finally:
         del _CALM.n_threads
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Share out no operation of the calling thread at all: threads of our own follow."""
+    if torch.get_num_threads() == 1 or not torch.backends.mkl.is_available():
+        with calm():
+            yield
+        return
+    before = _tell_mkl()(1)
+    try:
+        with calm():
+            yield
+    finally:
+        _tell_mkl()(before)  # zero is the number of the process
