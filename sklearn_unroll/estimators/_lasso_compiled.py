@@ -43,7 +43,7 @@ _ENOUGH = 0.8  # of them that coordinate descent has to solve in few passes
 _FEW = 0.2  # passes for each atom: more cost more than the corners of a path
 _LONGER = 3  # times as many are left to the few that need them, where most do not
 _NUMBERS = 2**16  # in correlations at a time: they stay in the cache
-_SHARED = 2**16  # correlations from which on threads share samples, not steps
+_SHARED, _FEWEST = 2**14, 16  # correlations and samples from which on threads share these
 _ROWS, _MOST = 512, 2**19  # or so many samples, with so many numbers: calls cost little for each
 
 
@@ -255,7 +255,8 @@ def solve_parts(
 
 def shared(n_samples: int, n_atoms: int) -> bool:
     """Return whether threads take samples from the first step to the last: it pays for many."""
-    return n_samples * n_atoms >= _SHARED and can_compute_alone()
+    enough = n_samples >= _FEWEST and n_samples * n_atoms >= _SHARED
+    return enough and can_compute_alone()
 
 
 def even_parts(n_samples: int, most: int, for_threads: bool) -> tuple[int, list[slice]]:
