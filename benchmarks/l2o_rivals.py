@@ -48,7 +48,7 @@ def classical(train: Composite, rates: Sequence[float]) -> Iterator[tuple[str, C
     def adam(p: Composite, rate: float) -> Tensor:
         return errors(p, iterates(AdamDescent(rate), p, AFTER[-1]))
 
-    best = min(rates, key=lambda rate: float(adam(train, rate)[99]))
+    best = min(rates, key=lambda rate: float(adam(train, rate)[99].mean()))
     yield f"Adam, rate {best:g}", lambda p: adam(p, best)
 
 
@@ -134,7 +134,7 @@ def rows(
         start = perf_counter()
         for name, curve in chain(*methods):
             seconds = perf_counter() - start
-            found = curve(test)
+            found = curve(test).mean(1)
             after = {f"after_{k}": float(found[k - 1]) for k in AFTER if k <= len(found)}
             told = {"problems": problems, "solver": name, "n_train": n_train}
             yield told | after | {"trained_seconds": seconds}

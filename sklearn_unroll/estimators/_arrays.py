@@ -17,6 +17,8 @@ from torch import Tensor
 
 from sklearn_unroll.functional.rows import Rows
 
+_USUAL = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
+
 
 def float_dtypes(array: Any) -> list:
     """Return the float dtypes to keep, in the array's own namespace; others become the first."""
@@ -90,6 +92,8 @@ def from_tensor(tensor: Tensor, like: Any) -> Any:
 
 def torch_dtype(array: Any) -> torch.dtype:
     """Return the dtype of an array of any namespace, as torch names it."""
+    if isinstance(array, np.ndarray) and array.dtype in _USUAL:  # whose names take long
+        return _USUAL[array.dtype]
     return getattr(torch, str(array.dtype).split(".")[-1])
 
 

@@ -91,20 +91,27 @@ def check_observations(
 
 
 def _is_ready(est: Any, X: Any) -> bool:
-    """Return whether scikit-learn's validators, who take longer than small codes, would return X.
+    """Return whether scikit-learn's validators would return X."""
+    if not _is_plain(X) or hasattr(est, "feature_names_in_"):
+        return False
+    return X.shape == (len(X), est.n_features_in_)
+
+
+def _is_plain(array: Any) -> bool:
+    """Return whether these are finite floats of numpy: validators take longer than small codes.
 
     They have the say on all others, those with NaN, too.
     """
-    if type(X) is not np.ndarray or X.dtype not in (np.float32, np.float64) or not X.size:
-        return False
-    if X.shape != (len(X), est.n_features_in_) or hasattr(est, "feature_names_in_"):
+    if type(array) is not np.ndarray or array.dtype not in (np.float32, np.float64):
         return False
     with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(X.sum())
+        return array.size > 0 and math.isfinite(array.sum())
 
 
 def check_numbers(array: Any, name: str, missing: bool = False, **options: Any) -> Any:
     """Return finite numbers of float dtype, or NaN, of any shape; tensors stay tensors."""
+    if _is_plain(array) and (array.ndim == 2 or not options):
+        return array
     with named(name, array):
         _refuse_others(array, name)
         if isinstance(array, Tensor):

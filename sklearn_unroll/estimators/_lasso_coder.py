@@ -43,6 +43,7 @@ from sklearn_unroll.functional import (
     Penalty,
     alpha_max,
 )
+from sklearn_unroll.functional._alone import calm
 from sklearn_unroll.functional.rows import whole
 
 __all__ = ["LassoCoder"]
@@ -266,7 +267,8 @@ class LassoCoder(BaseLassoCoder):
         self, X: Any, method: str, operators: Any, given: dict, out: Any = None
     ) -> tuple[Seen, Found, Tensor | None]:
         """Return codes that meet what the method was given, and the caller's array."""
-        seen = self._seen(X, method, operators)
+        with calm():  # threads of our own follow
+            seen = self._seen(X, method, operators)
         into = self._into(seen, out, method)
         b = seen.obs.b
         aim = aim_of(self, len(b), b.device, **given)
@@ -285,7 +287,8 @@ class LassoCoder(BaseLassoCoder):
             atoms = ((rows, self._atoms(seen, D, rows)) for rows, D in groups)
             found = solve_groups(b, atoms, aim, self._how(seen.obs.A))
         warn_if_not_converged(found, self.solver, self.tol, self.max_iter)
-        found = found._replace(x=check_finite_codes(self._unweighted(found.x), self))
+        with calm():
+            found = found._replace(x=check_finite_codes(self._unweighted(found.x), self))
         return seen, found, into
 
     def _start(self, X: Any, A: Operator, rows: slice) -> Tensor:

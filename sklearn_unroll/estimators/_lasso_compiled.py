@@ -8,6 +8,7 @@ one signal, a call of torch takes longer than its codes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from sklearn_unroll.estimators._lasso_aim import (
     with_rounding,
 )
 from sklearn_unroll.functional import Dense, Observation
+from sklearn_unroll.functional._alone import alone, can_compute_alone, n_threads, share_out
 from sklearn_unroll.functional._compiled import compiled
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
@@ -40,7 +42,8 @@ _ALIKE = 0.98  # coherence from which on passes are too many
 _ENOUGH = 0.8  # of them that coordinate descent has to solve in few passes
 _FEW = 0.2  # passes for each atom: more cost more than the corners of a path
 _LONGER = 3  # times as many are left to the few that need them, where most do not
-_NUMBERS = 2**16  # in correlations at a time, for each thread: they stay in the cache
+_NUMBERS = 2**16  # in correlations at a time: they stay in the cache
+_SHARED, _FEWEST = 2**14, 16  # correlations and samples from which on threads share these
 _ROWS, _MOST = 512, 2**19  # or so many samples, with so many numbers: calls cost little for each
 
 
@@ -92,10 +95,12 @@ class Compiled:
         self.coherent = None
 
     def __call__(self, part: Part, started: bool) -> None:
-        """Overwrite codes, which may be a start, and what belongs to them."""
+        """Overwrite codes, which may be a start or what was there, and what belongs to them."""
         if self.name != "alpha" or self.how.solver == "homotopy":
             self.follow(part)
         elif self.how.solver == "coordinate_descent":
+            if not started:
+                part.x.fill(0.0)
             self.descend(part, PASSES)
         else:
             self.choose(part, started)
@@ -143,14 +148,17 @@ class Compiled:
         """
         how, (n, n_atoms) = self.how, part.x.shape
         most, none = max(10, int(_FEW * n_atoms)), not part.target.all()
-        if are_few(n_atoms, how.positive) and not none:
+        few = are_few(n_atoms, how.positive) and not none
+        if not few and (none or (not started and (n_atoms < _PROBE or self.is_coherent()))):
+            self.follow(part)
+            return
+        if not started:
+            part.x.fill(0.0)
+        if few:
             few_atoms(
                 self.known, part.batch, part.target, how.positive, self.ridge, (part.x, part.gap)
             )
             part.n_iter[:] = 1
-        elif none or (not started and (n_atoms < _PROBE or self.is_coherent())):
-            self.follow(part)
-            return
         elif n <= _PROBE:
             self.descend(part, most)
         else:
@@ -211,34 +219,76 @@ def solve_compiled(
     out: Found, finish: Callable,
 ) -> None:  # fmt: skip
     """Overwrite what was found for all samples, ``out``, in the user's units."""
+    many = shared(len(b), A.n_components) and start is None
+    with alone() if many else nullcontext():
+        solve_parts(b, A, aim, start, how, out, finish, many)
+
+
+def solve_parts(
+    b: Tensor | Rows, A: Dense, aim: Aim, start: Callable[[slice], Tensor] | None, how: How,
+    out: Found, finish: Callable, many: bool,
+) -> None:  # fmt: skip
+    """Do so part by part; of many samples threads take parts."""
     D, l2, atoms = of_size_one(A.D, how.l2)
     known = products_of(D, len(b), b.dtype == torch.float32)
     solve = Compiled(known, aim.name, how._replace(l2=l2), finish)
-    n_rows = max(_NUMBERS * torch.get_num_threads() // len(D), min(_ROWS, _MOST // len(D)), 1)
-    n_rows = min(len(b), n_rows)
-    # Used again and again: memory that is new has first to be made.
-    room = [np.empty((n_rows, width)) for width in (D.shape[1], len(D), len(D))]
+    n_atoms, n_features = known.D.shape
+    n_rows = max(_NUMBERS // n_atoms, min(_ROWS, _MOST // n_atoms), 1)
+    n_rows, parts = even_parts(len(b), n_rows, many)
     own = Found(*(field.numpy() for field in out))
-    for first in range(0, len(b), n_rows):
-        rows = slice(first, min(first + n_rows, len(b)))
-        batch, size, peak = entered(b[rows], known, room, how.positive)
-        values = aim.value[rows].numpy()
-        with np.errstate(all="ignore"):  # an aim may be out of any range
-            target, alpha, live = scaled_aim(np, aim, values, peak, batch.energy, size, atoms)
-        own.alpha[rows] = alpha
-        here = np.flatnonzero(live)
-        if len(here) < len(live):
-            batch, target, size = batch.take(here), target[here], size[here]
-        x = room[2][: len(here)]
-        x.fill(0.0)
-        part = part_of(batch, target, x)
-        if len(here):
-            if start is not None:
-                solve.begin(part, start(rows)[torch.from_numpy(here)], size / atoms)
-            solve(part, start is not None)
-        solve.write(part, own, rows, here, size / atoms)
-        if aim.name != "alpha":
-            own.alpha[rows][here] = part.alpha * (size * atoms)
+    rooms: list[list[np.ndarray]] = []  # those that nobody uses: new memory has to be made
+
+    def run(rows: slice) -> None:
+        try:
+            room = rooms.pop()
+        except IndexError:
+            room = [np.empty((n_rows, width)) for width in (n_features, n_atoms, n_atoms)]
+        solve_part(b[rows], aim.take(rows), start, rows, solve, atoms, own, room)
+        rooms.append(room)
+
+    if start is None:
+        share_out(run, parts)
+        return
+    for rows in parts:  # a start may be anybody's code
+        run(rows)
+
+
+def shared(n_samples: int, n_atoms: int) -> bool:
+    """Return whether threads take samples from the first step to the last: it pays for many."""
+    enough = n_samples >= _FEWEST and n_samples * n_atoms >= _SHARED
+    return enough and can_compute_alone()
+
+
+def even_parts(n_samples: int, most: int, for_threads: bool) -> tuple[int, list[slice]]:
+    """Return at most how many samples are taken at a time, and which, as even as they can be."""
+    n = n_threads() if for_threads else 1
+    n_parts = n * -(-n_samples // (most * n))
+    size = -(-n_samples // n_parts)
+    starts = range(0, n_samples, size)
+    return size, [slice(first, min(first + size, n_samples)) for first in starts]
+
+
+def solve_part(
+    b: Tensor, aim: Aim, start: Callable[[slice], Tensor] | None, rows: slice, solve: Compiled,
+    atoms: float, own: Found, room: list[np.ndarray],
+) -> None:  # fmt: skip
+    """Do the same with some rows, in arrays that are there."""
+    batch, size, peak = entered(b, solve.known, room, solve.how.positive)
+    with np.errstate(all="ignore"):  # an aim may be out of any range
+        given = aim.value.numpy(), peak, batch.energy, size, atoms
+        target, alpha, live = scaled_aim(np, aim, *given)
+    own.alpha[rows] = alpha
+    here = np.flatnonzero(live)
+    if len(here) < len(live):
+        batch, target, size = batch.take(here), target[here], size[here]
+    part = part_of(batch, target, room[2][: len(here)])
+    if len(here):
+        if start is not None:
+            solve.begin(part, start(rows)[torch.from_numpy(here)], size / atoms)
+        solve(part, start is not None)
+    solve.write(part, own, rows, here, size / atoms)
+    if aim.name != "alpha":
+        own.alpha[rows][here] = part.alpha * (size * atoms)
 
 
 def entered(

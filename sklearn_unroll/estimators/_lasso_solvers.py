@@ -22,6 +22,7 @@ from sklearn_unroll.estimators._lasso_aim import (
 from sklearn_unroll.estimators._lasso_compiled import (
     COMPILED,
     PASSES,
+    shared,
     solve_compiled,
 )
 from sklearn_unroll.estimators._missing import atoms_of
@@ -33,6 +34,7 @@ from sklearn_unroll.functional import (
     duality_gap,
     mutual_coherence,
 )
+from sklearn_unroll.functional._alone import alone, share_out
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import (
@@ -112,12 +114,20 @@ def solve_groups(
     groups = list(groups)
     order = torch.cat([rows for rows, _ in groups])
     b, aim = b[order], aim.take(order)
-    out, first = nothing_found(b, groups[0][1], aim), 0
-    for rows, A in groups:
-        some = slice(first, first + len(rows))
-        own = Found(*(field[some] for field in out))
-        solve_chunks(b[some], A, aim.take(some), no_start, how, out=own)
-        first = some.stop
+    out, sizes = nothing_found(b, groups[0][1], aim), [len(rows) for rows, _ in groups]
+    parts = zip(*(field.split(sizes) for field in (b, aim.value, *out)), strict=True)
+
+    def run(given: tuple) -> None:
+        (_, A), (own, value, *found) = given
+        solve_chunks(own, A, aim._replace(value=value), no_start, how, out=Found(*found))
+
+    given, A = list(zip(groups, parts, strict=True)), groups[0][1]
+    if compiled_pays(b, A) and shared(len(b), A.n_components):
+        with alone():
+            share_out(run, given)
+    else:
+        for one in given:
+            run(one)
     back = order.argsort()
     found = Found(*(field[back] for field in out))
     return found._replace(converged=found.gap <= how.tol)

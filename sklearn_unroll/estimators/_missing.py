@@ -20,7 +20,8 @@ def split_missing(b: Tensor | Rows) -> tuple[Tensor | Rows, Tensor | None]:
 
     Raises where nothing of a sample is seen.
     """
-    if not any(_lacks(b[rows]) for rows in blocks(b)):
+    parts = [b] if isinstance(b, Tensor) else (b[rows] for rows in blocks(b))
+    if not any(map(_lacks, parts)):
         return b, None
     visible = torch.cat([~torch.isnan(b[rows]) for rows in blocks(b)])
     check_rows_seen(visible)

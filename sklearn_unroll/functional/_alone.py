@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["calm", "can_compute_alone", "lone_threads", "n_threads"]
+__all__ = ["alone", "calm", "can_compute_alone", "lone_threads", "n_threads", "share_out"]
 
 _CALM = threading.local()
 
@@ -79,6 +80,25 @@ def n_threads() -> int:
     return getattr(_CALM, "n_threads", None) or torch.get_num_threads()
 
 
+def share_out(run: Callable[[Any], None], parts: Sequence[Any]) -> None:
+    """Call ``run`` with every part, in as many threads as torch has, each of which is alone.
+
+    Parameters
+    ----------
+    run : callable
+        Takes a part, and writes where no other one does. Threads can compute alone.
+    parts : sequence
+        What there is to do.
+    """
+    n = min(n_threads(), len(parts))
+    if n == 1:
+        for part in parts:
+            run(part)
+        return
+    with lone_threads(n) as pool:
+        list(pool.map(run, parts))
+
+
 @contextmanager
 def calm() -> Iterator[None]:
     """Share out no operation of the calling thread but products, as loops of our own do follow."""
@@ -92,3 +112,18 @@ def calm() -> Iterator[None]:
             yield
     finally:
         del _CALM.n_threads
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Share out no operation of the calling thread at all: threads of our own follow."""
+    if torch.get_num_threads() == 1 or not torch.backends.mkl.is_available():
+        with calm():
+            yield
+        return
+    before = _tell_mkl()(1)
+    try:
+        with calm():
+            yield
+    finally:
+        _tell_mkl()(before)  # zero is the number of the process

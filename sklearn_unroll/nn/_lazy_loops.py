@@ -64,7 +64,7 @@ def proceed(family, cell, how, state, desk, places, alone, first, last, values, 
         b, D = family.b[row], family.D[min(row, len(family.D) - 1)]
         step = family.step[min(row, len(family.step) - 1), 0]
         if first == 0:
-            begin(family, row, b, D, step, how, s, v, r)
+            begin(family, row, b, D, step, how, s, v, r, places)
             told[:] = 0
             memory[:] = state.begin[0]
         if how.watched:
@@ -80,7 +80,7 @@ def proceed(family, cell, how, state, desk, places, alone, first, last, values, 
             out[row, j] = v[X, j]
 
 
-def begin(family, row, b, D, step, how, s, v, r):
+def begin(family, row, b, D, step, how, s, v, r, places):
     """Write a sample's first state."""
     n = v.shape[1]
     weight = family.weight[min(row, len(family.weight) - 1)]
@@ -95,7 +95,7 @@ def begin(family, row, b, D, step, how, s, v, r):
     scale = largest(v, SLOPE)
     s[READY] = 1
     if len(family.start):
-        residuals(b, D, v, r)
+        residuals(b, D, v, r, places)
         slope(D, r, 1, v, SLOPE)
     else:
         for i in range(len(b)):
@@ -130,12 +130,12 @@ def iterate(family, k, b, D, step, cell, how, s, v, r, memory, told, past, now, 
     for j in range(n):
         v[LAST_Y, j], v[LAST_SLOPE, j], v[OLD, j] = v[Y, j], v[SLOPE, j], v[X, j]
     move(family, step, n_awake, how, s, v, desk, places)
-    residuals(b, D, v, r)
+    residuals(b, D, v, r, places)
     before = s[VALUE]
     if how.guarded or how.watched:
         s[VALUE] = objective(family, v, r)
     if how.guarded:
-        guard(family, b, D, step, before, how, s, v, r)
+        guard(family, b, D, step, before, how, s, v, r, places)
 
 
 def shrink(z, step, weight, share, one, positive):
@@ -153,7 +153,7 @@ def survey(family, step, how, s, v, past, now):
         for j in range(n):
             past[j] = v[SLOPE, j]
         return kind(1), kind(1)
-    bend, length, size, moved = kind(0), kind(0), kind(0), kind(0)
+    bend, length = kind(0), kind(0)
     share, one, positive = kind(family.share), kind(1), family.positive
     inverse = one / s[SCALE]
     for j in range(n):
@@ -162,13 +162,12 @@ def survey(family, step, how, s, v, past, now):
         length += change * change
         to = shrink(v[Y, j] - step * v[SLOPE, j], step, v[WEIGHT, j], share, one, positive)
         v[STEP, j] = v[Y, j] - to  # the classical step, for a while
-        size = max(size, abs(v[STEP, j]))
-        moved = max(moved, abs(v[MOVE, j]))
         past[j] = v[SLOPE, j] * inverse
     bend = bend * step / max(length, kind(how.tiny))
     if bend > 0 and np.isfinite(bend):
         s[CURVATURE] = bend
     now[0], now[1] = s[TURN], s[CURVATURE]
+    size, moved = largest(v, STEP), largest(v, MOVE)
     now[2] = np.log10(size / (step * s[SCALE]) + how.floor) / how.decades
     return size, moved
 
@@ -298,33 +297,33 @@ def roomy(value, rounding):
     return value + abs(value) * type(value)(rounding)
 
 
-def guard(family, b, D, step, before, how, s, v, r):
+def guard(family, b, D, step, before, how, s, v, r, places):
     """Take the classical step where the objective would rise; ``before`` is the last one."""
     if s[VALUE] <= s[BOUND]:
         s[RISES] = 0
     else:  # or is NaN
-        refuse(family, b, D, step, before, how, s, v, r)
+        refuse(family, b, D, step, before, how, s, v, r, places)
     s[LEAST] = min(s[LEAST], s[VALUE])
     s[BOUND] = roomy(s[LEAST], how.rounding)
 
 
-def refuse(family, b, D, step, before, how, s, v, r):
+def refuse(family, b, D, step, before, how, s, v, r, places):
     """Take the classical step from the iterate before, and lose trust in the network."""
     n, kind = v.shape[1], v.dtype.type
     share, one = kind(family.share), kind(1)
     for j in range(n):
         v[X, j] = v[OLD, j]
-    residuals(b, D, v, r)
+    residuals(b, D, v, r, places)
     slope(D, r, 0, v, STEP)
     for j in range(n):
         z = v[OLD, j] - step * v[STEP, j]
         v[X, j] = shrink(z, step, v[WEIGHT, j], share, one, family.positive)
-    residuals(b, D, v, r)
+    residuals(b, D, v, r, places)
     s[VALUE] = objective(family, v, r)
     if not s[VALUE] <= s[BOUND]:  # by rounding
         for j in range(n):
             v[X, j] = v[OLD, j]
-        residuals(b, D, v, r)
+        residuals(b, D, v, r, places)
         s[VALUE] = before
     s[FALLBACKS] += 1
     s[RISES] += 1

@@ -41,8 +41,9 @@ def descend(G, H, D, b, q, energy, X, passes, gaps, alpha, l2, tol, max_passes, 
     n_samples, n_atoms = q.shape
     # Rows a multiple of 4096 bytes apart would share a few lines of the cache.
     gram = np.empty((n_atoms, n_atoms // 16 * 16 + 16), H.dtype)
-    factor, near = np.empty_like(gram), np.empty(n_atoms, H.dtype)
-    inverse, move, fast = np.empty_like(near), np.empty_like(near), np.empty_like(near)
+    factor, near = np.empty_like(gram), np.empty(n_atoms + 1, H.dtype)  # one is read ahead
+    inverse, move = np.empty(n_atoms, H.dtype), np.empty(n_atoms, H.dtype)
+    fast = np.empty_like(move)
     x, g = np.empty(n_atoms), np.empty(n_atoms)
     members, used = np.empty(n_atoms, np.int64), np.empty(n_atoms, np.int64)
     outer, r = np.empty(n_atoms), np.empty(D.shape[1])
@@ -220,17 +221,23 @@ def gather(H, D, l2, g, members, gathered, size, gram, inverse, near):
 def cycle(gram, inverse, weight, positive, near, x, size):
     """Minimise over each code of the set in turn, and return the largest move."""
     kind, largest = near.dtype.type, 0.0
+    edge, ahead = kind(weight), near[0]
     for place in range(size):
+        own, later = ahead, near[place + 1]
         square = gram[place, place]
-        z, new = near[place] + x[place] * square, 0.0
+        z, step, new = own + x[place] * square, kind(-x[place]), 0.0
         if z > weight:
-            new = (z - weight) * inverse[place]
+            step = (own - edge) * inverse[place]
+            new = max(x[place] + step, 0.0)
         elif z < -weight and not positive:
-            new = (z + weight) * inverse[place]
-        step = new - x[place]
+            step = (own + edge) * inverse[place]
+            new = min(x[place] + step, 0.0)
+        # Before it is written: the next step need not wait for memory.
+        ahead = later - step * gram[place, place + 1]
+        step = kind(new - x[place])
         if step != 0.0:
             x[place] = new
-            subtract(kind(step), gram, place, size, near)
+            subtract(step, gram, place, size, near)
             largest = max(largest, abs(step) * square)
     return largest
 

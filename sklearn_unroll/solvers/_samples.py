@@ -83,13 +83,17 @@ def products_of(D: Tensor, n_samples: int, single: bool = False) -> Products:
 
     With ``single`` also in float32.
     """
-    D = D.detach().double()
-    stored = len(D) <= MAX_ATOMS and _PAYS * n_samples >= len(D)
-    gram = (D @ D.T).numpy() if stored else np.empty((0, 0))
+    D, n_atoms = D.detach().double(), D.shape[0]
+    atoms = D.contiguous().numpy()
+    if n_atoms > MAX_ATOMS or _PAYS * n_samples < n_atoms:
+        return Products(atoms, np.empty((0, 0)))
+    gram = (D @ D.T).numpy()
+    if not single:
+        return Products(atoms, gram)
     squares = gram.diagonal()
     least, most = squares[squares > 0].min(initial=np.inf), squares.max(initial=0.0)
-    fits = single and stored and 1 / _RANGE < most < _RANGE * min(least, 1.0)
-    return Products(D.contiguous().numpy(), gram, gram.astype(np.float32) if fits else None)
+    fits = 1 / _RANGE < most < _RANGE * min(least, 1.0)
+    return Products(atoms, gram, gram.astype(np.float32) if fits else None)
 
 
 def in_threads(

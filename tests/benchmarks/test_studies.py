@@ -45,6 +45,9 @@ def certificate(table):
     ours = table[table["solver"] == "lasso_coder"]
     assert (ours["gap_max"] <= 1e-4).all()
     assert (ours.loc[ours["part"] == "alpha", "gap_max"] <= 1e-10).all()
+    patches = ours[ours["part"] == "patches"]
+    assert set(patches["dtype"]) == {"float32", "float64"} and (patches["gap_max"] <= 1e-6).all()
+    assert (patches["times_slower_than_lasso_coder"] == 1).all()
     last = ours[(ours["part"] == "gap") & (ours["dtype"] == "float64")].iloc[-1]
     assert last["parameters"] == "tol=1e-10" and last["times_slower_than_lasso_coder"] == 1
     slow = table["solver"].isin({"celer_path", "skglm_cd", "sklearn_lasso_lars"})
@@ -108,6 +111,8 @@ def math_l2o(table):
     new = found.loc["new problems"]
     assert new.loc["ISTA", "last_error"] > 100 * new.loc["restarted FISTA", "last_error"] > 0
     assert new.loc["FISTA", "to_1e-02"] < 40
+    assert (found["worst_error"] >= found["last_error"]).all()
+    assert (found["worst_to"] >= found["to_1e-06"])[found["worst_to"].notna()].all()
     learned = found.xs("PA", level="method")
     assert len(learned) == 13 and learned["levels_no_slower"].isin(range(5)).all()
     # Scaling a problem and its alpha scales its solution: the same iterations.

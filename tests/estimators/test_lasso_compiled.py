@@ -1,9 +1,12 @@
 """LassoCoder's compiled loops: what is certified is so, whatever the samples, atoms and units."""
 
 import sys
+import threading
 
 import numpy as np
 import pytest
+import torch
+from sklearn.base import BaseEstimator
 
 from sklearn_unroll import LassoCoder
 from sklearn_unroll.datasets import make_sparse_recovery
@@ -138,3 +141,56 @@ def test_arrays_that_need_no_conversion_are_checked_all_the_same():
             coder.transform(X)
     largest = np.full_like(DATA.X, 1e307)  # whose sum is infinite
     assert np.isfinite(coder.transform(largest)).all()
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("given", [{"alpha": 0.1}, {"error": 0.05}])
+@pytest.mark.parametrize("several", [False, True])
+def test_threads_that_share_samples_find_what_one_finds(monkeypatch, two_threads, several, given):
+    X, D = np.tile(DATA.X, (3, 1)), DATA.dictionary
+    coder = LassoCoder(D, tol=1e-12, **given).fit(X)
+    operators = [(D, -D, D[::-1])[i % 3] for i in range(len(X))] if several else None
+    alone = coder.solve(X, operators=operators)
+    seen = []
+    follow = MODULE.solve_part
+
+    def watched(*given):
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        follow(*given)
+
+    monkeypatch.setattr(MODULE, "_SHARED", 0)
+    monkeypatch.setattr(MODULE, "solve_part", watched)
+    shared = coder.solve(X, operators=operators)
+    assert threading.get_ident() not in {thread for thread, _ in seen}
+    assert {n for _, n in seen} == {1} and len(seen) == (3 if several else 2)
+    for name in ("codes", "alpha"):
+        np.testing.assert_allclose(getattr(shared, name), getattr(alone, name), atol=1e-6)
+    assert alone.converged.all() and shared.converged.all()
+
+
+def test_the_code_of_a_start_stays_in_its_thread(monkeypatch, two_threads):
+    callers = []
+
+    class Zeros(BaseEstimator):
+        dictionary_ = DATA.dictionary
+
+        def fit(self, X, y=None):
+            self.fitted_ = True
+            return self
+
+        def predict(self, X):
+            callers.append(threading.get_ident())
+            return np.zeros((len(X), len(self.dictionary_)))
+
+    for name, value in {"_SHARED": 0, "_NUMBERS": 800, "_MOST": 800}.items():
+        monkeypatch.setattr(MODULE, name, value)
+    coder = LassoCoder(warm_start_from=Zeros().fit(DATA.X)).fit(DATA.X)
+    assert coder.solve(DATA.X).converged.all()
+    assert callers == [threading.get_ident()] * 3

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from sklearn_unroll.functional import _alone
-from sklearn_unroll.functional._alone import calm, can_compute_alone, lone_threads, n_threads
+from sklearn_unroll.functional._alone import (
+    alone,
+    calm,
+    can_compute_alone,
+    lone_threads,
+    n_threads,
+    share_out,
+)
 from sklearn_unroll.nn import lista, sparse
 from sklearn_unroll.nn.execution import Execution
 from tests.networks import adaptive, of_codes
@@ -30,6 +37,37 @@ def test_torch_is_alone_in_lone_threads_and_nowhere_else(two_threads, monkeypatc
         with ThreadPoolExecutor(1) as other:
             assert other.submit(torch.get_num_threads).result() == 2
     assert set(told) == {1} if torch.backends.mkl.is_available() else not told
+
+
+def test_alone_tells_mkl_and_takes_it_back(two_threads, monkeypatch):
+    told, answers = [], []
+    if (tell := _alone._tell_mkl()) is not None:
+
+        def watched(n):
+            told.append(n)
+            answers.append(tell(n))
+            return answers[-1]
+
+        monkeypatch.setattr(_alone, "_tell_mkl", lambda: watched)
+
+    def fail():
+        with alone():
+            assert torch.get_num_threads() == 1
+            assert n_threads() == 2
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.get_num_threads() == 2
+    assert told == ([1, answers[0]] if torch.backends.mkl.is_available() else [])
+
+
+def test_parts_are_shared_out_and_all_are_done(two_threads):
+    done = []
+    share_out(lambda part: done.append((part, torch.get_num_threads())), range(7))
+    assert sorted(done) == [(part, 1) for part in range(7)]
+    with pytest.raises(ZeroDivisionError):
+        share_out(lambda part: 1 / part, range(7))
 
 
 def test_calm_ends_and_loops_of_our_own_keep_their_threads(two_threads):

@@ -8,7 +8,7 @@ import torch
 
 from sklearn_unroll.functional import Dense, Observation, alpha_max, duality_gap, lasso_value
 from sklearn_unroll.solvers import certified_lasso, coordinate_descent, orthogonal_matching_pursuit
-from sklearn_unroll.solvers._descent_loops import descend
+from sklearn_unroll.solvers._descent_loops import cycle, descend
 from sklearn_unroll.solvers._loops import pursue
 from sklearn_unroll.solvers._pursuit_batch import Groups
 from sklearn_unroll.solvers._samples import products_of
@@ -54,6 +54,31 @@ def test_coordinate_descent_step_by_step_is_the_lasso(seed, fraction, positive):
     gap = duality_gap(torch.from_numpy(X), obs, alpha, positive=positive)
     assert float(gap.max()) <= 1e-12
     assert passes.max() < 1000
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_pass_minimises_over_one_code_after_the_other(dtype, positive):
+    rng, size, weight = np.random.default_rng(0), 9, 0.3
+    A = rng.standard_normal((12, size))
+    gram = np.zeros((size + 1, size + 1), dtype)
+    gram[:size, :size] = A.T @ A
+    q, x = A.T @ rng.standard_normal(12), np.where(rng.random(size) < 0.5, 0, rng.random(size))
+    expected, inverse = x.copy(), (1 / gram.diagonal()[:size]).astype(dtype)
+    for i in range(size):
+        z = q[i] - gram[i, :size] @ expected + gram[i, i] * expected[i]
+        least = 0 if positive else -np.inf
+        expected[i] = max(np.sign(z) * max(abs(z) - weight, 0), least) / gram[i, i]
+    before = x.copy()
+    near = np.append(q - gram[:size, :size] @ x, np.nan).astype(dtype)
+    moved = cycle(gram, inverse, weight, positive, near, x, size)
+    close = 1e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(x, expected, atol=close)
+    np.testing.assert_array_equal(x == 0, expected == 0)
+    np.testing.assert_allclose(near[:size], q - gram[:size, :size] @ x, atol=10 * close)
+    np.testing.assert_allclose(
+        moved, np.max(abs(x - before) * gram.diagonal()[:size]), rtol=10 * close
+    )
 
 
 def taken(obs, alpha):
