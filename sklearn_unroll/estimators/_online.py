@@ -23,6 +23,7 @@ from sklearn_unroll.estimators._missing import energy_seen, filled
 from sklearn_unroll.solvers import DictionaryStatistics, update_atoms
 
 _ROUGH, _FALLING = 0.03, 0.2  # relative duality gaps: of the first codes, and by steps
+_MANY = 64  # atoms, for which rough codes save time
 _FINE = 1e-4  # that of codes to measure with
 _UNUSED = 1e-6  # use of an atom, relative to the mean, below which it is replaced
 _ALIKE = 0.99  # cosine from which on a direction is no new atom
@@ -85,7 +86,7 @@ class OnlineLearner:
     def learn(self, b: Tensor, weight: Tensor) -> float:
         """Learn from a batch; return its share of the statistics."""
         self.n_steps += 1
-        tol = min(_ROUGH, _FALLING * self.n_steps**-0.5)
+        tol = min(_ROUGH, _FALLING * self.n_steps**-0.5) * min(1.0, len(self.D) / _MANY)
         self.coding.follow(b, weight, self.D)
         codes, penalty, slope = self.coding(b, self.D, tol)
         at_zero = energy_seen(b, weight)
