@@ -22,7 +22,7 @@ from torch import Tensor
 from sklearn_unroll.estimators._missing import energy_seen, filled
 from sklearn_unroll.solvers import DictionaryStatistics, update_atoms
 
-_ROUGH, _FALLING = 0.03, 0.2  # relative duality gaps: of the first codes, and by steps
+_ROUGH, _FALLING = 0.06, 0.2  # relative duality gaps: of the first codes, and by steps
 _MANY = 64  # atoms, for which rough codes save time
 _FINE = 1e-4  # that of codes to measure with
 _UNUSED = 1e-6  # use of an atom, relative to the mean, below which it is replaced
