@@ -41,6 +41,8 @@ class Coding:
         What codes, without a dictionary.
     """
 
+    compiles = False  # whether numba is loaded
+
     def __init__(self, coder: Any) -> None:
         self.coder = coder
 
@@ -84,6 +86,8 @@ class CompiledLassoCoding(Coding):
     coder : LassoCoder
         Says alpha, and the constraints on codes.
     """
+
+    compiles = True
 
     def __init__(self, coder: LassoCoder) -> None:
         super().__init__(coder)

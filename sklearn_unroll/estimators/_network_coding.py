@@ -44,6 +44,8 @@ class NetworkCoding:
         Last layers through which the derivative by the dictionary goes.
     """
 
+    compiles = False
+
     def __init__(
         self, coder: Learned, fitted: Learned | None, n_samples: int, truncate: int = 0
     ) -> None:

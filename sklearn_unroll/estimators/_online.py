@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.estimators._missing import energy_seen, filled
-from sklearn_unroll.solvers import DictionaryStatistics, update_atoms
+from sklearn_unroll.solvers import DictionaryStatistics
+from sklearn_unroll.solvers.dictionary import descend_atoms, update_pays
 
 _ROUGH, _FALLING = 0.06, 0.2  # relative duality gaps: of the first codes, and by steps
 _MANY = 64  # atoms, for which rough codes save time
@@ -99,7 +100,10 @@ class OnlineLearner:
         share = min(1.0, batch.weight / self.window())
         self.statistics = self.statistics * (1 - share) + batch
         before, self.last = self.D, (batch, self.D, at_zero)
-        self.D = update_atoms(before, self.statistics, positive=self.positive)
+        self.D = before.clone()
+        # Where codes are compiled numba is there, and saves time on the smallest dictionary.
+        fast = self.coding.compiles or update_pays(self.D)
+        descend_atoms(self.D, self.statistics, self.positive, 1, fast)
         self._replace_unused(b, codes, before)
         return share
 
