@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -91,10 +92,11 @@ class Signals:
 
     def batches(self, n_batches: int, rng: np.random.RandomState) -> Iterator[tuple]:
         """Yield all rows in so many equal batches, shuffled anew for each pass, without end."""
+        edges = np.arange(n_batches + 1) * len(self) // n_batches
         while True:
             order = rng.permutation(len(self)) if n_batches > 1 else np.arange(len(self))
-            for part in np.array_split(order, n_batches):
-                yield self.take(np.sort(part))
+            for first, last in pairwise(edges):
+                yield self.take(np.sort(order[first:last]))
 
 
 def spread(n: int, k: int, rng: np.random.RandomState) -> np.ndarray:
