@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from sklearn_unroll.estimators._learned import Learned
-from sklearn_unroll.estimators._online import Coded
+from sklearn_unroll.estimators._online import Coded, Coding
 from sklearn_unroll.estimators._sizes import option
 from sklearn_unroll.estimators._state import twin
 from sklearn_unroll.exceptions import TrainingWarning, UnfamiliarDataWarning
@@ -28,7 +28,7 @@ MOST_FINAL = 10_000  # samples to train the network on in the end
 _ROUNDING = 1e-9  # of the largest entry of a code, between two ways to run a network
 
 
-class NetworkCoding:
+class NetworkCoding(Coding):
     """Codes by a network of the package: weights from the dictionary are derived anew for it.
 
     What is learned goes on from batch to batch: one pass of training over each, without labels,
@@ -45,8 +45,6 @@ class NetworkCoding:
     truncate : int, default=0
         Last layers through which the derivative by the dictionary goes.
     """
-
-    compiles = False
 
     def __init__(
         self, coder: Learned, fitted: Learned | None, n_samples: int, truncate: int = 0

@@ -12,11 +12,13 @@ The loop of a batch (Mairal, Bach, Ponce and Sapiro 2009, Algorithm 1)::
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from sklearn_unroll.estimators._missing import energy_seen, filled
@@ -48,6 +50,36 @@ class Coded(NamedTuple):
     codes: Tensor
     penalty: Tensor
     slope: Callable[[Tensor], Tensor] | None = None
+
+
+class Coding:
+    """What codes batches, and gives a fitted coder in the end; one that does not learn itself.
+
+    Parameters
+    ----------
+    coder : estimator
+        What codes, without a dictionary.
+    """
+
+    compiles = False  # whether numba is loaded
+
+    def __init__(self, coder: Any) -> None:
+        self.coder = coder
+
+    def calm(self) -> AbstractContextManager[None]:
+        """Return in what to learn from a batch: by default torch has its threads."""
+        return nullcontext()
+
+    def follow(self, b: Tensor, weight: Tensor, D: Tensor) -> None:
+        """Learn from a batch before it is coded; by default nothing."""
+
+    def derived(self, dictionary: Any, X: Any) -> Any:
+        """Return a fitted coder over a dictionary."""
+        return clone(self.coder).set_params(dictionary=dictionary).fit(X)
+
+    def finished(self, dictionary: Any, X: Any, final: Any) -> Any:
+        """Return the fitted coder over the final dictionary; what is to be trained is on final."""
+        return self.derived(dictionary, X)
 
 
 @dataclass
@@ -87,6 +119,10 @@ class OnlineLearner:
     def learn(self, b: Tensor, weight: Tensor) -> float:
         """Learn from a batch; return its share of the statistics."""
         self.n_steps += 1
+        with self.coding.calm():
+            return self._step(b, weight)
+
+    def _step(self, b: Tensor, weight: Tensor) -> float:
         tol = min(_ROUGH, _FALLING * self.n_steps**-0.5) * min(1.0, len(self.D) / _MANY)
         self.coding.follow(b, weight, self.D)
         codes, penalty, slope = self.coding(b, self.D, tol)
@@ -109,7 +145,8 @@ class OnlineLearner:
 
     def last_loss(self) -> float:
         """Return the relative objective of the last batch, before it was learned from."""
-        return relative(*self.last)
+        with self.coding.calm():
+            return relative(*self.last)
 
     def window(self) -> float:
         """Return the number of samples to remember: half of those seen, less and less of them.
@@ -121,9 +158,10 @@ class OnlineLearner:
 
     def measure(self, b: Tensor, weight: Tensor) -> float:
         """Return the objective of samples relative to that of zero codes."""
-        codes, penalty, _ = self.coding(b, self.D, _FINE)
-        found = DictionaryStatistics.of(codes, filled(b, codes, self.D), weight, penalty)
-        return relative(found, self.D, energy_seen(b, weight))
+        with self.coding.calm():
+            codes, penalty, _ = self.coding(b, self.D, _FINE)
+            found = DictionaryStatistics.of(codes, filled(b, codes, self.D), weight, penalty)
+            return relative(found, self.D, energy_seen(b, weight))
 
     def _replace_unused(self, b: Tensor, codes: Tensor, D: Tensor) -> None:
         """Put directions of a batch's residuals in the place of atoms that no code uses."""

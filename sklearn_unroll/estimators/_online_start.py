@@ -19,6 +19,7 @@ from sklearn_unroll.estimators._missing import filled_by_means
 from sklearn_unroll.estimators._online import OnlineLearner, draw_atoms, unit_rows
 from sklearn_unroll.estimators._online_data import Signals
 from sklearn_unroll.estimators._operators import check_dictionary
+from sklearn_unroll.functional._alone import calm
 from sklearn_unroll.solvers import DictionaryStatistics
 
 _DRAWN_FROM = 1024  # samples, or sixteen an atom, to draw first atoms from
@@ -60,9 +61,10 @@ def start_learner(
     else:
         n_atoms = est.n_features_in_ if est.n_components is None else est.n_components
         some = signals.sample(max(_DRAWN_FROM, 16 * n_atoms), rng)
-        some = filled_by_means(some[0]), some[1]
         n_draws = max(1, _DRAWS // n_atoms)
-        draws = [draw_atoms(*some, n_atoms, est.positive_dict, rng) for _ in range(n_draws)]
+        with calm(products=False):  # as while it learns from batches no larger
+            some = filled_by_means(some[0]), some[1]
+            draws = [draw_atoms(*some, n_atoms, est.positive_dict, rng) for _ in range(n_draws)]
         D = draws[0]
     coder = own_coder(est)
     if isinstance(coder, Learned):

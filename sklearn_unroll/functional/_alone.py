@@ -80,15 +80,23 @@ def n_threads() -> int:
 
 
 @contextmanager
-def calm() -> Iterator[None]:
-    """Share out no operation of the calling thread but products, as loops of our own do follow."""
+def calm(products: bool = True) -> Iterator[None]:
+    """Share out no operation of the calling thread but products, as loops of our own do follow.
+
+    Without ``products`` not even these: small ones end sooner than the threads they wake go to
+    sleep.
+    """
     n = torch.get_num_threads()
     if n == 1:
         yield
         return
+    of_mkl = None if products or not torch.backends.mkl.is_available() else _tell_mkl()
+    before = None if of_mkl is None else of_mkl(1)
     _CALM.n_threads = n
     try:
         with _openmp().limit(limits=1):
             yield
     finally:
         del _CALM.n_threads
+        if of_mkl is not None:
+            of_mkl(before)

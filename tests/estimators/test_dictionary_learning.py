@@ -18,6 +18,7 @@ from sklearn_unroll import LassoCoder, OMPCoder, OnlineDictionaryLearning
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.estimators import _batch_coding, _online_start
 from sklearn_unroll.exceptions import WorthlessFitWarning
+from sklearn_unroll.functional import _compiled
 from sklearn_unroll.metrics import duality_gap
 from tests.solvers.test_dictionary import reference
 
@@ -225,6 +226,24 @@ def test_same_seed_same_bits_and_another_seed_others(data, way):
     assert not np.array_equal(
         clone(model).set_params(random_state=1).fit(data.X).components_, first
     )
+
+
+def test_two_threads_share_batches_and_change_no_bit(data, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(_batch_coding, "_COMPILED_FROM", 0)
+    monkeypatch.setattr(_batch_coding, "_SHARED_FROM", 0.0)
+    shares, plain = set(), _compiled.ThreadPoolExecutor
+    monkeypatch.setattr(_compiled, "ThreadPoolExecutor", lambda n: shares.add(n) or plain(n))
+    before, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            found.append(learner(n_components=12, max_iter=3, batch_size=100).fit(data.X))
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(before)
+    assert shares == {2}
+    np.testing.assert_array_equal(found[0].components_, found[1].components_)
 
 
 def test_single_precision_is_kept(data, way):

@@ -32,6 +32,19 @@ def test_torch_is_alone_in_lone_threads_and_nowhere_else(two_threads, monkeypatc
     assert set(told) == {1} if torch.backends.mkl.is_available() else not told
 
 
+def test_calm_without_products_tells_mkl_and_takes_it_back(two_threads):
+    if not torch.backends.mkl.is_available():
+        pytest.skip("torch has no MKL here")
+    tell = _alone._tell_mkl()
+    with calm(products=False):
+        assert (torch.get_num_threads(), n_threads()) == (1, 2)
+        assert tell(1) == 1  # what it was
+        with calm(products=False):
+            pass
+        assert tell(1) == 1
+    assert tell(2) == 2 == torch.get_num_threads()  # torch itself tells it so
+
+
 def test_calm_ends_and_loops_of_our_own_keep_their_threads(two_threads):
     def fail():
         with calm():
