@@ -5,8 +5,8 @@ RESULT.csv``, with as many results as there are, reads what ``benchmarks.diction
 has written. Levels are objectives in percent above the lowest one of a run. A line has the
 seconds to such a level, the median over the seeds, on straight lines between the points of a
 curve, and how many times sooner we are there, the median and in brackets the range. Where our
-first point is lower already, the time is that of it, after a ``<``. A rival is left out where
-its first point is lower, or its last higher.
+first point is lower already, the time is that of it, after a ``<``; where we are not there in
+some run, it says so. A rival is left out where its first point is lower, or its last higher.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-LEVELS = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0)
+LEVELS = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.5)
 RIVALS = {"spams": "SPAMS", "scikit-learn": "scikit-learn"}
 RUN = ["problem", "shape", "threads", "options"]
 
@@ -53,7 +53,9 @@ def lines(table: Any) -> Iterator[dict[str, Any]]:
                 "problem": f"{kind} {shape}",
                 "threads": threads,
                 "above, %": f"{level:g}",
-                "ours, s": f"{'<' if early else ''}{np.median(own):.2g}",
+                "ours, s": "never"
+                if np.isnan(own).any()
+                else f"{'<' * early}{np.median(own):.2g}",
             }
             for method, name in RIVALS.items():
                 theirs = [seconds_to(level, curve[method], False) for curve in curves]
@@ -64,11 +66,12 @@ def lines(table: Any) -> Iterator[dict[str, Any]]:
 
 def compared(name: str, theirs: np.ndarray, own: np.ndarray) -> dict[str, str]:
     """Return the seconds of a rival, and how many times sooner we are; empty if a seed lacks."""
-    times = theirs / own
-    if np.isnan(times).any():
-        return {f"{name}, s": "", f"times {name}": ""}
-    said = f"{np.median(times):.2g} ({times.min():.2g} to {times.max():.2g})"
-    return {f"{name}, s": f"{np.median(theirs):.2g}", f"times {name}": said}
+    times, said = theirs / own, ""
+    if not np.isnan(times).any():
+        span = f" ({times.min():.2g} to {times.max():.2g})" if len(times) > 1 else ""
+        said = f"{np.median(times):.2g}{span}"
+    seconds = "" if np.isnan(theirs).any() else f"{np.median(theirs):.2g}"
+    return {f"{name}, s": seconds, f"times {name}": said}
 
 
 def draw(table: Any) -> Any:

@@ -33,7 +33,7 @@ def test_the_table_of_learning_curves_says_when_who_was_where(tmp_path):
     target, picture = tmp_path / "table.csv", tmp_path / "curves.svg"
     learning_table.main(str(target), str(picture), *map(str, sources))
     found = pd.read_csv(target, dtype=str).set_index("above, %")
-    assert list(found.index) == ["16", "12", "8", "6", "4", "3", "2", "1"]
+    assert list(found.index) == ["16", "12", "8", "6", "4", "3", "2", "1", "0.5"]
     assert found.loc["8", "ours, s"] == "2" and found.loc["6", "ours, s"] == "2.5"
     assert found.loc["8", "SPAMS, s"] == "6" and found.loc["8", "times SPAMS"] == "3 (2 to 4)"
     # SPAMS ends at 4 %, and the first dictionary of scikit-learn is better than 8 %.
@@ -57,6 +57,15 @@ def test_a_first_point_below_a_level_is_said_to_be_one():
     late = late[~((late.method == "ours") & (late.seconds < 3))]
     lines = {line["above, %"]: line for line in learning_table.lines(late)}
     assert lines["8"]["ours, s"] == "<3" and lines["8"]["times SPAMS"].startswith("1.3")
+
+
+def test_where_we_are_not_the_table_says_so():
+    table = results(0, 2.0, last=50.0).query("method != '10 layers'")
+    lines = {line["above, %"]: line for line in learning_table.lines(table)}
+    assert lines["4"] == {
+        "problem": "patches 16x32", "threads": 1, "above, %": "4", "ours, s": "never",
+        "SPAMS, s": "", "times SPAMS": "", "scikit-learn, s": "20", "times scikit-learn": "",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("level, seconds", [(12.0, 1.5), (0.0, 4.0)])
