@@ -105,8 +105,9 @@ class NetworkCoding(Coding):
 def slope_of(coder: Learned, X: Any, codes: Tensor, truncate: int, weight: Tensor) -> Tensor:
     """Return ``sum_i w_i (dz_i / dD)^T g_i`` through the last layers of a fitted network.
 
-    g is the derivative of the objective by the codes. Samples whose codes are not those of the
-    last layer, as the guard has refused it, are left out: theirs are taken as they are.
+    g is the derivative of the objective by the codes; learned steps are held. Samples whose codes
+    are not those of the last layer, as the guard has refused it, are left out: theirs are taken
+    as they are.
     """
     seen = coder.task.see(coder, X, "transform")
     problem = coder.task.problem(coder, seen)
