@@ -58,7 +58,10 @@ def lines(table: Any) -> Iterator[dict[str, Any]]:
                 else f"{'<' * early}{np.median(own):.2g}",
             }
             for method, name in RIVALS.items():
-                theirs = [seconds_to(level, curve[method], False) for curve in curves]
+                theirs = [
+                    seconds_to(level, curve[method], False) if method in curve else np.nan
+                    for curve in curves
+                ]
                 line |= compared(name, np.array(theirs), own)
             if any(line[f"{name}, s"] for name in RIVALS.values()):
                 yield line

@@ -59,6 +59,12 @@ def test_a_first_point_below_a_level_is_said_to_be_one():
     assert lines["8"]["ours, s"] == "<3" and lines["8"]["times SPAMS"].startswith("1.3")
 
 
+def test_a_rival_that_did_not_run_is_left_out():
+    table = results(0, 2.0).query("method in ('ours', 'spams')")
+    line = next(learning_table.lines(table))
+    assert line["times SPAMS"] == "2" and line["scikit-learn, s"] == ""
+
+
 def test_where_we_are_not_the_table_says_so():
     table = results(0, 2.0, last=50.0).query("method != '10 layers'")
     lines = {line["above, %"]: line for line in learning_table.lines(table)}
