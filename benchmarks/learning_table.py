@@ -84,7 +84,7 @@ def draw(table: Any) -> Any:
     alone = table[table.threads == table.threads.min()]
     problems = list(alone.groupby(["problem", "shape"], sort=False))
     figure = Figure(figsize=(3.4 * len(problems), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(problems), squeeze=False, sharey=True)[0]
+    axes = figure.subplots(1, len(problems), squeeze=False, sharex=True, sharey=True)[0]
     for ax, (name, runs) in zip(axes, problems, strict=True):
         for nth, (_, run) in enumerate(runs.groupby("options", sort=False)):
             for color, (method, (seconds, above)) in enumerate(excess(run).items()):
