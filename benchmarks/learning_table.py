@@ -58,11 +58,9 @@ def lines(table: Any) -> Iterator[dict[str, Any]]:
                 else f"{'<' * early}{np.median(own):.2g}",
             }
             for method, name in RIVALS.items():
-                theirs = [
-                    seconds_to(level, curve[method], False) if method in curve else np.nan
-                    for curve in curves
-                ]
-                line |= compared(name, np.array(theirs), own)
+                ran = [method in curve for curve in curves]
+                theirs = [seconds_to(level, c[method], False) for c in curves if method in c]
+                line |= compared(name, np.array(theirs), own[ran])
             if any(line[f"{name}, s"] for name in RIVALS.values()):
                 yield line
 
@@ -70,10 +68,11 @@ def lines(table: Any) -> Iterator[dict[str, Any]]:
 def compared(name: str, theirs: np.ndarray, own: np.ndarray) -> dict[str, str]:
     """Return the seconds of a rival, and how many times sooner we are; empty if a seed lacks."""
     times, said = theirs / own, ""
-    if not np.isnan(times).any():
+    if len(times) and not np.isnan(times).any():
         span = f" ({times.min():.2g} to {times.max():.2g})" if len(times) > 1 else ""
         said = f"{np.median(times):.2g}{span}"
-    seconds = "" if np.isnan(theirs).any() else f"{np.median(theirs):.2g}"
+    there = len(theirs) and not np.isnan(theirs).any()
+    seconds = f"{np.median(theirs):.2g}" if there else ""
     return {f"{name}, s": seconds, f"times {name}": said}
 
 

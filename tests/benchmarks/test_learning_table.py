@@ -63,6 +63,9 @@ def test_a_rival_that_did_not_run_is_left_out():
     table = results(0, 2.0).query("method in ('ours', 'spams')")
     line = next(learning_table.lines(table))
     assert line["times SPAMS"] == "2" and line["scikit-learn, s"] == ""
+    both = pd.concat([table, results(1, 4.0).query("method in ('ours', 'scikit-learn')")])
+    line = {line["above, %"]: line for line in learning_table.lines(both)}["4"]
+    assert line["times SPAMS"] == "2" and line["times scikit-learn"].startswith("4.8")
 
 
 def test_where_we_are_not_the_table_says_so():
