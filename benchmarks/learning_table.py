@@ -86,7 +86,8 @@ def draw(table: Any) -> Any:
     axes = figure.subplots(1, len(problems), squeeze=False, sharex=True, sharey=True)[0]
     for ax, (name, runs) in zip(axes, problems, strict=True):
         for nth, (_, run) in enumerate(runs.groupby("options", sort=False)):
-            for color, (method, (seconds, above)) in enumerate(excess(run).items()):
+            for method, (seconds, above) in excess(run).items():
+                color = ["ours", *RIVALS].index(method)
                 label = None if nth else method
                 ax.plot(seconds, above, "o-", ms=2.5, lw=1, color=f"C{color}", label=label)
         ax.set(xscale="log", title=" ".join(name), xlabel="seconds", ylim=(0, 20))
