@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import resolve_device
+from sklearn_unroll.estimators._bounded_coding import bound_of, goal_of
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._lasso_codes import check_atom_weights
 from sklearn_unroll.estimators._learned import Learned
@@ -49,6 +50,23 @@ class CoderCoding(Coding):
             coder = self.derived(D.numpy(), X)
             codes = torch.from_numpy(coder.transform(X))
         return Coded(codes, coder.problem(X).R.value(codes.to(coder.compute_like(X))))
+
+
+class BoundedCoding(Coding):
+    """Codes by a coder that meets a bound, judged by what it makes least.
+
+    Parameters
+    ----------
+    coder : LassoCoder or OMPCoder
+        With an error, an l1 norm or a tolerance.
+    """
+
+    def __call__(self, b: Tensor, D: Tensor, tol: float) -> Coded:
+        """Return codes and what they cost; the coder has a tolerance of its own."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            goal = goal_of(self.derived(D.numpy(), b.numpy()), b.numpy())
+        return Coded(goal.codes, torch.zeros_like(goal.value), cost=goal.relative())
 
 
 class CompiledLassoCoding(Coding):
@@ -133,11 +151,11 @@ def coding_of(
     if isinstance(coder, Learned):
         check_network(coder, *D.shape)
         return NetworkCoding(coder, fitted, batch_size, truncate)
+    if bound_of(coder) is not None:
+        return BoundedCoding(coder)
     fast = (
         isinstance(coder, LassoCoder)
         and coder.warm_start_from is None
-        and coder.error is None
-        and coder.l1_radius is None
         and coder.l2 == 0 < coder.alpha
         and coder.solver in ("auto", "coordinate_descent")
         and compiled_available()

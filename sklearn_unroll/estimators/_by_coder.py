@@ -9,9 +9,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_unroll.estimators._arrays import refuse_kind
+from sklearn_unroll.estimators._bounded_coding import bound_of, goal_of
 from sklearn_unroll.estimators._checked import check_observations
 from sklearn_unroll.estimators._document import fill
 from sklearn_unroll.estimators._missing import takes_missing
+from sklearn_unroll.estimators._validation import check_weight, weighted_mean
 from sklearn_unroll.functional import Composite
 
 __all__ = ["ByCoder"]
@@ -69,10 +71,15 @@ class ByCoder:
         -------
         float
             The score of ``coder_``: minus the mean of ``0.5 ||x - z D||^2 + alpha ||z||_1``, of
-            an :class:`OMPCoder` minus the mean squared residual.
+            an :class:`OMPCoder` minus the mean squared residual. Where it meets a bound, minus
+            the mean of what it makes least: the l1 norm for an ``error``, the number of atoms
+            for a ``tol``, half the squared error for an ``l1_radius``.
         """
         X = self._seen(X, "score")
-        return self.coder_.score(X, sample_weight=sample_weight)
+        if bound_of(self.coder_) is None:
+            return self.coder_.score(X, sample_weight=sample_weight)
+        value = goal_of(self.coder_, X).value
+        return -weighted_mean(value, check_weight(sample_weight, X, value))
 
     def problem(self, X: Any, *, alpha: Any = None) -> Composite:
         """Return the problem over ``components_`` whose solutions are the codes.

@@ -98,7 +98,9 @@ class OnlineDictionaryLearning(
     history_ : History
         Objectives relative to that of zero codes, and times in seconds, of the last ``fit``: a
         record for ever more batches, with the ``loss`` of the last of them before it was learned
-        from, and its share in the statistics as ``learning_rate``.
+        from, and its share in the statistics as ``learning_rate``. Where the coder meets an
+        error, an l1 norm or a tolerance, it is what it makes least, l1 norms relative to norms of
+        signals, atoms to their features, and by how much bounds are missed.
     n_iter_ : int
         Passes over the data of the last ``fit``.
     n_steps_ : int
@@ -227,19 +229,20 @@ class OnlineDictionaryLearning(
             given, rng = X, check_random_state(self.random_state)
             resume = self.warm_start and work.__sklearn_is_fitted__()
             X, signals = work._take_in(X, sample_weight, reset=True)
-            check_seen(X, features=True)
+            check_seen(X, signals.weight > 0, features=True)
+            few = signals.few()
             signals, held_out = divided(signals, work, rng)
             course = Course.of(signals, held_out, work, rng)
             learner = start_learner(work, signals, resume, self.max_iter, rng)
             learner.horizon, before = float(len(signals)), learner.n_steps
 
             def state() -> dict:
-                return fitting.changes() | left_behind(work, X, learner)
+                return fitting.changes() | left_behind(work, few, learner)
 
             report = CallbackReport(self, 1, given, None, {"sample_weight": sample_weight}, state)
             history = course.follow(learner, signals, report, rng, began)
             report.fit_ends()
-            vars(work).update(left_behind(work, X, learner, signals.some(MOST_FINAL, rng)))
+            vars(work).update(left_behind(work, few, learner, signals.some(MOST_FINAL, rng)))
             work.history_ = history
             work.n_iter_ = -(-(learner.n_steps - before) // course.n_batches)
             warn_if_worthless(work)
@@ -265,11 +268,11 @@ class OnlineDictionaryLearning(
             work = fitting.work
             resume = work.__sklearn_is_fitted__()
             X, signals = work._take_in(X, sample_weight, reset=not resume)
-            check_seen(X, features=False)
+            check_seen(X, signals.weight > 0, features=False)
             rng = check_random_state(self.random_state)
             learner = start_learner(work, signals, resume, 1, rng)
             learner.learn(*signals.take(slice(None)))
-            vars(work).update(left_behind(work, X, learner))
+            vars(work).update(left_behind(work, signals.few(), learner))
             warn_if_worthless(work)
         return self
 

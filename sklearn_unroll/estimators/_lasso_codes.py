@@ -157,6 +157,8 @@ def warn_if_not_converged(found: Any, solver: str, tol: float, max_iter: int) ->
     single = found.x.dtype == torch.float32 and tol < 1e-6
     other = "" if solver == "auto" else ", or use solver='auto'"
     advice = "fit in float64" if single else f"increase max_iter{other}"
+    if bool(found.gap.isinf().any()):  # of an error that is missed
+        advice = "raise the error where the gap is infinite, which these atoms cannot reach"
     warnings.warn(
         f"{left} of {len(found.x)} samples did not reach a relative duality gap of tol={tol:g} "
         f"with solver={solver!r} and max_iter={max_iter}; the largest is "

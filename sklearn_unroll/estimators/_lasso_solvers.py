@@ -24,6 +24,7 @@ from sklearn_unroll.estimators._lasso_compiled import (
     PASSES,
     solve_compiled,
 )
+from sklearn_unroll.estimators._missing import atoms_of
 from sklearn_unroll.functional import (
     Convolution,
     Dense,
@@ -59,6 +60,7 @@ SOLVERS = (
 )  # fmt: skip
 APPLIED = ("auto", "ista", "fista", "admm")  # that need no more of an operator than products
 _COHERENT = 0.95  # from which on gradient steps take thousands of iterations
+_DESCENDS_FROM = 2**15  # numbers in codes of samples with masks, to descend on at once
 _STORED = 2**14  # atoms of a compiled solver: its working set has their square of room
 
 
@@ -84,7 +86,7 @@ def solve_chunks(
         finishing = finish if aim.name == "alpha" else partial(_search, aim.name)
         solve_compiled(b, A, aim, own, inner, out, finishing)
         return out._replace(converged=out.gap <= how.tol)
-    coherent = how.solver == "auto" and is_coherent(A)
+    coherent = how.solver == "auto" and is_coherent(atoms_of(A))
     for chunk in chunks(b, A, aim, how.l2, how.positive):
         out.alpha[chunk.rows] = chunk.alpha
         live = chunk.live
@@ -207,7 +209,7 @@ def solve_live(
 ) -> Solution:
     """Solve samples whose codes are not zero, in float64."""
     if is_masked(obs.A):
-        return _solve_seen(obs, alpha, x0, how)
+        return _solve_seen(obs, alpha, x0, how, coherent)
     none = alpha == 0
     if how.solver != "homotopy" and bool(none.any()):
         zero, rest = none.nonzero()[:, 0], (~none).nonzero()[:, 0]
@@ -241,24 +243,50 @@ def solve_live(
     return minimize(method, obs, tol=how.tol, max_iter=how.max_iter)
 
 
-def _solve_seen(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) -> Solution:
-    """Solve samples of which some entries are seen: together, or those of each mask."""
+def _solve_seen(
+    obs: Observation, alpha: Tensor, x0: Tensor | None, how: How, coherent: bool
+) -> Solution:
+    """Solve samples of which some entries are seen: together, or those of each mask.
+
+    Where numba is installed, few samples and coherent atoms follow their paths at once, others
+    descend before, for some passes.
+    """
     fast = has_path(obs) and compiled_available()
     weighted = bool((alpha > 0).all())
     if weighted and (how.solver == "auto" or (how.solver == "coordinate_descent" and fast)):
-        return masked_lasso(
-            obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol,
-            max_iter=how.max_iter,
-        )  # fmt: skip
+        if how.solver != "auto" or not fast:
+            return _descend_seen(obs, alpha, x0, how)
+        few = len(alpha) * obs.A.n_components < _DESCENDS_FROM
+        if few or coherent:
+            return _follow_seen(obs, alpha, how, _descend_seen)
+        most = min(how.max_iter, PASSES)
+        found = _descend_seen(obs, alpha, x0, how._replace(max_iter=most))
+        left = (~found.converged).nonzero()[:, 0]
+        if len(left) and how.max_iter > most:
+            more = _follow_seen(obs.take(left), alpha[left], how, _descend_seen)
+            add_part(found, left, more)
+        return found
     if not fast or how.solver not in ("auto", "homotopy"):
         return _solve_each_mask(obs, alpha, x0, how)
+    return _follow_seen(obs, alpha, how._replace(solver="auto"), _solve_each_mask)
+
+
+def _descend_seen(obs: Observation, alpha: Tensor, x0: Tensor | None, how: How) -> Solution:
+    return masked_lasso(
+        obs, alpha, x0=x0, positive=how.positive, l2=how.l2, tol=how.tol, max_iter=how.max_iter
+    )
+
+
+def _follow_seen(obs: Observation, alpha: Tensor, how: How, finish: Callable) -> Solution:
+    """Follow paths, and give another solver what they lose, where it finds better codes."""
     limits = {"positive": how.positive, "l2": how.l2, "tol": how.tol}
     path = homotopy(obs, alpha, max_iter=how.max_iter, **limits)
     found = Solution(path.x, path.gap, path.n_iter, path.converged)
     left = (~found.converged).nonzero()[:, 0]
     if len(left):
-        part = obs.take(left), alpha[left], found.x[left], how._replace(solver="auto")
-        add_part(found, left, _solve_each_mask(*part))
+        more = finish(obs.take(left), alpha[left], found.x[left], how)
+        better = more.gap < found.gap[left]
+        add_part(found, left[better], Solution(*(field[better] for field in more)))
     return found
 
 

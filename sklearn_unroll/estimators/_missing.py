@@ -45,16 +45,20 @@ def check_rows_seen(visible: Tensor) -> None:
         )
 
 
-def check_seen(X: Any, features: bool) -> None:
-    """Raise for samples of which nothing is seen, and for features that no sample has seen."""
+def check_seen(X: Any, counts: Tensor, features: bool) -> None:
+    """Raise for samples that count, of which nothing is seen, and for features unseen in all."""
     b = to_rows(X, dtype=None, device=torch.device("cpu"))
     # A sum tells faster, and of numbers so large that theirs is none, what follows tells.
     if not any(bool(torch.isnan(b[rows].sum())) for rows in blocks(b)):
         return
     check_rows_seen(
-        torch.cat([(~torch.isnan(b[rows])).any(1, keepdim=True) for rows in blocks(b)])
+        torch.cat(
+            [(~torch.isnan(b[rows]) | ~counts[rows, None]).any(1, True) for rows in blocks(b)]
+        )
     )
-    seen = torch.stack([(~torch.isnan(b[rows])).any(0) for rows in blocks(b)]).any(0)
+    seen = torch.stack(
+        [(~torch.isnan(b[rows]) & counts[rows, None]).any(0) for rows in blocks(b)]
+    ).any(0)
     never = (~seen).nonzero()[:, 0].tolist()
     if features and never:
         raise ValueError(

@@ -45,11 +45,14 @@ class Coded(NamedTuple):
     slope : callable or None
         Maps weights of samples to what the change of codes with the dictionary adds to the
         derivative of their weighted objectives; None where codes are taken as they are.
+    cost : Tensor of shape (n_samples,) or None
+        What the dictionary is judged by instead of the objective, where codes meet a bound.
     """
 
     codes: Tensor
     penalty: Tensor
     slope: Callable[[Tensor], Tensor] | None = None
+    cost: Tensor | None = None
 
 
 class Coding:
@@ -125,7 +128,7 @@ class OnlineLearner:
     def _step(self, b: Tensor, weight: Tensor) -> float:
         tol = min(_ROUGH, _FALLING * self.n_steps**-0.5) * min(1.0, len(self.D) / _MANY)
         self.coding.follow(b, weight, self.D)
-        codes, penalty, slope = self.coding(b, self.D, tol)
+        codes, penalty, slope, cost = self.coding(b, self.D, tol)
         at_zero = energy_seen(b, weight)
         b = filled(b, codes, self.D)
         batch = DictionaryStatistics.of(codes, b, weight, penalty)
@@ -135,7 +138,7 @@ class OnlineLearner:
         self.n_seen += batch.weight
         share = min(1.0, batch.weight / self.window())
         self.statistics = self.statistics * (1 - share) + batch
-        before, self.last = self.D, (batch, self.D, at_zero)
+        before, self.last = self.D, (batch, self.D, at_zero, weight, cost)
         self.D = before.clone()
         # Where codes are compiled numba is there, and saves time on the smallest dictionary.
         fast = self.coding.compiles or update_pays(self.D)
@@ -146,7 +149,7 @@ class OnlineLearner:
     def last_loss(self) -> float:
         """Return the relative objective of the last batch, before it was learned from."""
         with self.coding.calm():
-            return relative(*self.last)
+            return judged(*self.last)
 
     def window(self) -> float:
         """Return the number of samples to remember: half of those seen, less and less of them.
@@ -159,9 +162,9 @@ class OnlineLearner:
     def measure(self, b: Tensor, weight: Tensor) -> float:
         """Return the objective of samples relative to that of zero codes."""
         with self.coding.calm():
-            codes, penalty, _ = self.coding(b, self.D, _FINE)
+            codes, penalty, _, cost = self.coding(b, self.D, _FINE)
             found = DictionaryStatistics.of(codes, filled(b, codes, self.D), weight, penalty)
-            return relative(found, self.D, energy_seen(b, weight))
+            return judged(found, self.D, energy_seen(b, weight), weight, cost)
 
     def _replace_unused(self, b: Tensor, codes: Tensor, D: Tensor) -> None:
         """Put directions of a batch's residuals in the place of atoms that no code uses."""
@@ -191,8 +194,15 @@ def check_range(b: Tensor, energy: float) -> None:
         )
 
 
-def relative(batch: DictionaryStatistics, D: Tensor, at_zero: float) -> float:
-    """Return the objective of samples relative to that of zero codes; one where both are zero."""
+def judged(
+    batch: DictionaryStatistics, D: Tensor, at_zero: float, weight: Tensor, cost: Tensor | None
+) -> float:
+    """Return the objective of samples relative to that of zero codes; one where both are zero.
+
+    Or the mean cost of samples whose codes meet a bound.
+    """
+    if cost is not None:
+        return float(weight @ cost) / batch.weight
     return batch.value(D) * batch.weight / at_zero if at_zero > 0 else 1.0
 
 

@@ -21,6 +21,7 @@ from sklearn_unroll.training import Epoch, History, Stage
 _STAGE = Stage("online", 0, [])
 _MOST_MONITORED = 1000
 _PER_RECORD = 8  # times as many samples to learn from as to measure on, at least
+_FEW = 100  # samples that a coder is fitted to where it is not trained
 _HELD_OUT_FROM = 1000  # samples, from which on "auto" holds some out
 
 
@@ -60,6 +61,10 @@ class Signals:
         taken = self.X[rows] if plain else _safe_indexing(self.X, rows)
         b = to_tensor(taken, dtype=torch.float64, device=torch.device("cpu"))
         return b, self.weight[torch.from_numpy(rows)]
+
+    def few(self) -> Any:
+        """Return some of the rows, as they were given: what a coder is fitted to."""
+        return _safe_indexing(self.X, self.rows[:_FEW])
 
     @property
     def own_weight(self) -> np.ndarray:

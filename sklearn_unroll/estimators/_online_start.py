@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from sklearn_unroll.estimators._arrays import from_tensor
 from sklearn_unroll.estimators._batch_coding import coding_of
+from sklearn_unroll.estimators._bounded_coding import bound_of
 from sklearn_unroll.estimators._judge import warn
 from sklearn_unroll.estimators._lasso_coder import LassoCoder
 from sklearn_unroll.estimators._learned import Learned
@@ -24,7 +24,6 @@ from sklearn_unroll.solvers import DictionaryStatistics
 
 _DRAWN_FROM = 1024  # samples, or sixteen an atom, to draw first atoms from
 _DRAWS, _JUDGED = 8, 256  # atoms of all draws, of which the best one starts, by so many samples
-_FEW = 100  # samples that a coder is fitted to where it is not trained
 
 
 def own_coder(est: Any) -> Any:
@@ -54,6 +53,7 @@ def start_learner(
     draws: list[Tensor] = []
     if resume:
         D = _given(est, est.components_, "components_")
+        D = D.clamp_min(0) if est.positive_dict else D
     elif est.dict_init is not None:
         D = _given(est, est.dict_init, "dict_init")
         D = D.clamp_min(0) if est.positive_dict else D
@@ -102,10 +102,9 @@ def _given(est: Any, dictionary: Any, name: str) -> Tensor:
     return D
 
 
-def left_behind(est: Any, X: Any, learner: OnlineLearner, final: Signals | None = None) -> dict:
+def left_behind(est: Any, few: Any, learner: OnlineLearner, final: Signals | None = None) -> dict:
     """Return what a fit leaves behind; a network is trained on what is final, if anything."""
-    components = from_tensor(learner.D.clone(), X)
-    few = _safe_indexing(X, slice(min(_FEW, X.shape[0])))
+    components = from_tensor(learner.D.clone(), few)
     if final is None:
         coder = learner.coding.derived(components, few)
     else:
@@ -123,10 +122,13 @@ def left_behind(est: Any, X: Any, learner: OnlineLearner, final: Signals | None 
 def warn_if_worthless(est: Any) -> None:
     """Say where all codes were zero, so that nothing was learned."""
     said = "the codes of all samples are zero, and nothing was learned"
+    name, least = bound_of(est.coder_) or "alpha", "the norm"
+    if name in ("error", "tol"):
+        least = "the squared norm"
     warn(
         est,
         None if bool(est.statistics_.gram.any()) else said,
-        "Where alpha is at least the norm of a sample, its code is zero over any dictionary: "
-        "lower alpha, or rescale X.",
+        f"Where {name} is at least {least} of a sample, its code is zero over any dictionary: "
+        f"lower {name}, or rescale X.",
         stacklevel=4,
     )

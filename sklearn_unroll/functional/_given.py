@@ -19,7 +19,7 @@ def tensor_of(value: Any, name: str, like: Tensor | None = None) -> Tensor:
     name : str
         Its name, for messages.
     like : Tensor, default=None
-        Of which dtype and where; its own by default.
+        Of which dtype and where; its own by default, float64 where it has none.
 
     Returns
     -------
@@ -34,9 +34,13 @@ def tensor_of(value: Any, name: str, like: Tensor | None = None) -> Tensor:
     if isinstance(value, np.ndarray) and not (value.flags.writeable and value.dtype.isnative):
         value = np.array(value, dtype=value.dtype.newbyteorder("="))
     try:
-        if like is None:
-            return torch.as_tensor(value)
-        return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        if like is not None:
+            return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+        tensor = torch.as_tensor(value)
+        if hasattr(value, "dtype") or not tensor.is_floating_point():
+            return tensor
+        # A float of Python has 53 bits, whatever the default dtype.
+        return torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{name} must hold numbers, got {type(value).__name__}: {error}"

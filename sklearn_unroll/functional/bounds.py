@@ -63,7 +63,7 @@ def l1_radius_gap(
     """Return a bound on what ``0.5 ||b - A x||^2`` exceeds its minimum over ``||z||_1 <= radius``.
 
     That of Frank and Wolfe, ``radius ||A^T r||_inf - <x, A^T r>`` with ``r = b - A x`` (Jaggi
-    2013), relative to the value at zero codes.
+    2013), and no more than the value itself; relative to the value at zero codes.
 
     Parameters
     ----------
@@ -89,8 +89,10 @@ def l1_radius_gap(
     >>> l1_radius_gap(torch.tensor([[2.0, 0.0]]), obs, 2.0)
     tensor([0.])
     """
-    g = obs.A.adjoint(obs.residual(x))
+    r = obs.residual(x)
+    g = obs.A.adjoint(r)
     radius = torch.as_tensor(l1_radius, dtype=x.dtype, device=x.device)
-    gap = (radius * peak_of(g, positive) - (x * g).sum(-1)).clamp_min(0) / at_zero(obs.b)
+    gap = (radius * peak_of(g, positive) - (x * g).sum(-1)).clamp_min(0)
+    gap = torch.minimum(gap, 0.5 * r.square().sum(-1)) / at_zero(obs.b)
     missed = x.abs().sum(-1) > radius * (1 + 64 * torch.finfo(x.dtype).eps)
     return torch.where(missed, torch.inf, gap)

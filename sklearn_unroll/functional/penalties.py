@@ -233,7 +233,7 @@ class Box(Penalty):
         """Return the nearest point in the box, whatever the step."""
         lower, upper = like(x, self.lower), like(x, self.upper)
         if isinstance(lower, Tensor) or isinstance(upper, Tensor):
-            lower, upper = torch.as_tensor(lower).to(x), torch.as_tensor(upper).to(x)
+            lower, upper = (tensor_of(end, "end", x) for end in (lower, upper))
         return x.clamp(lower, upper)
 
 

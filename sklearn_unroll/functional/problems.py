@@ -149,7 +149,7 @@ def duality_gap(
     gap = gap_from_residual(
         value, r, obs.b, peak, alpha, relative=relative, positive=positive, ridge=ridge
     )
-    zero = torch.as_tensor(alpha, device=x.device) == 0
+    zero = torch.as_tensor(alpha, dtype=torch.float64, device=x.device) == 0
     if not bool(zero.any()):
         return gap
     ball = 2 * x.abs().sum(-1) * peak - (x * g).sum(-1)

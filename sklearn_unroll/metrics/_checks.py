@@ -23,7 +23,13 @@ def to_numpy(array: Any) -> Any:
 
 
 def check(array: Any, name: str, **options: Any) -> np.ndarray:
-    return check_array(to_numpy(array), dtype=np.float64, input_name=name, **options)
+    array = to_numpy(array)
+    if hasattr(array, "adjoint"):  # one of scipy or of the package, no array
+        raise TypeError(
+            f"{name} must be a matrix of shape (n_components, n_features), got the operator "
+            f"{type(array).__name__}. Write it out: its rows are the signals of single codes."
+        )
+    return check_array(array, dtype=np.float64, input_name=name, **options)
 
 
 def check_pair(y_true: Any, y_pred: Any, sample_weight: Any = None) -> tuple[np.ndarray, ...]:

@@ -170,7 +170,14 @@ def noise_energy(X: ArrayLike, noise: Any, *, confidence: float | None = None) -
     _check_seen(seen)
     count = seen.astype(float) if confidence is None else chi2.ppf(confidence, seen)
     level = check_noise(noise, len(X))
-    return level * (level * count)
+    with np.errstate(over="ignore"):
+        energy = level * (level * count)
+    if not np.all((energy > 0) & np.isfinite(energy)):
+        raise ValueError(
+            f"The square of noise, up to {level.max():.3g}, leaves the range of float64. Rescale "
+            f"X and noise."
+        )
+    return energy
 
 
 def ratio(z: Tensor, obs: Observation, noise: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from sklearn_unroll.functional import (
     soft,
     support_select,
 )
+from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.nn.parts import Part
 from sklearn_unroll.nn.rules import Shrink
 
@@ -186,7 +187,7 @@ class GroupShrinkage(Shrinkage):
             raise TypeError(
                 f"GroupShrinkage needs the groups of a GroupL1, got {type(penalty).__name__}."
             )
-        weight = torch.as_tensor(penalty.weight)
+        weight = tensor_of(penalty.weight, "weight")
         if weight.ndim > 1 or not bool((weight > 0).all()):
             raise ValueError(
                 f"GroupShrinkage needs positive weights of the groups, the same for all samples; "

@@ -67,19 +67,17 @@ def follow(G, D, b, q, energies, targets, kind, room, most, positive, l2, X, alp
         while nth < len(targets) and level > 0.0 and n_kinks < most:
             n_kinks += 1
             if atom >= 0:
-                size = admit(G, D, l2, atom, c, members, size, outer, factor, x, s, w)
+                size = admit(G, D, l2, atom, c, positive, members, size, outer, factor, x, s, w)
             if gone >= 0:
                 size = remove(members, gone, size, outer, factor, x, s, w)
             if size == 0:
                 break
             slope = direct(factor, size, s, w, d)
             turn(G, D, l2, members, d, size, r, a)
-            if wait >= 0:  # what has just left does not come back at once
-                outer[wait] = 0.0
             meet(c, a, level, outer, positive, ahead)
-            reach, joins = least(ahead), True
             if wait >= 0:
-                outer[wait] = 1.0
+                ahead[wait] = again(c[wait], a[wait], level, positive)
+            reach, joins = least(ahead), True
             if size == room or not reach < level:
                 reach, joins = level, False
             length, gone = vanish(x, s, d, size, reach)
@@ -126,6 +124,7 @@ def follow(G, D, b, q, energies, targets, kind, room, most, positive, l2, X, alp
         kinks[sample] = n_kinks
         for late in range(nth, len(targets)):  # out of reach: the end of the path
             alpha[late, sample] = level
+            settle(kind, targets[late, sample], x, s, size)
             for place in range(size):
                 X[late, sample, members[place]] = x[place]
 
@@ -153,7 +152,7 @@ def at_zero(targets, kind, sample, level, energy, alpha, gaps):
     return len(targets)
 
 
-def admit(G, D, l2, atom, c, members, size, outer, factor, x, s, w):
+def admit(G, D, l2, atom, c, positive, members, size, outer, factor, x, s, w):
     """Put an atom behind the members, unless it depends on them, and return their number."""
     square = left = product(G, D, atom, atom) + l2[atom]
     for place in range(size):
@@ -165,7 +164,7 @@ def admit(G, D, l2, atom, c, members, size, outer, factor, x, s, w):
         return size
     factor[size, size] = 1.0 / np.sqrt(left)
     members[size], x[size], outer[atom] = atom, 0.0, 0.0
-    s[size] = 1.0 if c[atom] > 0.0 else -1.0
+    s[size] = 1.0 if positive or c[atom] > 0.0 else -1.0
     w[size] = forward(factor, size, s[size], w)
     return size + 1
 
@@ -243,6 +242,13 @@ def meet(c, a, level, outer, positive, reach):
             falls = (1.0 + a[i]) * outer[i]
             other = (max(level + c[i], 0.0) + _TINY) / (falls if falls > 1e-12 else _NEVER)
             reach[i] = min(reach[i], other)
+
+
+def again(c, a, level, positive):
+    """Return how far what has just left is from coming back, which it can with the other sign."""
+    sign = 1.0 if c > 0.0 else -1.0
+    falls = 1.0 + sign * a
+    return (level + sign * c) / (falls if falls > 1e-12 and not positive else _NEVER)
 
 
 def least(reach):
@@ -329,7 +335,17 @@ def polish(D, b, sample, l2, kind, target, alpha, slope, members, z, s, size, fa
         backward(factor, size, move)
         for place in range(size):
             z[place] += move[place]
+    settle(kind, target, z, s, size)
+    return alpha
+
+
+def settle(kind, target, z, s, size):
+    """Bring codes, off by rounding, to where their signs and a bound on their norm hold."""
+    norm = 0.0
     for place in range(size):
         if not z[place] * s[place] > 0.0:
             z[place] = 0.0
-    return alpha
+        norm += abs(z[place])
+    if kind == RADIUS and norm > target:
+        for place in range(size):
+            z[place] *= target / norm

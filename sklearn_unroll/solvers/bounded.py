@@ -24,6 +24,9 @@ _FIRST = 0.1  # of the smallest alpha with zero codes, where the search starts
 _LEAST = 1e-9  # of it, where the search ends: the bound is out of reach
 _CORNERS = 10_000  # of a path, before the search takes over
 _INNER = 1e-13  # tolerance of the lasso on the way
+_STEPS = 10_000  # of it
+_LITTLE = 1e-8  # above a bound, relative to it
+_LOST = 300  # of it, where a path is lost: then atoms are so much alike that more gain nothing
 
 
 @torch.no_grad()
@@ -112,7 +115,7 @@ def bounded_lasso(
         search = _Search(name, part, bound[some], positive, tol)
         if found is not None:
             search.keep(_some(found, some))
-        parts.append((some, search.run(max_iter)))
+        parts.append((some, search.run(max_iter, _STEPS if found is None else _LOST)))
     return put_in_order(parts)
 
 
@@ -154,7 +157,7 @@ class _Search:
         self.x, self.alpha, self.gap = found.x, found.alpha, found.gap
         self.n_iter = found.n_iter
 
-    def run(self, max_iter: int) -> PathCodes:
+    def run(self, max_iter: int, n_steps: int) -> PathCodes:
         """Search for the samples that are not done, and return what is found of all."""
         rows = ((self.gap > self.tol) & (self.peak > 0)).nonzero()[:, 0]
         low, high = torch.zeros_like(self.bound), self.peak.clone()
@@ -165,12 +168,16 @@ class _Search:
                 break
             part = self.obs.take(rows)
             found = certified_lasso(
-                part, alpha[rows], x0=x0[rows], positive=self.positive, tol=_INNER
-            )
+                part, alpha[rows], x0=x0[rows], positive=self.positive, tol=_INNER,
+                max_iter=n_steps,
+            )  # fmt: skip
             x0[rows] = found.x
             self.n_iter[rows] += found.n_iter
-            gap = self.certify(found.x, rows)
-            self.x[rows], self.alpha[rows], self.gap[rows] = found.x, alpha[rows], gap
+            x = self.inside(found.x, rows)
+            gap = self.certify(x, rows)
+            better = gap <= self.gap[rows]
+            done = rows[better]
+            self.x[done], self.alpha[done], self.gap[done] = x[better], alpha[done], gap[better]
             large, step = self.newton(found.x, part, rows, alpha[rows])
             low[rows] = torch.where(large, low[rows], alpha[rows])
             high[rows] = torch.where(large, alpha[rows], high[rows])
@@ -180,6 +187,13 @@ class _Search:
             left = (gap > self.tol) & (alpha[rows] > _LEAST * self.peak[rows])
             rows = rows[left & (high[rows] > low[rows] * (1 + 1e-15))]
         return PathCodes(self.x, self.alpha, self.gap, self.n_iter, self.gap <= self.tol)
+
+    def inside(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Return codes whose l1 norm is not above its bound by a little, so that they meet it."""
+        if self.name == "error":
+            return x
+        share = self.bound[rows] / x.abs().sum(1)
+        return torch.where(share > 1 - _LITTLE, share.clamp_max(1), 1.0)[:, None] * x
 
     def certify(self, x: Tensor, rows: Tensor) -> Tensor:
         """Return the certificates of codes."""

@@ -202,13 +202,13 @@ def l2o_constants(
     live = values[values > floor]
     rank = len(live)
     delta_3 = float(G.norm(dim=1).max())
-    slope = torch.sigmoid(torch.tensor(delta_3 * largest_norm, dtype=torch.float64))
+    push = torch.tensor(delta_3 * largest_norm, dtype=torch.float64)
     return L2OConstants(
         float(values[-1]) if rank == len(values) else 0.0,
         float(live[-1]) if rank else 0.0,
         rank,
         delta_3,
-        float(slope * torch.sigmoid(-torch.tensor(delta_3 * largest_norm).double())),
+        float(torch.sigmoid(push) * torch.sigmoid(-push)),
     )
 
 

@@ -200,7 +200,7 @@ def test_rough_codes_are_within_the_tolerance_in_any_unit(data, size, atoms):
     alpha = 0.2 * size * atoms
     b = size * torch.from_numpy(data.X[:50])
     coding = _batch_coding.CompiledLassoCoding(LassoCoder(alpha=alpha))
-    codes, penalty, _ = coding(b, D, 1e-3)
+    codes, penalty, *_ = coding(b, D, 1e-3)
     assert duality_gap(b.numpy(), codes.double().numpy(), D.numpy(), alpha).max() <= 1.01e-3
     torch.testing.assert_close(penalty, alpha * codes.double().abs().sum(1), rtol=1e-5, atol=0)
 

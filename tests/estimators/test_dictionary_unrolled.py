@@ -52,7 +52,7 @@ def batch(data, monkeypatch):
 
 
 def statistics(coding, b, weight, D):
-    codes, penalty, slope = coding(b, D, 1e-12)
+    codes, penalty, slope, _ = coding(b, D, 1e-12)
     found = DictionaryStatistics.of(codes, b, weight, penalty)
     return found if slope is None else found.tilted(D, slope(weight))
 
@@ -61,7 +61,7 @@ def differences(coding, b, weight, D, along):
     """Return the derivative of the weighted objective along a direction, by differences."""
 
     def value(D):
-        codes, penalty, _ = coding(b, D, 1e-12)
+        codes, penalty, *_ = coding(b, D, 1e-12)
         return float(weight @ (0.5 * (b - codes @ D).square().sum(1) + penalty))
 
     return (value(D + 1e-6 * along) - value(D - 1e-6 * along)) / 2e-6
@@ -76,7 +76,7 @@ def check(coding, b, weight, D, fits=True):
         expected = differences(coding, b, weight, D, along)
         close = float((slope * along).sum()) == pytest.approx(expected, rel=1e-5, abs=1e-7)
         assert close == fits
-    codes, penalty, _ = coding(b, D, 1e-12)
+    codes, penalty, *_ = coding(b, D, 1e-12)
     plain = DictionaryStatistics.of(codes, b, weight, penalty)
     assert found.value(D) == pytest.approx(plain.value(D), rel=1e-12)
 

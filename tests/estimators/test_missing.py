@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import nnls
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, orthogonal_mp
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
@@ -331,6 +332,40 @@ def test_an_elastic_net_needs_no_dictionary_for_each_mask(monkeypatch, numba):
         own = LassoCoder(data.dictionary[:, seen], **given).fit(X[i : i + 1, seen])
         codes = own.transform(X[i : i + 1, seen])
         np.testing.assert_allclose(found.codes[i], codes[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("repeat, share", [(1, 1.0), (25, 1e-3)], ids=["few", "alike"])
+def test_few_samples_and_alike_atoms_follow_their_paths_on_what_is_seen(
+    repeat, share, monkeypatch
+):
+    pytest.importorskip("numba")
+    solvers = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
+    monkeypatch.setattr(solvers, "masked_lasso", None)  # not called
+    rng = np.random.default_rng(0)
+    atoms = np.abs(rng.standard_normal(20)) + share * rng.standard_normal((40, 20))
+    X = rng.standard_normal((40, 20))
+    X[rng.random(X.shape) < 0.3] = np.nan
+    coder = LassoCoder(atoms, alpha=1e-4, alpha_relative=True).fit(X)
+    found = coder.solve(np.tile(X, (repeat, 1)))
+    assert found.converged.all()
+    for x, code, alpha in zip(X[:5], found.codes, found.alpha, strict=False):
+        seen = ~np.isnan(x)
+        alone = LassoCoder(atoms[:, seen], alpha=alpha).fit(x[None, seen])
+        objective = 0.5 * np.sum((x - code @ atoms)[seen] ** 2) + alpha * np.abs(code).sum()
+        assert objective <= -alone.score(x[None, seen]) + 1e-6 * 0.5 * np.sum(x[seen] ** 2)
+
+
+def test_what_descent_leaves_follows_its_path_on_what_is_seen(monkeypatch):
+    pytest.importorskip("numba")
+    solvers = sys.modules["sklearn_unroll.estimators._lasso_solvers"]
+    monkeypatch.setattr(solvers, "PASSES", 1)
+    monkeypatch.setattr(solvers, "_DESCENDS_FROM", 0)
+    X = holes()
+    coder = LassoCoder(D, 1e-3, alpha_relative=True).fit(X)
+    found, few = coder.solve(X), coder.set_params(max_iter=1)
+    assert found.converged.all() and found.gap.max() < 1e-9  # that of a path
+    with pytest.warns(ConvergenceWarning):
+        assert not few.fit(X).solve(X).converged.all()
 
 
 def test_a_batch_is_shared_by_threads_only_where_it_takes_long(monkeypatch):

@@ -11,13 +11,18 @@ from sklearn_unroll.functional import (
     Box,
     Dense,
     ElasticNet,
+    GroupL1,
     Mask,
     MaskedFourier,
+    Observation,
     PartialDCT,
     PartialHadamard,
+    duality_gap,
     pack_complex,
     unpack_complex,
 )
+from sklearn_unroll.nn import GroupShrinkage
+from sklearn_unroll.solvers import orthogonal_matching_pursuit
 
 
 def test_complex_rows_are_refused_with_the_switch():
@@ -85,3 +90,19 @@ def test_dictionaries_are_tensors():
     for wrong in (np.eye(3), [[1.0]], torch.ones(3), torch.ones(1, 1, 1, 1), None):
         with pytest.raises(TypeError, match=r"D must be a tensor of 2 or 3 dimensions"):
             Dense(wrong)
+
+
+@pytest.mark.parametrize("size", [1e-60, 1.0, 1e60])
+def test_numbers_keep_their_digits_and_their_range(size):
+    obs = Observation(
+        torch.full((1, 2), 2 * size, dtype=torch.float64), Dense(torch.eye(2).double())
+    )
+    found = orthogonal_matching_pursuit(obs, tol=5 * size * size)
+    assert int(found.n_nonzero) == 1
+    # Codes are not those of alpha = 0, whose certificate is another.
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    assert float(duality_gap(x, obs, size / 2)) == pytest.approx(1 - 0.4375)
+    box = Box(0.1 * size, torch.full((2,), size, dtype=torch.float64))
+    assert float(box.prox(x, 1.0)[0, 0]) == 0.1 * size
+    shrunk = GroupShrinkage(GroupL1(2, 0.1 * size))
+    assert float(shrunk.penalty.weight) == 0.1 * size

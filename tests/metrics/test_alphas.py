@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy.sparse.linalg import aslinearoperator
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
 from sklearn_unroll import LassoCoder, OMPCoder
 from sklearn_unroll.datasets import make_sparse_recovery
+from sklearn_unroll.functional import Convolution
 from sklearn_unroll.metrics import alpha_scores, discrepancy, noise_energy, sure
 
 DATA = make_sparse_recovery(150, 30, 60, sparsity=4, snr_db=20, random_state=0)
@@ -228,3 +230,16 @@ def test_codes_within_the_noise_are_no_larger_than_the_true_ones():
 def test_no_bound_without_a_level(given):
     with pytest.raises(ValueError, match=next(iter(given))):
         noise_energy(X, **({"noise": 0.1} | given))
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_energies_out_of_range_are_told(size):
+    with pytest.raises(ValueError, match="leaves the range of float64. Rescale"):
+        noise_energy(X, size)
+
+
+@pytest.mark.parametrize("operator", [Convolution(np.ones((2, 3)), 30), aslinearoperator(D)])
+@pytest.mark.parametrize("score", [sure, discrepancy])
+def test_operators_are_refused_by_name(score, operator):
+    with pytest.raises(TypeError, match=f"dictionary must be a matrix.*{type(operator).__name__}"):
+        score(X, DATA.y, operator, NOISE)

@@ -55,6 +55,49 @@ def test_a_path_is_that_of_scikit_learn():
             np.testing.assert_allclose(found.x[nth, sample], expected, atol=1e-10)
 
 
+def generic(seed, n_samples, n_components, n_features):
+    rng = np.random.default_rng(seed)
+    b, D = (rng.standard_normal((n, n_features)) for n in (n_samples, n_components))
+    return Observation(torch.from_numpy(b), Dense(torch.from_numpy(D)))
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_no_path_is_lost_where_atoms_come_back_with_the_other_sign(positive):
+    obs = generic(0, 200, 15, 10)
+    fractions = torch.tensor([0.5, 0.1, 0.01, 1e-3, 1e-5], dtype=torch.float64)
+    found = homotopy(
+        obs, fractions[:, None] * alpha_max(obs, positive=positive), positive=positive
+    )
+    assert bool(found.converged.all())
+
+
+def test_rounding_breaks_no_bound():
+    obs = generic(1, 1, 20, 20)
+    exact = homotopy(obs._replace(b=3 * obs.A.D), 0.0, positive=True)
+    assert float(exact.x.min()) == 0.0
+    obs = generic(9, 200, 6, 10)
+    radius = 0.9 * homotopy(obs, 1e-7 * alpha_max(obs)).x.abs().sum(1)
+    found = homotopy(obs, l1_radius=radius)
+    assert bool((found.x.abs().sum(1) <= radius * (1 + 1e-15)).all())
+
+
+def test_a_radius_that_holds_nothing_back_is_met():
+    obs = generic(2, 5, 30, 10)
+    found = bounded_lasso(obs, l1_radius=1e10)
+    assert bool(found.converged.all())
+    assert float(obs.residual(found.x).abs().max()) < 1e-10
+
+
+def test_where_a_path_is_lost_the_search_comes_to_an_end():
+    rng = np.random.default_rng(0)
+    D = rng.standard_normal(20) + 1e-6 * rng.standard_normal((15, 20))
+    b = torch.from_numpy(rng.standard_normal((1, 20)))
+    error = 0.6 * float(b.square().sum())
+    obs = Observation(b, Dense(torch.from_numpy(D)))
+    found = bounded_lasso(obs, error=error, max_iter=8)
+    assert int(found.n_iter.max()) < 8 * 600
+
+
 def test_steps_in_plain_python_are_the_compiled_ones():
     obs = noisy(1)
     D, b = obs.A.D.numpy(), obs.b.numpy()
