@@ -15,6 +15,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 PACKAGES = ("sklearn-unroll", "scikit-learn", "torch", "numpy", "spams-bin", "celer", "skglm")
+PACKAGES += ("dictlearn",)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ ALLOWED = {  # room: the rooms it may import, anywhere in a file
 ALLOWED["plotting"] = ALLOWED["testing"] = set(ALLOWED)
 NO_SKLEARN = {"functional", "nn", "solvers", "__init__"}
 HEAVY = {"PIL", "celer", "cvxpy", "matplotlib", "normflows", "numba", "pandas", "skglm", "skimage"}
-HEAVY |= {"spams"}
+HEAVY |= {"dictlearn", "spams"}
 ROOT = Path(__file__).parents[1]
 PACKAGE = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
@@ -19,8 +19,9 @@ from sklearn_unroll.estimators._lasso_codes import check_atom_weights
 from sklearn_unroll.estimators._learned import Learned
 from sklearn_unroll.estimators._missing import observed, split_missing
 from sklearn_unroll.estimators._network_coding import NetworkCoding, check_layers, check_network
-from sklearn_unroll.estimators._online import Coded
+from sklearn_unroll.estimators._online import Coded, Coding
 from sklearn_unroll.functional import Dense, Observation, alpha_max
+from sklearn_unroll.functional._alone import alone, n_threads
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.solvers.coordinate import MAX_ATOMS, descend_all, descend_roughly
 from sklearn_unroll.solvers.masked import descend_seen_all
@@ -28,33 +29,7 @@ from sklearn_unroll.solvers.masked import descend_seen_all
 _ROUGH_FROM, _SMALL = 1e-4, 1e-6  # tolerance, and size of atoms, from which on float32 will do
 _RANGE = 1e25  # of signals, and of alpha, for which it has the room
 _COMPILED_FROM = 2**18  # numbers in all codes, for which numba is loaded (0.4 s)
-# Seconds of one thread from which on several pay: those that torch has started for a product turn
-# in a loop for milliseconds, on the cores of the others.
-_SHARED_FROM = 0.02
-
-
-class Coding:
-    """What codes batches, and gives a fitted coder in the end; one that does not learn itself.
-
-    Parameters
-    ----------
-    coder : estimator
-        What codes, without a dictionary.
-    """
-
-    def __init__(self, coder: Any) -> None:
-        self.coder = coder
-
-    def follow(self, b: Tensor, weight: Tensor, D: Tensor) -> None:
-        """Learn from a batch before it is coded; by default nothing."""
-
-    def derived(self, dictionary: Any, X: Any) -> Any:
-        """Return a fitted coder over a dictionary."""
-        return clone(self.coder).set_params(dictionary=dictionary).fit(X)
-
-    def finished(self, dictionary: Any, X: Any, final: Any) -> Any:
-        """Return the fitted coder over the final dictionary; what is to be trained is on final."""
-        return self.derived(dictionary, X)
+_SHARED_FROM = 2e-3  # seconds of one thread, from which on several pay
 
 
 class CoderCoding(Coding):
@@ -103,9 +78,15 @@ class CompiledLassoCoding(Coding):
         Says alpha, and the constraints on codes.
     """
 
+    compiles = True
+
     def __init__(self, coder: LassoCoder) -> None:
         super().__init__(coder)
         self.seconds = 0.0  # of one thread, for the last batch
+
+    def calm(self) -> AbstractContextManager[None]:
+        """Keep torch to one thread: only the compiled loops have enough to share out."""
+        return alone()
 
     def __call__(self, b: Tensor, D: Tensor, tol: float) -> Coded:
         """Return codes to a tolerance, that of the coder if it is larger, and their penalties."""
@@ -137,13 +118,13 @@ class CompiledLassoCoding(Coding):
             and float(b.abs().max()) < _RANGE
         )
         # Codes are the same bits in any number of threads, so that a clock may choose it.
-        start, alone = perf_counter(), self.seconds < _SHARED_FROM
+        start, lone = perf_counter(), self.seconds < _SHARED_FROM
         if rough:
-            x = descend_roughly(b, D, alpha.numpy(), limits, alone)
+            x = descend_roughly(b, D, alpha.numpy(), limits, lone)
         else:
             x, passes = b.new_zeros(len(b), len(D)), torch.zeros(len(b), dtype=torch.long)
-            descend_all(b, D, alpha.numpy(), x, passes, limits, alone=alone)
-        self.seconds = (perf_counter() - start) * (1 if alone else torch.get_num_threads())
+            descend_all(b, D, alpha.numpy(), x, passes, limits, alone=lone)
+        self.seconds = (perf_counter() - start) * (1 if lone else n_threads())
         return x
 
 

@@ -15,18 +15,20 @@ from sklearn.utils import _safe_indexing
 from torch import Tensor
 
 from sklearn_unroll.estimators._learned import Learned
-from sklearn_unroll.estimators._online import Coded
+from sklearn_unroll.estimators._online import Coded, Coding
 from sklearn_unroll.estimators._sizes import option
 from sklearn_unroll.estimators._state import twin
 from sklearn_unroll.exceptions import TrainingWarning, UnfamiliarDataWarning
 from sklearn_unroll.functional import Dense
+from sklearn_unroll.nn.lista import nonzero_lipschitz
+from sklearn_unroll.nn.proxgrad import follow_
 from sklearn_unroll.training import last_layers
 
 MOST_FINAL = 10_000  # samples to train the network on in the end
 _ROUNDING = 1e-9  # of the largest entry of a code, between two ways to run a network
 
 
-class NetworkCoding:
+class NetworkCoding(Coding):
     """Codes by a network of the package: weights from the dictionary are derived anew for it.
 
     What is learned goes on from batch to batch: one pass of training over each, without labels,
@@ -55,6 +57,7 @@ class NetworkCoding:
 
     def follow(self, b: Tensor, weight: Tensor, D: Tensor) -> None:
         """Train the network for one pass over a batch."""
+        self.coder = self._followed(D.numpy())
         self.coder.set_params(dictionary=D.numpy(), trainer=self.trainer)
         with on_the_way():
             self.coder.partial_fit(b.numpy(), sample_weight=weight.numpy())
@@ -70,7 +73,7 @@ class NetworkCoding:
 
     def derived(self, dictionary: Any, X: Any) -> Learned:
         """Return the network for a dictionary, without more training."""
-        coder = twin(self.coder)  # one that learns keeps its optimiser's state
+        coder = self._followed(dictionary)  # one that learns keeps its optimiser's state
         idle = clone(self.trainer).set_params(max_epochs=0)
         coder.set_params(dictionary=dictionary, trainer=idle, warm_start=True)
         with on_the_way():
@@ -78,10 +81,22 @@ class NetworkCoding:
 
     def finished(self, dictionary: Any, X: Any, final: Any) -> Learned:
         """Return the network for the final dictionary, trained by its own recipe on signals."""
-        coder = twin(self.coder)
+        coder = self._followed(dictionary)
         coder.set_params(dictionary=dictionary, trainer=self.given.trainer, warm_start=True)
         X = _safe_indexing(final.X, final.rows)
         return self._as_given(coder.fit(X, sample_weight=final.own_weight))
+
+    def _followed(self, dictionary: Any) -> Learned:
+        """Return a twin whose steps are as long for a dictionary as they were for the last one."""
+        coder = twin(self.coder)
+        if coder.__sklearn_is_fitted__():
+            before, now = (
+                nonzero_lipschitz(Dense(torch.as_tensor(D, dtype=torch.float64)))
+                for D in (coder.dictionary_, dictionary)
+            )
+            coder.network_ = deepcopy(coder.network_)
+            follow_(coder.network_, float(before / now))
+        return coder
 
     def _as_given(self, coder: Learned) -> Learned:
         return coder.set_params(trainer=self.given.trainer, warm_start=self.given.warm_start)
@@ -90,8 +105,9 @@ class NetworkCoding:
 def slope_of(coder: Learned, X: Any, codes: Tensor, truncate: int, weight: Tensor) -> Tensor:
     """Return ``sum_i w_i (dz_i / dD)^T g_i`` through the last layers of a fitted network.
 
-    g is the derivative of the objective by the codes. Samples whose codes are not those of the
-    last layer, as the guard has refused it, are left out: theirs are taken as they are.
+    g is the derivative of the objective by the codes; learned steps are held. Samples whose codes
+    are not those of the last layer, as the guard has refused it, are left out: theirs are taken
+    as they are.
     """
     seen = coder.task.see(coder, X, "transform")
     problem = coder.task.problem(coder, seen)

@@ -12,17 +12,21 @@ The loop of a batch (Mairal, Bach, Ponce and Sapiro 2009, Algorithm 1)::
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from sklearn_unroll.estimators._missing import energy_seen, filled
-from sklearn_unroll.solvers import DictionaryStatistics, update_atoms
+from sklearn_unroll.solvers import DictionaryStatistics
+from sklearn_unroll.solvers.dictionary import descend_atoms, update_pays
 
-_ROUGH, _FALLING = 0.03, 0.2  # relative duality gaps: of the first codes, and by steps
+_ROUGH, _FALLING = 0.06, 0.2  # relative duality gaps: of the first codes, and by steps
+_MANY = 64  # atoms, for which rough codes save time
 _FINE = 1e-4  # that of codes to measure with
 _UNUSED = 1e-6  # use of an atom, relative to the mean, below which it is replaced
 _ALIKE = 0.99  # cosine from which on a direction is no new atom
@@ -49,6 +53,36 @@ class Coded(NamedTuple):
     penalty: Tensor
     slope: Callable[[Tensor], Tensor] | None = None
     cost: Tensor | None = None
+
+
+class Coding:
+    """What codes batches, and gives a fitted coder in the end; one that does not learn itself.
+
+    Parameters
+    ----------
+    coder : estimator
+        What codes, without a dictionary.
+    """
+
+    compiles = False  # whether numba is loaded
+
+    def __init__(self, coder: Any) -> None:
+        self.coder = coder
+
+    def calm(self) -> AbstractContextManager[None]:
+        """Return in what to learn from a batch: by default torch has its threads."""
+        return nullcontext()
+
+    def follow(self, b: Tensor, weight: Tensor, D: Tensor) -> None:
+        """Learn from a batch before it is coded; by default nothing."""
+
+    def derived(self, dictionary: Any, X: Any) -> Any:
+        """Return a fitted coder over a dictionary."""
+        return clone(self.coder).set_params(dictionary=dictionary).fit(X)
+
+    def finished(self, dictionary: Any, X: Any, final: Any) -> Any:
+        """Return the fitted coder over the final dictionary; what is to be trained is on final."""
+        return self.derived(dictionary, X)
 
 
 @dataclass
@@ -88,7 +122,11 @@ class OnlineLearner:
     def learn(self, b: Tensor, weight: Tensor) -> float:
         """Learn from a batch; return its share of the statistics."""
         self.n_steps += 1
-        tol = min(_ROUGH, _FALLING * self.n_steps**-0.5)
+        with self.coding.calm():
+            return self._step(b, weight)
+
+    def _step(self, b: Tensor, weight: Tensor) -> float:
+        tol = min(_ROUGH, _FALLING * self.n_steps**-0.5) * min(1.0, len(self.D) / _MANY)
         self.coding.follow(b, weight, self.D)
         codes, penalty, slope, cost = self.coding(b, self.D, tol)
         at_zero = energy_seen(b, weight)
@@ -101,13 +139,17 @@ class OnlineLearner:
         share = min(1.0, batch.weight / self.window())
         self.statistics = self.statistics * (1 - share) + batch
         before, self.last = self.D, (batch, self.D, at_zero, weight, cost)
-        self.D = update_atoms(before, self.statistics, positive=self.positive)
+        self.D = before.clone()
+        # Where codes are compiled numba is there, and saves time on the smallest dictionary.
+        fast = self.coding.compiles or update_pays(self.D)
+        descend_atoms(self.D, self.statistics, self.positive, 1, fast)
         self._replace_unused(b, codes, before)
         return share
 
     def last_loss(self) -> float:
         """Return the relative objective of the last batch, before it was learned from."""
-        return judged(*self.last)
+        with self.coding.calm():
+            return judged(*self.last)
 
     def window(self) -> float:
         """Return the number of samples to remember: half of those seen, less and less of them.
@@ -119,9 +161,10 @@ class OnlineLearner:
 
     def measure(self, b: Tensor, weight: Tensor) -> float:
         """Return the objective of samples relative to that of zero codes."""
-        codes, penalty, _, cost = self.coding(b, self.D, _FINE)
-        found = DictionaryStatistics.of(codes, filled(b, codes, self.D), weight, penalty)
-        return judged(found, self.D, energy_seen(b, weight), weight, cost)
+        with self.coding.calm():
+            codes, penalty, _, cost = self.coding(b, self.D, _FINE)
+            found = DictionaryStatistics.of(codes, filled(b, codes, self.D), weight, penalty)
+            return judged(found, self.D, energy_seen(b, weight), weight, cost)
 
     def _replace_unused(self, b: Tensor, codes: Tensor, D: Tensor) -> None:
         """Put directions of a batch's residuals in the place of atoms that no code uses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -74,12 +75,11 @@ class Signals:
         """Return n rows at random, or all of them, without reading them."""
         if len(self) <= n:
             return self
-        return Signals(self.X, np.sort(rng.choice(self.rows, n, replace=False)), self.weight)
+        return Signals(self.X, self.rows[spread(len(self), n, rng)], self.weight)
 
     def sample(self, n: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor]:
         """Return n rows at random, or all of them as they are."""
-        few = len(self) <= n
-        return self.take(slice(None) if few else np.sort(rng.choice(len(self), n, replace=False)))
+        return self.take(slice(None) if len(self) <= n else spread(len(self), n, rng))
 
     def split(self, fraction: float, rng: np.random.RandomState) -> tuple[Signals, Signals]:
         """Return what is left to learn from, and a share that is held out."""
@@ -90,17 +90,28 @@ class Signals:
                 f"from. Lower it, or set early_stopping=False."
             )
         left_out = np.zeros(len(self), bool)
-        left_out[rng.permutation(len(self))[:n]] = True
+        left_out[spread(len(self), n, rng)] = True
         parts = self.rows[~left_out], self.rows[left_out]
         left, held_out = (Signals(self.X, part, self.weight) for part in parts)
         return left, held_out
 
     def batches(self, n_batches: int, rng: np.random.RandomState) -> Iterator[tuple]:
         """Yield all rows in so many equal batches, shuffled anew for each pass, without end."""
+        edges = np.arange(n_batches + 1) * len(self) // n_batches
         while True:
             order = rng.permutation(len(self)) if n_batches > 1 else np.arange(len(self))
-            for part in np.array_split(order, n_batches):
-                yield self.take(np.sort(part))
+            for first, last in pairwise(edges):
+                yield self.take(np.sort(order[first:last]))
+
+
+def spread(n: int, k: int, rng: np.random.RandomState) -> np.ndarray:
+    """Return k of n places at random, sorted: one of each of k stretches, from a random one on.
+
+    Each place is as likely as another, and to draw some of many takes no shuffle of all.
+    """
+    edges = np.arange(k + 1) * n // k
+    places = edges[:-1] + rng.randint(np.diff(edges))
+    return np.sort((places + rng.randint(n)) % n)
 
 
 def divided(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from sklearn_unroll.estimators._missing import filled_by_means
 from sklearn_unroll.estimators._online import OnlineLearner, draw_atoms, unit_rows
 from sklearn_unroll.estimators._online_data import Signals
 from sklearn_unroll.estimators._operators import check_dictionary
+from sklearn_unroll.functional._alone import alone
 from sklearn_unroll.solvers import DictionaryStatistics
 
-_DRAWN_FROM = 4096  # samples, or four an atom, to draw first atoms from
+_DRAWN_FROM = 1024  # samples, or sixteen an atom, to draw first atoms from
+_DRAWS, _JUDGED = 8, 256  # atoms of all draws, of which the best one starts, by so many samples
 
 
 def own_coder(est: Any) -> Any:
@@ -47,6 +50,7 @@ def start_learner(
 ) -> OnlineLearner:
     """Return a learner at its start, or where the last fit has left it."""
     so_far = {"n_seen": est.n_seen_, "n_steps": est.n_steps_} if resume else {}
+    draws: list[Tensor] = []
     if resume:
         D = _given(est, est.components_, "components_")
         D = D.clamp_min(0) if est.positive_dict else D
@@ -56,16 +60,28 @@ def start_learner(
         D = D / torch.linalg.vector_norm(D, dim=1, keepdim=True).clamp_min(1)
     else:
         n_atoms = est.n_features_in_ if est.n_components is None else est.n_components
-        some = signals.sample(max(_DRAWN_FROM, 4 * n_atoms), rng)
-        some = filled_by_means(some[0]), some[1]
-        D = draw_atoms(*some, n_atoms, est.positive_dict, rng)
+        some = signals.sample(max(_DRAWN_FROM, 16 * n_atoms), rng)
+        n_draws = max(1, _DRAWS // n_atoms)
+        with alone():  # as while it learns from batches no larger
+            some = filled_by_means(some[0]), some[1]
+            draws = [draw_atoms(*some, n_atoms, est.positive_dict, rng) for _ in range(n_draws)]
+        D = draws[0]
     coder = own_coder(est)
     if isinstance(coder, Learned):
         D = _without_zeros(D, est.positive_dict, rng)
     statistics = est.statistics_ if resume else DictionaryStatistics.zeros(*D.shape)
     fitted, batch = est.coder_ if resume else None, min(est.batch_size, len(signals))
     coding = coding_of(coder, fitted, batch, n_passes * len(signals), D, est.truncate)
-    return OnlineLearner(D, statistics, coding, est.memory, est.positive_dict, **so_far)
+    learner = OnlineLearner(D, statistics, coding, est.memory, est.positive_dict, **so_far)
+    if len(draws) > 1 and not isinstance(coder, Learned):
+        learner.D = _best_draw(learner, draws, signals.sample(_JUDGED, rng))
+    return learner
+
+
+def _best_draw(learner: OnlineLearner, draws: list[Tensor], judged: tuple) -> Tensor:
+    """Return the first atoms with the lowest objective: where they are few, luck decides much."""
+    values = [replace(learner, D=D).measure(*judged) for D in draws]
+    return draws[int(np.argmin(values))]
 
 
 def _without_zeros(D: Tensor, positive: bool, rng: np.random.RandomState) -> Tensor:

@@ -116,14 +116,18 @@ def calm() -> Iterator[None]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Share out no operation of the calling thread at all: threads of our own follow."""
-    if torch.get_num_threads() == 1 or not torch.backends.mkl.is_available():
+    """Share out no operation of the calling thread, not even products.
+
+    Small ones end sooner than the threads they wake go to sleep, which threads of our own follow.
+    """
+    of_mkl = _tell_mkl() if torch.backends.mkl.is_available() else None
+    if torch.get_num_threads() == 1 or of_mkl is None:
         with calm():
             yield
         return
-    before = _tell_mkl()(1)
+    before = of_mkl(1)
     try:
         with calm():
             yield
     finally:
-        _tell_mkl()(before)  # zero is the number of the process
+        of_mkl(before)  # zero is the number of the process

@@ -124,6 +124,22 @@ class Weights(Part, nn.Module):
         """
         return None
 
+    def follow_(self, factor: float) -> tuple[str, ...]:
+        """Multiply the length of a learned step in place, for an operator of another norm.
+
+        Parameters
+        ----------
+        factor : float
+            L of the operator so far over that of the new one.
+
+        Returns
+        -------
+        tuple of str
+            What of the rule to multiply, too: ``"theta"``, and ``"gamma"`` where that is the
+            length of the step. By default nothing, as of weights computed from the operator.
+        """
+        return ()
+
 
 class FreeWeights(Weights):
     """``W1 b + W2 x``, both learned; starts at ``W2 = I - W1 A``.
@@ -150,6 +166,12 @@ class FreeWeights(Weights):
         """Return ``W1`` and ``I - W2``."""
         eye = torch.eye(len(self.W2), dtype=self.W2.dtype, device=self.W2.device)
         return Affine(self.W1, eye - self.W2)
+
+    def follow_(self, factor: float) -> tuple[str, ...]:
+        """Multiply ``W1`` and ``I - W2``."""
+        self.W1.mul_(factor)
+        self.W2.mul_(factor).diagonal().add_(1 - factor)
+        return ("theta",)
 
 
 class CoupledWeights(Weights):
@@ -226,6 +248,13 @@ class CoupledWeights(Weights):
         """Return W, on residuals; None of an operator."""
         return None if isinstance(self.W, Operator) else Affine(self.W)
 
+    def follow_(self, factor: float) -> tuple[str, ...]:
+        """Multiply W where it is learned."""
+        if not isinstance(self.W, nn.Parameter):
+            return ()
+        self.W.mul_(factor)
+        return ("theta",)
+
 
 class AdjointWeights(Weights):
     """``x + gamma A^T (b - A x)``: nothing to learn but the step."""
@@ -239,6 +268,10 @@ class AdjointWeights(Weights):
     def affine(self, A: Dense) -> Affine:
         """Return ``A^T``, on residuals."""
         return Affine(A.D)
+
+    def follow_(self, factor: float) -> tuple[str, ...]:
+        """Leave it to the rule, whose step it is."""
+        return "theta", "gamma"
 
 
 class AdaptedWeights(Weights):
@@ -269,3 +302,7 @@ class AdaptedWeights(Weights):
         """Return ``A^T W2^T`` and ``A^T W1^T W1 A``."""
         seen = A.D @ self.W1.T
         return Affine(A.D @ self.W2.T, seen @ seen.T)
+
+    def follow_(self, factor: float) -> tuple[str, ...]:
+        """Leave it to the rule, whose step it is."""
+        return "theta", "gamma"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Observation
-from sklearn_unroll.nn.base import UnrolledLayer
+from sklearn_unroll.nn.base import Unrolled, UnrolledLayer
 from sklearn_unroll.nn.parts import Part, Weights, check_parts
 from sklearn_unroll.nn.rules import Rule, Shrink
 from sklearn_unroll.nn.shrinkages import SOFT
@@ -104,3 +106,28 @@ class ProxGradLayer(Part, UnrolledLayer):
         if self.weights is not previous.weights:
             # What both have: the first layer of a feed-forward network has another weight.
             self.weights.load_state_dict(previous.weights.state_dict(), strict=False)
+
+
+@torch.no_grad()
+def follow_(network: Unrolled, factor: float) -> None:
+    """Multiply learned steps, and the thresholds that belong to them, in place.
+
+    A step of ``1 / L`` for one operator diverges over another one of a larger norm. Tied parts
+    are multiplied once; weights that are computed from the operator, and their rules, never.
+
+    Parameters
+    ----------
+    network : Unrolled
+        Of any layers; those that are no :class:`ProxGradLayer` stay as they are.
+    factor : float
+        L of the operator so far over that of the new one.
+    """
+    layers = [layer for layer in network.layers if isinstance(layer, ProxGradLayer)]
+    along = {weights: weights.follow_(factor) for weights in {layer.weights for layer in layers}}
+    for rule, weights in {layer.rule: layer.weights for layer in layers}.items():
+        learned = dict(rule.named_parameters(recurse=False))
+        for name in along[weights]:
+            if name in learned:
+                learned[name].mul_(factor)
+            elif f"log_{name}" in learned:
+                learned[f"log_{name}"].add_(math.log(factor))

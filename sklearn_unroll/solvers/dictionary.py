@@ -184,6 +184,11 @@ class DictionaryStatistics:
         return (self.energy + fit + self.penalty) / self.weight
 
 
+def update_pays(D: Tensor) -> bool:
+    """Return whether numba is loaded for one update of a dictionary."""
+    return _pays(len(D) * D.numel())
+
+
 def _pays(n_multiplications: int) -> bool:
     return n_multiplications >= _COMPILED_FROM and compiled_available()
 
@@ -222,21 +227,28 @@ def update_atoms(
     >>> update_atoms(torch.tensor([[1.0, 0.0]]), DictionaryStatistics.of(Z, X))
     tensor([[0., 1.]], dtype=torch.float64)
     """
-    gram, cross = statistics.gram, statistics.cross
-    if D.shape != cross.shape:
+    if D.shape != statistics.cross.shape:
         raise ValueError(
             f"D has shape {tuple(D.shape)}, but the statistics belong to a dictionary of shape "
-            f"{tuple(cross.shape)}."
+            f"{tuple(statistics.cross.shape)}."
         )
     D = D.detach().cpu().double().clone(memory_format=torch.contiguous_format)
-    if _pays(len(D) * D.numel()):
+    descend_atoms(D, statistics, positive, n_passes, fast=update_pays(D))
+    return D
+
+
+def descend_atoms(
+    D: Tensor, statistics: DictionaryStatistics, positive: bool, n_passes: int, fast: bool
+) -> None:
+    """Overwrite contiguous atoms in float64 by the updated ones; ``fast`` needs numba."""
+    gram, cross = statistics.gram, statistics.cross
+    if fast:
         for first in [*range(0, len(D), _BLOCK)] * n_passes:
             rows = slice(first, first + _BLOCK)
             slope, own = cross[rows] - gram[rows] @ D, gram[rows, rows].contiguous()
             compiled(descend_block)(D.numpy()[rows], own.numpy(), slope.numpy(), positive)
-        return D
+        return
     for atom in [*(gram.diagonal() > 0).nonzero()[:, 0].tolist()] * n_passes:
         u = D[atom] + (cross[atom] - gram[atom] @ D) / gram[atom, atom]
         u = u.clamp_min(0) if positive else u
         D[atom] = u / torch.linalg.vector_norm(u).clamp_min(1)
-    return D

@@ -16,8 +16,9 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_unroll import LassoCoder, OMPCoder, OnlineDictionaryLearning
 from sklearn_unroll.datasets import make_sparse_recovery
-from sklearn_unroll.estimators import _batch_coding
+from sklearn_unroll.estimators import _batch_coding, _online_start
 from sklearn_unroll.exceptions import WorthlessFitWarning
+from sklearn_unroll.functional import _compiled
 from sklearn_unroll.metrics import duality_gap
 from tests.solvers.test_dictionary import reference
 
@@ -76,6 +77,28 @@ def test_it_takes_the_steps_of_the_paper(data, way, monkeypatch, batch_size, pos
     np.testing.assert_allclose(model.components_, D, atol=1e-6)
     np.testing.assert_allclose(model.statistics_.gram, A, rtol=1e-5, atol=1e-4)
     assert model.n_steps_ == 2 * n_batches and model.n_seen_ == pytest.approx(600)
+
+
+def test_of_few_atoms_the_best_draw_is_the_start(data, way, monkeypatch):
+    """Of two atoms: draws that are no use come before and after the data's own."""
+    X, good = data.y[:, :2] @ data.dictionary[:2], torch.from_numpy(data.dictionary[:2])
+    X, other = X[X.any(1)], torch.from_numpy(data.dictionary[5:7])
+    draws = iter([other, other, good, other, None])
+    monkeypatch.setattr(_online_start, "draw_atoms", lambda *given: next(draws))
+    found = learner(n_components=2, max_iter=1).fit(X)
+    assert next(draws) is None
+    started = [learner(dict_init=D.numpy(), max_iter=1).fit(X) for D in (good, other)]
+    values = [model.history_[0].monitor for model in (found, *started)]
+    assert values[0] == pytest.approx(values[1]) and values[1] < 0.7 * values[2]
+
+
+def test_places_are_drawn_once_and_equally_often():
+    rng = np.random.RandomState(0)
+    drawn = np.array([_online_data().spread(7, 3, rng) for _ in range(4000)])
+    assert (np.diff(drawn) > 0).all()
+    shares = np.bincount(drawn.ravel(), minlength=8) / 4000
+    np.testing.assert_allclose(shares, [*[3 / 7] * 7, 0], atol=0.04)
+    np.testing.assert_array_equal(_online_data().spread(5, 5, rng), np.arange(5))
 
 
 def test_passes_over_one_batch_never_raise_the_objective(data, way):
@@ -203,6 +226,30 @@ def test_same_seed_same_bits_and_another_seed_others(data, way):
     assert not np.array_equal(
         clone(model).set_params(random_state=1).fit(data.X).components_, first
     )
+
+
+def test_two_threads_share_batches_and_change_no_bit(data, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(_batch_coding, "_COMPILED_FROM", 0)
+    monkeypatch.setattr(_batch_coding, "_SHARED_FROM", 0.0)
+    shares, plain = set(), _compiled.ThreadPoolExecutor
+    monkeypatch.setattr(_compiled, "ThreadPoolExecutor", lambda n: shares.add(n) or plain(n))
+    rough, of_torch = _batch_coding.descend_roughly, set()
+    monkeypatch.setattr(
+        _batch_coding,
+        "descend_roughly",
+        lambda *given: of_torch.add(torch.get_num_threads()) or rough(*given),
+    )
+    before, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            found.append(learner(n_components=12, max_iter=3, batch_size=100).fit(data.X))
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(before)
+    assert shares == {2} and of_torch == {1}  # its own threads would wait busily for more
+    np.testing.assert_array_equal(found[0].components_, found[1].components_)
 
 
 def test_single_precision_is_kept(data, way):

@@ -75,6 +75,26 @@ def test_the_networks_weights_follow_the_dictionary(data):
     assert coding.coder._stream is before and before[0] == 1
 
 
+@pytest.mark.parametrize("weights", ["free", "coupled", "tied", "adjoint"])
+def test_codes_do_not_explode_where_the_norm_of_the_dictionary_grows(data, weights):
+    kind = {"weights": "coupled", "tied": True} if weights == "tied" else {"weights": weights}
+    network = LISTARegressor(alpha=0.05, n_layers=16, guard=None, trainer=SHORT, **kind)
+    coding = NetworkCoding(network, None, 64)
+    b, D = torch.from_numpy(data.X[:64]), torch.from_numpy(data.dictionary) / 3
+    weight = torch.ones(64, dtype=torch.float64)
+    coding.follow(b, weight, D)
+
+    def objective(D, codes):
+        return float((0.5 * (b - codes @ D).square().sum(1) + 0.05 * codes.abs().sum(1)).mean())
+
+    zero = objective(D, torch.zeros(64, 12, dtype=torch.float64))
+    for times in (3, 6):
+        assert objective(times * D, coding(b, times * D, 0.0).codes) < zero
+    # Nor does a batch of training meet such codes.
+    coding.follow(b, weight, 6 * D)
+    assert objective(6 * D, coding(b, 6 * D, 0.0).codes) < zero
+
+
 def test_a_stream_with_a_network_goes_on(data):
     model = learner(NETWORKS["LISTA"])
     for part in np.array_split(data.X, 4):

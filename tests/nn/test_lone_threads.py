@@ -70,6 +70,19 @@ def test_parts_are_shared_out_and_all_are_done(two_threads):
         share_out(lambda part: 1 / part, range(7))
 
 
+def test_alone_in_alone_is_alone_to_the_end(two_threads):
+    if not torch.backends.mkl.is_available():
+        pytest.skip("torch has no MKL here")
+    tell = _alone._tell_mkl()
+    with alone():
+        assert (torch.get_num_threads(), n_threads()) == (1, 2)
+        assert tell(1) == 1  # what it was
+        with alone():
+            pass
+        assert tell(1) == 1
+    assert tell(2) == 2 == torch.get_num_threads()  # torch itself tells it so
+
+
 def test_calm_ends_and_loops_of_our_own_keep_their_threads(two_threads):
     def fail():
         with calm():

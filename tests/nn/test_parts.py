@@ -25,7 +25,11 @@ from sklearn_unroll.nn import (
     SmoothThreshold,
     SoftThreshold,
     SupportSelection,
+    Unrolled,
+    alista,
+    lista,
 )
+from sklearn_unroll.nn.proxgrad import follow_
 from sklearn_unroll.nn.recurrent import Controller, RecurrentRule
 
 one = torch.tensor(1.0)
@@ -137,3 +141,30 @@ def test_an_operator_goes_where_the_tensors_of_its_layer_go():
     weights = CoupledWeights(Convolution(torch.ones(1, 2), 5), learn=False)
     assert weights.double().W.like.dtype == torch.float64
     assert nn.Sequential(weights).float()[0].W.like.dtype == torch.float32
+
+
+def test_steps_follow_the_norm_of_the_operator():
+    """Over a dictionary three times as large ISTA's steps and thresholds are a ninth as large."""
+    D = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for kind in ("adjoint", "coupled", "free"):
+        old, new = (lista(Dense(s * D), n_layers=3, weights=kind, tied=True) for s in (1.0, 3.0))
+        follow_(old, 1 / 9)
+        for mine, fresh in zip(old.layers, new.layers, strict=True):
+            assert mine.rule.scalars() == pytest.approx(fresh.rule.scalars())
+    # A step of A^T, not of the larger one's: a third of the fresh weights, and tied ones once.
+    net = lista(Dense(D), n_layers=3, tied=True)
+    first = net.layers[0].weights.W.detach().clone()
+    follow_(net, 1 / 9)
+    torch.testing.assert_close(net.layers[2].weights.W, first / 9)
+    free = lista(Dense(D), n_layers=1, weights="free")
+    follow_(free, 0.5)
+    W1, W2 = (w.detach() for w in free.layers[0].weights.parameters())
+    torch.testing.assert_close(W2, torch.eye(5, dtype=torch.float64) - W1 @ D.T)
+    # Weights computed from the operator are computed anew, and their scalars stay.
+    computed = alista(Dense(D), D, n_layers=2, theta=0.2)
+    follow_(computed, 1 / 9)
+    assert float(computed.layers[0].rule.theta.detach()) == pytest.approx(0.2)
+    steps = ProxGradLayer(AdjointWeights(), LogRule(torch.tensor(0.2), torch.tensor(0.5)))
+    follow_(Unrolled([steps]), 0.1)
+    assert float(steps.rule.gamma.detach()) == pytest.approx(0.05)
+    assert float(steps.rule.theta.detach()) == pytest.approx(0.02)
