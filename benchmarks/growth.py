@@ -1,0 +1,116 @@
+"""How the time of recovery grows with the size of a problem and with its nonzeros.
+
+``python -m benchmarks.growth`` takes Gaussian problems twice as large again and again, at fixed
+shares of nonzeros, then one size with ever more of them, and times HyperLISTA beside OMP, which
+is told the noise, and two solvers of the lasso at the alpha that is best on training signals. All
+of a problem are timed in turn. ``exponent`` is the slope of the logarithm of time by that of atoms
+(or of nonzeros) from a sweep's first problem on; ``fit_seconds`` are paid once a dictionary, for a
+network's weight, pseudo-inverse and three numbers; ``far_worse`` counts signals whose error is
+more than 10 dB above that of OMP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from math import log
+from typing import Any
+
+import numpy as np
+
+from benchmarks.clients import spams_lasso
+from benchmarks.recovery_frontier import (
+    Jobs,
+    Problem,
+    draw,
+    hyperlistas,
+    measured,
+    omp_coder,
+    omp_of_spams,
+    tuned,
+)
+from benchmarks.study import Option, Row, Study, sides
+from benchmarks.timing import clocked, installed
+from sklearn_unroll import LassoCoder
+
+
+def lassos(problem: Problem) -> Jobs:
+    """Yield our solver of the lasso, and LARS of spams, at one and the same alpha."""
+    coder = LassoCoder(problem.D, tol=1e-4).fit(problem.X[:1])  # enough here
+
+    def code(rows: slice, alpha: float) -> np.ndarray:
+        return coder.transform(problem.X[rows], alpha=alpha)
+
+    best = tuned(problem, code, np.geomspace(0.01, 0.16, 5))
+    yield "LassoCoder", best
+    if installed("spams", "LARS of spams"):
+        lars = spams_lasso(problem.X[problem.fresh], problem.D, lambda1=best.args[1], mode=2)
+        yield "spams LARS", lambda: lars().T
+
+
+def rivals(problem: Problem) -> Jobs:
+    """Yield names and solvers of the fresh signals, ready to run."""
+    if installed("spams", "OMP of spams"):
+        yield "spams OMP", omp_of_spams(problem, "float32")
+    yield "OMPCoder", omp_coder(problem)
+    yield from lassos(problem)
+
+
+def fitted(networks: Jobs) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """Return networks, and the seconds that each took to be ready."""
+    ready, seconds = {}, {}
+    while (found := clocked(partial(next, networks, None)))[0] is not None:
+        (name, ready[name]), seconds[name] = found
+    return ready, seconds
+
+
+def sweeps(
+    shapes: Sequence[str], sparsities: Sequence[float], fixed: str, nonzeros: Sequence[int]
+) -> Iterator[tuple[str, list[tuple[float, str, float]]]]:
+    """Yield names and problems: what grows, the shape and the fraction of nonzeros."""
+    for sparsity in sparsities:
+        sizes = [(sides(shape)[1], shape, sparsity) for shape in shapes]
+        yield f"atoms, {sparsity:.0%} nonzeros", sizes
+    n_atoms = sides(fixed)[1]
+    yield f"nonzeros, {fixed}", [(k, fixed, k / n_atoms) for k in nonzeros]
+
+
+def rows(
+    *,
+    seed: int,
+    shapes: Sequence[str] = Option(
+        ("250x500", "500x1000", "1000x2000", "2000x4000"), ("40x80", "60x120")
+    ),
+    sparsities: Sequence[float] = Option((0.05, 0.1), (0.05,), "fractions of nonzeros"),
+    fixed: str = Option("1000x2000", "60x120", "the shape whose nonzeros grow"),
+    nonzeros: Sequence[int] = Option((10, 20, 50, 100, 200), (2, 4)),
+    snr: float = Option(30.0, None, "dB, or inf"),
+    n_layers: int = Option(8, 4, "of HyperLISTA"),
+    n_numbers: int = Option(250_000, 3000, "in the fresh signals of a problem"),
+    n_train: int = Option(400, 100, "pairs"),
+    repeats: int = Option(3, 1),
+) -> Iterator[Row]:
+    """Yield a row per problem and solver."""
+    for sweep, problems in sweeps(shapes, sparsities, fixed, nonzeros):
+        first: dict[str, tuple[float, float]] = {}
+        for size, shape, sparsity in problems:
+            n_test = n_numbers // sides(shape)[0]
+            problem = draw(shape, sparsity, snr, n_test, n_train, seed)
+            networks, seconds = fitted(hyperlistas(problem, [n_layers]))
+            for row in measured(problem, dict(rivals(problem)) | networks, repeats):
+                now = row["us_per_signal"]
+                size_0, us_0 = first.setdefault(row["method"], (size, now))
+                labels = {"sweep": sweep, "shape": shape, "nonzeros": problem.n_nonzero}
+                grown = {"exponent": log(now / us_0) / log(size / size_0)} if size > size_0 else {}
+                paid = {"fit_seconds": seconds[name]} if (name := row["method"]) in seconds else {}
+                yield labels | row | grown | paid
+
+
+STUDY = Study(
+    rows,
+    labels="sweep shape nonzeros method",
+    measures="us_per_signal exponent nmse_db median_db worst_db far_worse fit_seconds",
+)
+
+if __name__ == "__main__":
+    STUDY.main()
