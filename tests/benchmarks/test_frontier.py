@@ -54,7 +54,9 @@ def test_the_table_of_growth_ends_a_sweep_with_its_exponents(tmp_path):
          "exponent": slope, "nmse_db": -30.04, "worst_db": -20.4, "fit_seconds": fit}
         for sweep, shape, k, us, slope in (
             ("atoms, 5% nonzeros", "10x20", 1, 7.0, None),
+            ("atoms, 5% nonzeros", "15x30", 2, 21.0, 2.71),
             ("atoms, 5% nonzeros", "20x40", 2, 28.0, 2.0),
+            ("atoms, 5% nonzeros", "40x80", 4, 140.0, 2.16),
             ("nonzeros, 20x40", "20x40", 2, 28.0, None),
             ("nonzeros, 20x40", "20x40", 4, 56.0, 1.0),
         )
@@ -62,12 +64,13 @@ def test_the_table_of_growth_ends_a_sweep_with_its_exponents(tmp_path):
     ]  # fmt: skip
     lines = written(rows, tmp_path)
     assert [line["shape"] for line in lines] == [
-        "10x20", "20x40", "exponent of atoms", "20x40", "20x40", "exponent of nonzeros"
+        "10x20", "15x30", "20x40", "40x80", "exponent of atoms",
+        "20x40", "20x40", "exponent of nonzeros",
     ]  # fmt: skip
-    assert [line["nonzeros"] for line in lines] == ["1", "2", "", "2", "4", ""]
-    assert lines[1]["HyperLISTA 8"] == lines[1]["OMP"] == "28: -30.0 (-20)"
-    assert lines[2]["OMP"] == "2.00" and lines[5]["HyperLISTA 8"] == "1.00"
-    assert [line["fit, s"] for line in lines] == ["0.25", "0.25", "", "0.25", "0.25", ""]
+    assert [line["nonzeros"] for line in lines] == ["1", "2", "2", "4", "", "2", "4", ""]
+    assert lines[2]["HyperLISTA 8"] == lines[2]["OMP"] == "28: -30.0 (-20)"
+    assert lines[4]["OMP"] == "2.16" and lines[7]["HyperLISTA 8"] == "1.00"
+    assert [line["fit, s"] for line in lines] == [*["0.25"] * 4, "", "0.25", "0.25", ""]
 
 
 def test_the_table_of_the_frontier_takes_the_omp_that_is_fast_and_as_accurate(tmp_path):
