@@ -31,6 +31,15 @@ def test_only_the_fresh_signals_count():
     assert row["worst_db"] == row["nmse_db"] == row["median_db"] == pytest.approx(-20)
 
 
+def test_a_slow_solver_may_code_the_first_signals_only():
+    y = np.array([[1.0], [1.0], [1.0]])
+    problem = Problem(y, y, np.eye(1), np.zeros(3), 1, slice(3), slice(3))
+    codes = {"OMP": y - 0.1, "slow": y[:2] - [[0.1], [1.0]]}
+    rows = measured(problem, {name: lambda c=code: c for name, code in codes.items()}, repeats=1)
+    assert [row["far_worse"] for row in rows] == [0, 1]
+    assert rows[1]["nmse_db"] == pytest.approx(10 * np.log10(1.01 / 2))
+
+
 def test_what_grows_has_the_nonzeros_it_names():
     found = dict(sweeps(["10x20", "20x40"], [0.05, 0.1], "50x200", [2, 10]))
     assert found == {
