@@ -3,10 +3,10 @@
 ``python -m benchmarks.growth`` takes Gaussian problems twice as large again and again, at fixed
 shares of nonzeros, then one size with ever more of them, and times HyperLISTA beside OMP, which
 is told the noise, and two solvers of the lasso at the alpha that is best on training signals (LARS
-of spams on ten signals). All of a problem are timed in turn. ``exponent`` is the slope of the logarithm of time by that of atoms
-(or of nonzeros) from a sweep's first problem on; ``fit_seconds`` are paid once a dictionary, for a
-network's weight, pseudo-inverse and three numbers; ``far_worse`` counts signals whose error is
-more than 10 dB above that of OMP.
+of spams on ten signals only), all of a problem in turn. ``exponent`` is the slope of the logarithm
+of time by that of atoms (or of nonzeros) from a sweep's first problem on; ``fit_seconds`` are paid
+once a dictionary, for a network's weight, pseudo-inverse and three numbers; ``far_worse`` counts
+signals whose error is more than 10 dB above that of OMP.
 """
 
 from __future__ import annotations
