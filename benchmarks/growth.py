@@ -2,11 +2,12 @@
 
 ``python -m benchmarks.growth`` takes Gaussian problems twice as large again and again, at fixed
 shares of nonzeros, then one size with ever more of them, and times HyperLISTA beside OMP, which
-is told the noise, and two solvers of the lasso at the alpha that is best on training signals (LARS
-of spams on ten signals only), all of a problem in turn. ``exponent`` is the slope of the logarithm
-of time by that of atoms (or of nonzeros) from a sweep's first problem on; ``fit_seconds`` are paid
-once a dictionary, for a network's weight, pseudo-inverse and three numbers; ``far_worse`` counts
-signals whose error is more than 10 dB above that of OMP.
+is told the noise, and two solvers of the lasso at the alpha that is best on training signals, all
+of a problem in turn. Networks code all fresh signals at once, rivals, which are slower, the first
+of them, LARS of spams ten; errors are of the same signals. ``exponent`` is the slope of the
+logarithm of time by that of atoms (or of nonzeros) from a sweep's first problem on;
+``fit_seconds`` are paid once a dictionary, for a network's weight, pseudo-inverse and three
+numbers; ``far_worse`` counts signals whose error is more than 10 dB above that of OMP.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def rows(
     nonzeros: Sequence[int] = Option((10, 20, 50, 100, 200), (2, 4)),
     snr: float = Option(30.0, None, "dB, or inf"),
     n_layers: int = Option(8, 4, "of HyperLISTA"),
-    n_numbers: int = Option(250_000, 3000, "in the fresh signals of a problem"),
+    n_test: int = Option(1000, 60, "fresh signals"),
+    n_rival: int = Option(200, 40, "of them for rivals"),
     n_train: int = Option(400, 100, "pairs"),
     repeats: int = Option(3, 1),
 ) -> Iterator[Row]:
@@ -99,10 +101,10 @@ def rows(
     for sweep, problems in sweeps(shapes, sparsities, fixed, nonzeros):
         first: dict[str, tuple[float, float]] = {}
         for size, shape, sparsity in problems:
-            n_test = n_numbers // sides(shape)[0]
             problem = draw(shape, sparsity, snr, n_test, n_train, seed)
             networks, seconds = fitted(hyperlistas(problem, [n_layers]))
-            for row in measured(problem, dict(rivals(problem)) | networks, repeats):
+            jobs = dict(rivals(problem._replace(fresh=slice(n_rival)))) | networks
+            for row in measured(problem, jobs, repeats):
                 now = row["us_per_signal"]
                 size_0, us_0 = first.setdefault(row["method"], (size, now))
                 labels = {"sweep": sweep, "shape": shape, "nonzeros": problem.n_nonzero}

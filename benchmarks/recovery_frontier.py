@@ -142,23 +142,25 @@ def contenders(
 def measured(problem: Problem, jobs: Mapping[str, Callable[[], Any]], repeats: int) -> list[Row]:
     """Return a row per solver, timed in turn: time and errors of the fresh signals.
 
-    A solver that is slow may code the first few only. ``far_worse`` counts signals whose error is
-    more than 10 dB above the first solver's.
+    Solvers may code the first few only; errors are of those that the first solver codes too.
+    ``far_worse`` counts signals whose error is more than 10 dB above the first solver's.
     """
     found, seconds = compete(jobs, repeats)
-    rows, first = [], None
-    for name, code in found.items():
-        code = dense(code)
-        y = problem.y[problem.fresh][: len(code)]
-        error, energy = np.square(code - y).sum(1), np.square(y).sum(1)
-        first, some = error if first is None else first, energy > 0
+    codes = {name: dense(code) for name, code in found.items()}
+    first = codes[next(iter(jobs))]
+    rows = []
+    for name, code in codes.items():
+        n = min(len(first), len(code))
+        y = problem.y[problem.fresh][:n]
+        error, energy = np.square(code[:n] - y).sum(1), np.square(y).sum(1)
+        some = energy > 0
         row = {
             "method": name,
-            "us_per_signal": 1e6 * median(seconds[name]) / len(y),
-            "nmse_db": nmse_db(y, code),
-            "median_db": nmse_db_median(y, code),
+            "us_per_signal": 1e6 * median(seconds[name]) / len(code),
+            "nmse_db": nmse_db(y, code[:n]),
+            "median_db": nmse_db_median(y, code[:n]),
             "worst_db": float(10 * np.log10((error[some] / energy[some]).max())),
-            "far_worse": int((error > 10 * first[: len(y)]).sum()),
+            "far_worse": int((error > 10 * np.square(first[:n] - y).sum(1)).sum()),
         }
         rows.append(row)
     return rows
