@@ -3,8 +3,8 @@
 ``python -m benchmarks.growth`` takes Gaussian problems twice as large again and again, at fixed
 shares of nonzeros, then one size with ever more of them, and times HyperLISTA beside OMP, which
 is told the noise, and two solvers of the lasso at the alpha that is best on training signals, all
-of a problem in turn. Networks code all fresh signals at once, rivals, which are slower, the first
-of them, LARS of spams ten; errors are of the same signals. ``exponent`` is the slope of the
+of a problem in turn. LARS of spams is slow: it codes the first signals, of problems that are not
+too large. Errors are of the same signals for all others. ``exponent`` is the slope of the
 logarithm of time by that of atoms (or of nonzeros) from a sweep's first problem on;
 ``fit_seconds`` are paid once a dictionary, for a network's weight, pseudo-inverse and three
 numbers; ``far_worse`` counts signals whose error is more than 10 dB above that of OMP.
@@ -34,14 +34,11 @@ from benchmarks.study import Option, Row, Study, sides
 from benchmarks.timing import clocked, installed
 from sklearn_unroll import LassoCoder
 
-N_SLOW = 10  # signals
+SWEEPS = ("atoms", "nonzeros")
 
 
-def lassos(problem: Problem) -> Jobs:
-    """Yield our solver of the lasso, and LARS of spams, at one and the same alpha.
-
-    LARS takes up to a second a signal, hence few.
-    """
+def lassos(problem: Problem, n_lars: int) -> Jobs:
+    """Yield our solver of the lasso, and LARS of spams, at one and the same alpha."""
     coder = LassoCoder(problem.D, tol=1e-4).fit(problem.X[:1])  # enough here
 
     def code(rows: slice, alpha: float) -> np.ndarray:
@@ -49,17 +46,17 @@ def lassos(problem: Problem) -> Jobs:
 
     best = tuned(problem, code, np.geomspace(0.01, 0.16, 5))
     yield "LassoCoder", best
-    if installed("spams", "LARS of spams"):
-        lars = spams_lasso(problem.X[:N_SLOW], problem.D, lambda1=best.args[1], mode=2)
+    if n_lars and installed("spams", "LARS of spams"):
+        lars = spams_lasso(problem.X[:n_lars], problem.D, lambda1=best.args[1], mode=2)
         yield "spams LARS", lambda: lars().T
 
 
-def rivals(problem: Problem) -> Jobs:
+def rivals(problem: Problem, n_lars: int) -> Jobs:
     """Yield names and solvers of the fresh signals, ready to run."""
     if installed("spams", "OMP of spams"):
         yield "spams OMP", omp_of_spams(problem, "float32")
     yield "OMPCoder", omp_coder(problem)
-    yield from lassos(problem)
+    yield from lassos(problem, n_lars)
 
 
 def fitted(networks: Jobs) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
@@ -70,20 +67,27 @@ def fitted(networks: Jobs) -> tuple[dict[str, Callable[[], Any]], dict[str, floa
     return ready, seconds
 
 
-def sweeps(
-    shapes: Sequence[str], sparsities: Sequence[float], fixed: str, nonzeros: Sequence[int]
+def problems(
+    what: str,
+    shapes: Sequence[str],
+    sparsities: Sequence[float],
+    fixed: str,
+    nonzeros: Sequence[int],
 ) -> Iterator[tuple[str, list[tuple[float, str, float]]]]:
-    """Yield names and problems: what grows, the shape and the fraction of nonzeros."""
-    for sparsity in sparsities:
-        sizes = [(sides(shape)[1], shape, sparsity) for shape in shapes]
-        yield f"atoms, {sparsity:.0%} nonzeros", sizes
-    n_atoms = sides(fixed)[1]
-    yield f"nonzeros, {fixed}", [(k, fixed, k / n_atoms) for k in nonzeros]
+    """Yield names of sweeps and their problems: what grows, shape and fraction of nonzeros."""
+    if what == "atoms":
+        for sparsity in sparsities:
+            sizes = [(sides(shape)[1], shape, sparsity) for shape in shapes]
+            yield f"atoms, {sparsity:.0%} nonzeros", sizes
+    else:
+        n_atoms = sides(fixed)[1]
+        yield f"nonzeros, {fixed}", [(k, fixed, k / n_atoms) for k in nonzeros]
 
 
 def rows(
     *,
     seed: int,
+    sweeps: Sequence[str] = Option(SWEEPS, choices=SWEEPS),
     shapes: Sequence[str] = Option(
         ("250x500", "500x1000", "1000x2000", "2000x4000"), ("40x80", "60x120")
     ),
@@ -92,19 +96,21 @@ def rows(
     nonzeros: Sequence[int] = Option((10, 20, 50, 100, 200), (2, 4)),
     snr: float = Option(30.0, None, "dB, or inf"),
     n_layers: int = Option(8, 4, "of HyperLISTA"),
-    n_test: int = Option(1000, 60, "fresh signals"),
-    n_rival: int = Option(200, 40, "of them for rivals"),
     n_train: int = Option(400, 100, "pairs"),
+    n_test: int = Option(600, 60, "signals"),
+    n_lars: int = Option(100, 20, "of them for LARS of spams"),
+    lars_to: int = Option(2000, 80, "atoms that it is shown at most"),
     repeats: int = Option(3, 1),
 ) -> Iterator[Row]:
     """Yield a row per problem and solver."""
-    for sweep, problems in sweeps(shapes, sparsities, fixed, nonzeros):
+    given = shapes, sparsities, fixed, nonzeros
+    for sweep, found in (sweep for what in sweeps for sweep in problems(what, *given)):
         first: dict[str, tuple[float, float]] = {}
-        for size, shape, sparsity in problems:
+        for size, shape, sparsity in found:
             problem = draw(shape, sparsity, snr, n_test, n_train, seed)
             networks, seconds = fitted(hyperlistas(problem, [n_layers]))
-            jobs = dict(rivals(problem._replace(fresh=slice(n_rival)))) | networks
-            for row in measured(problem, jobs, repeats):
+            few = n_lars if sides(shape)[1] <= lars_to else 0
+            for row in measured(problem, dict(rivals(problem, few)) | networks, repeats):
                 now = row["us_per_signal"]
                 size_0, us_0 = first.setdefault(row["method"], (size, now))
                 labels = {"sweep": sweep, "shape": shape, "nonzeros": problem.n_nonzero}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import frontier_table
-from benchmarks.growth import sweeps
+from benchmarks.growth import SWEEPS, problems
 from benchmarks.recovery_frontier import Problem, measured
 
 
@@ -42,7 +42,8 @@ def test_solvers_are_judged_on_the_signals_of_the_first():
 
 
 def test_what_grows_has_the_nonzeros_it_names():
-    found = dict(sweeps(["10x20", "20x40"], [0.05, 0.1], "50x200", [2, 10]))
+    given = ["10x20", "20x40"], [0.05, 0.1], "50x200", [2, 10]
+    found = dict(sweep for what in SWEEPS for sweep in problems(what, *given))
     assert found == {
         "atoms, 5% nonzeros": [(20, "10x20", 0.05), (40, "20x40", 0.05)],
         "atoms, 10% nonzeros": [(20, "10x20", 0.1), (40, "20x40", 0.1)],
