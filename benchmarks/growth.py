@@ -31,7 +31,7 @@ from benchmarks.recovery_frontier import (
     tuned,
 )
 from benchmarks.study import Option, Row, Study, sides
-from benchmarks.timing import clocked, installed
+from benchmarks.timing import CLOCKS, clocked, installed
 from sklearn_unroll import LassoCoder
 
 SWEEPS = ("atoms", "nonzeros")
@@ -59,10 +59,10 @@ def rivals(problem: Problem, n_lars: int) -> Jobs:
     yield from lassos(problem, n_lars)
 
 
-def fitted(networks: Jobs) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+def fitted(networks: Jobs, clock: str) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
     """Return networks, and the seconds that each took to be ready."""
     ready, seconds = {}, {}
-    while (found := clocked(partial(next, networks, None)))[0] is not None:
+    while (found := clocked(partial(next, networks, None), clock))[0] is not None:
         (name, ready[name]), seconds[name] = found
     return ready, seconds
 
@@ -101,6 +101,7 @@ def rows(
     n_lars: int = Option(100, 20, "of them for LARS of spams"),
     lars_to: int = Option(2000, 80, "atoms that it is shown at most"),
     repeats: int = Option(3, 1),
+    clock: str = Option("wall", choices=tuple(CLOCKS)),
 ) -> Iterator[Row]:
     """Yield a row per problem and solver."""
     given = shapes, sparsities, fixed, nonzeros
@@ -108,9 +109,10 @@ def rows(
         first: dict[str, tuple[float, float]] = {}
         for size, shape, sparsity in found:
             problem = draw(shape, sparsity, snr, n_test, n_train, seed)
-            networks, seconds = fitted(hyperlistas(problem, [n_layers]))
+            networks, seconds = fitted(hyperlistas(problem, [n_layers]), clock)
             few = n_lars if sides(shape)[1] <= lars_to else 0
-            for row in measured(problem, dict(rivals(problem, few)) | networks, repeats):
+            jobs = dict(rivals(problem, few)) | networks
+            for row in measured(problem, jobs, repeats, clock):
                 now = row["us_per_signal"]
                 size_0, us_0 = first.setdefault(row["method"], (size, now))
                 labels = {"sweep": sweep, "shape": shape, "nonzeros": problem.n_nonzero}

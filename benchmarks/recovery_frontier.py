@@ -21,7 +21,7 @@ from scipy.sparse import diags
 
 from benchmarks.objective import dense
 from benchmarks.study import Option, Row, Study, decibels, sides, with_epochs
-from benchmarks.timing import compete, installed
+from benchmarks.timing import CLOCKS, compete, installed
 from sklearn_unroll import HyperLISTARegressor, OMPCoder, TISTARegressor
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.functional import Dense, Observation
@@ -139,13 +139,18 @@ def contenders(
         yield "TISTA 12", partial(tista.fit(*pairs(problem)).predict, problem.X[problem.fresh])
 
 
-def measured(problem: Problem, jobs: Mapping[str, Callable[[], Any]], repeats: int) -> list[Row]:
+def measured(
+    problem: Problem,
+    jobs: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    clock: str = "wall",
+) -> list[Row]:
     """Return a row per solver, timed in turn: time and errors of the fresh signals.
 
     Solvers may code the first few only; errors are of those that the first solver codes too.
     ``far_worse`` counts signals whose error is more than 10 dB above the first solver's.
     """
-    found, seconds = compete(jobs, repeats)
+    found, seconds = compete(jobs, repeats, clock)
     codes = {name: dense(code) for name, code in found.items()}
     first = codes[next(iter(jobs))]
     rows = []
@@ -179,13 +184,14 @@ def rows(
     n_train: int = Option(4000, 300, "pairs"),
     epochs: int | None = Option(None, 1, "of TISTA, instead of its own recipe"),
     repeats: int = Option(3, 1),
+    clock: str = Option("wall", choices=tuple(CLOCKS)),
 ) -> Iterator[Row]:
     """Yield a row per problem and contender."""
     for shape, sparsity, snr in product(shapes, sparsities, snrs):
         n_test = 1000 if sides(shape)[0] <= 250 else 300
         problem = draw(shape, sparsity, snr, n_test, n_train, seed)
         jobs = dict(contenders(problem, layers, networks, epochs, seed))
-        found = measured(problem, jobs, repeats)
+        found = measured(problem, jobs, repeats, clock)
         of_spams = [row["us_per_signal"] for row in found if row["method"].startswith("spams")]
         for row in found:
             us, error = row["us_per_signal"], row["nmse_db"]
