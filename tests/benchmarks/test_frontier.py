@@ -71,7 +71,7 @@ def test_the_table_of_growth_ends_a_sweep_with_its_exponents(tmp_path):
             ("nonzeros, 20x40", "20x40", 2, 28.0, None),
             ("nonzeros, 20x40", "20x40", 4, 56.0, 1.0),
         )
-        for method, fit in (("OMP", None), ("HyperLISTA 8", 0.25))
+        for method, fit in (("HyperLISTA 8", 3.0), ("HyperLISTA 8, debias", 0.25), ("OMP", None))
     ]  # fmt: skip
     lines = written(rows, tmp_path)
     assert [line["shape"] for line in lines] == [
