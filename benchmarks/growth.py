@@ -3,11 +3,11 @@
 ``python -m benchmarks.growth`` takes Gaussian problems twice as large again and again, at fixed
 shares of nonzeros, then one size with ever more of them, and times HyperLISTA beside OMP, which
 is told the noise, and two solvers of the lasso at the alpha that is best on training signals, all
-of a problem in turn. Solvers of the lasso are slow: they code the first signals only, and LARS of
-spams is not shown the largest problems. ``exponent`` is the slope of the logarithm of time by that
-of atoms (or of nonzeros) from a sweep's first problem on; ``fit_seconds`` are paid once a
-dictionary, for a network's weight, pseudo-inverse and three numbers; ``far_worse`` counts signals
-whose error is more than 10 dB above that of OMP.
+of a problem in turn. LARS of spams is slow: it codes the first signals, of problems that are not
+too large. Errors are of the same signals for all others. ``exponent`` is the slope of the
+logarithm of time by that of atoms (or of nonzeros) from a sweep's first problem on;
+``fit_seconds`` are paid once a dictionary, for a network's weight, pseudo-inverse and three
+numbers; ``far_worse`` counts signals whose error is more than 10 dB above that of OMP.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from sklearn_unroll import LassoCoder
 SWEEPS = ("atoms", "nonzeros")
 
 
-def lassos(problem: Problem, lars: bool) -> Jobs:
+def lassos(problem: Problem, n_lars: int) -> Jobs:
     """Yield our solver of the lasso, and LARS of spams, at one and the same alpha."""
     coder = LassoCoder(problem.D, tol=1e-4).fit(problem.X[:1])  # enough here
 
@@ -46,19 +46,17 @@ def lassos(problem: Problem, lars: bool) -> Jobs:
 
     best = tuned(problem, code, np.geomspace(0.01, 0.16, 5))
     yield "LassoCoder", best
-    if lars and installed("spams", "LARS of spams"):
-        found = spams_lasso(problem.X[problem.fresh], problem.D, lambda1=best.args[1], mode=2)
-        yield "spams LARS", lambda: found().T
+    if n_lars and installed("spams", "LARS of spams"):
+        lars = spams_lasso(problem.X[:n_lars], problem.D, lambda1=best.args[1], mode=2)
+        yield "spams LARS", lambda: lars().T
 
 
-def rivals(problem: Problem, n_lasso: int, lars: bool) -> Jobs:
-    """Yield names and solvers of the fresh signals, or of the first, ready to run."""
+def rivals(problem: Problem, n_lars: int) -> Jobs:
+    """Yield names and solvers of the fresh signals, ready to run."""
     if installed("spams", "OMP of spams"):
         yield "spams OMP", omp_of_spams(problem, "float32")
     yield "OMPCoder", omp_coder(problem)
-    start = problem.tuning.start
-    few = {"fresh": slice(n_lasso), "tuning": slice(start, start + 30)}
-    yield from lassos(problem._replace(**few), lars)
+    yield from lassos(problem, n_lars)
 
 
 def fitted(networks: Jobs, clock: str) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
@@ -100,8 +98,8 @@ def rows(
     n_layers: int = Option(8, 4, "of HyperLISTA"),
     n_train: int = Option(400, 100, "pairs"),
     n_test: int = Option(600, 60, "signals"),
-    n_lasso: int = Option(100, 20, "of them for solvers of the lasso"),
-    lars_to: int = Option(2000, 80, "atoms that LARS of spams is shown at most"),
+    n_lars: int = Option(100, 20, "of them for LARS of spams"),
+    lars_to: int = Option(2000, 80, "atoms that it is shown at most"),
     repeats: int = Option(3, 1),
     clock: str = Option("wall", choices=tuple(CLOCKS)),
 ) -> Iterator[Row]:
@@ -112,8 +110,9 @@ def rows(
         for size, shape, sparsity in found:
             problem = draw(shape, sparsity, snr, n_test, n_train, seed)
             networks, seconds = fitted(hyperlistas(problem, [n_layers]), clock)
-            others = dict(rivals(problem, n_lasso, sides(shape)[1] <= lars_to))
-            for row in measured(problem, others | networks, repeats, clock):
+            few = n_lars if sides(shape)[1] <= lars_to else 0
+            jobs = dict(rivals(problem, few)) | networks
+            for row in measured(problem, jobs, repeats, clock):
                 now = row["us_per_signal"]
                 size_0, us_0 = first.setdefault(row["method"], (size, now))
                 labels = {"sweep": sweep, "shape": shape, "nonzeros": problem.n_nonzero}
