@@ -1,8 +1,9 @@
-"""The table of the docs, made of what ``benchmarks.recovery_frontier`` has written.
+"""The tables of the docs, made of what ``recovery_frontier`` and ``growth`` have written.
 
 ``python -m benchmarks.frontier_table docs/frontier.csv RESULT.csv ...`` keeps a line per problem:
 the OMP of spams in the faster of its two arithmetics that is as accurate as the other to 0.1 dB,
-our fastest row of all, and our fastest row that is as accurate as that OMP to 0.1 dB.
+our fastest row of all, and our fastest row that is as accurate as that OMP to 0.1 dB. Results of
+``growth`` become a line per problem with all solvers, and one with the exponents of each sweep.
 """
 
 from __future__ import annotations
@@ -61,14 +62,33 @@ def _numbers(names: Sequence[str]) -> str:
     return " ".join(name.split()[1].replace(",", "+d") for name in names) or "none"
 
 
+def growth_lines(table: Any) -> Iterator[dict[str, Any]]:
+    """Yield a line per problem of a data frame of results of ``growth``, then the exponents."""
+    for sweep, problems in table.groupby("sweep", sort=False):
+        what = sweep.partition(",")[0]
+        for (shape, nonzeros), rows in problems.groupby(["shape", "nonzeros"], sort=False):
+            cells = {
+                row.method: f"{row.us_per_signal:.0f}: {row.nmse_db:.1f} ({row.worst_db:.0f})"
+                for row in rows.itertuples()
+            }
+            fit = {"fit, s": f"{rows.fit_seconds.dropna().iloc[-1]:.2g}"}
+            yield {"shape": shape, "nonzeros": nonzeros} | cells | fit
+        last = problems.groupby("method", sort=False).exponent.last()
+        named = {"shape": f"exponent of {what}", "nonzeros": "", "fit, s": ""}
+        yield named | {method: f"{slope:.2f}" for method, slope in last.items()}
+
+
 def main(target: str, *sources: str) -> None:
     """Write the table of results as a CSV."""
     import pandas as pd
 
     table = pd.concat(map(pd.read_csv, sources))
-    found = pd.DataFrame(sorted(lines(table), key=lambda line: sides(line["shape"])[::-1]))
-    found.to_csv(target, index=False)
-    print(f"{len(found)} problems written to {target}")
+    if "sweep" in table:
+        found = list(growth_lines(table))
+    else:
+        found = sorted(lines(table), key=lambda line: sides(line["shape"])[::-1])
+    pd.DataFrame(found).to_csv(target, index=False)
+    print(f"{len(found)} lines written to {target}")
 
 
 if __name__ == "__main__":

@@ -98,6 +98,23 @@ def dictionary_learning(table):
     assert table["recovered"].dropna().between(0, 1).all()
 
 
+def growth(table):
+    atoms, nonzeros = "atoms, 5% nonzeros", "nonzeros, 60x120"
+    assert list(table["sweep"].unique()) == [atoms, nonzeros]
+    for sweep, ratio in ((atoms, 120 / 80), (nonzeros, 4 / 2)):
+        here = table[(table["sweep"] == sweep) & (table["method"] != "spams LARS")]
+        for _, found in here.groupby("method"):
+            time, slope = found["us_per_signal"].to_numpy(), found["exponent"].to_numpy()
+            assert np.isnan(slope[0]) and np.isclose(ratio ** slope[1], time[1] / time[0])
+    network = table["method"].str.startswith("HyperLISTA")
+    assert (table["fit_seconds"].notna() == network).all()
+    omp, lasso = (table[table["method"] == name] for name in ("OMPCoder", "LassoCoder"))
+    assert (omp["nmse_db"].to_numpy() < lasso["nmse_db"].to_numpy() - 3).all()
+    lars = table.loc[table["method"] == "spams LARS"]
+    assert set(lars["shape"]) <= {"40x80"}  # the larger one is too large
+    np.testing.assert_allclose(lars["nmse_db"], lasso["nmse_db"][: len(lars)], atol=3)
+
+
 def l2o_rivals(table):
     both = table.groupby("problems")["solver"].apply(set)
     assert {"PA", "PA, published", "L2O-DM", "RNNprop", "Ada-LISTA"} < both["a dictionary each"]
@@ -225,6 +242,7 @@ CHECKS = (
     convolutional,
     dictionary_learning,
     disk,
+    growth,
     l2o_rivals,
     math_l2o,
     missing_entries,

@@ -1,6 +1,7 @@
 """The frame of the studies: options, CSV, table, and what it says of a study that fails."""
 
 import os
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 import torch
 
 import benchmarks.__main__ as listing
-from benchmarks import study
+from benchmarks import study, timing
 from benchmarks.study import Option, Study, StudyError
-from benchmarks.timing import compete, installed, limit_threads
+from benchmarks.timing import clocked, compete, installed, limit_threads
 
 
 def squares(
@@ -154,6 +155,15 @@ def test_jobs_run_once_and_are_then_timed_in_turn():
     assert calls == list("ABABAB")
     assert found == {"A": "A", "B": "B"}
     assert {key: len(value) for key, value in seconds.items()} == {"A": 2, "B": 2}
+
+
+@pytest.mark.parametrize("clock, step", [("wall", 1), ("processor", 100)])
+def test_jobs_are_timed_by_the_clock_that_is_named(clock, step, monkeypatch):
+    for name, each in (("wall", 1), ("processor", 100)):
+        ticks = count(0, each)
+        monkeypatch.setitem(timing.CLOCKS, name, lambda t=ticks: next(t))
+    assert clocked(lambda: "A", clock) == ("A", step)
+    assert compete({"A": int, "B": str}, 2, clock)[1] == {"A": [step, step], "B": [step, step]}
 
 
 def test_what_is_not_installed_is_said(capsys):
