@@ -34,9 +34,10 @@ from torch import Tensor
 from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._alone import can_compute_alone
 from sklearn_unroll.functional._compiled import compiled_available
+from sklearn_unroll.functional._vectors import panels
 from sklearn_unroll.nn._run import CompiledRun, Packed
 from sklearn_unroll.nn._sparse_steps import Desk, Share, Stage, Step
-from sklearn_unroll.nn._sparse_tables import aligned, table_of
+from sklearn_unroll.nn._sparse_tables import table_of
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.fused import FusedRun, can_fuse
 from sklearn_unroll.nn.parts import speaks
@@ -127,12 +128,14 @@ class SparseRun(CompiledRun):
         None for no costs.
     """
 
-    def __init__(self, stages: list[Stage], A: Dense, weight: float | None = None) -> None:
+    def __init__(
+        self, stages: list[Stage], A: Dense, weight: float | None = None, best: bool = False
+    ) -> None:
         D = A.D.detach()
-        self.D, self.kind, self.weight = aligned(D).numpy(), D.numpy().dtype, weight
+        self.D, self.kind, self.n_atoms, self.best = panels(D).numpy(), D.numpy().dtype, len(D), best
         tables = [table_of(s.weights, s.affine, A) if s.tabled else None for s in stages]
         # Without the l1 norm costs are only to be below those of zero, which a bound may show.
-        bounds = weight == 0 and any(table is not None and table.flat > 0 for table in tables)
+        bounds = weight == 0 and not best and any(table is not None and table.flat > 0 for table in tables)
         self.steps = [
             Step(stage, table, A, weight or 0.0, bounds)
             for stage, table in zip(stages, tables, strict=True)
@@ -142,7 +145,7 @@ class SparseRun(CompiledRun):
 
     def desk(self) -> Desk:
         """Return what a thread works on."""
-        return Desk(self.most, len(self.D), self.kind)
+        return Desk(self.most, self.n_atoms, self.kind)
 
     def code(
         self, b: Tensor, desk: Desk, out: Tensor | None, each: Callable[[Packed], None] | None
@@ -151,7 +154,7 @@ class SparseRun(CompiledRun):
 
         With a weight of zero costs that are far below that of the zero code may be upper bounds.
         """
-        share = Share(b, self.D, desk, self.n_costs, each)
+        share = Share(b, self.D, desk, self.n_costs, self.best, each)
         for step in self.steps:
             step(share, self.n_costs > 0)
         if self.n_costs:
