@@ -28,7 +28,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_unroll.functional._vectors import PANEL, above, lowest, subtract_rows
+from sklearn_unroll.functional._vectors import (
+    PANEL,
+    above,
+    lowest,
+    soften,
+    step_along,
+    subtract_rows,
+)
 
 # Columns of ``numbers``, which has a row for every layer: the fields of nn.rules.Scalars.
 STEP, THETA, PER_ERROR, BETA, LARGEST_BETA, COUNT, PER_PROGRESS = range(7)
@@ -54,12 +61,14 @@ class Codes(NamedTuple):
     """Five lists for every sample, of shape (5, n_samples, n_atoms), and how long they are.
 
     There may be room for more samples, and there is for one more place, written but not counted.
-    ``first`` is a sample's first error, -1 before there is one, ``least`` its least cost.
+    ``errors`` are those of a layer, ``first`` is a sample's first one, -1 before there is one,
+    and ``least`` its least cost. Numba need not look if places count from the end: they have no sign.
     """
 
     places: np.ndarray
     values: np.ndarray
     sizes: np.ndarray
+    errors: np.ndarray
     first: np.ndarray
     least: np.ndarray
 
@@ -84,10 +93,33 @@ def proceed(correction, residual, error, leverages, numbers, guard, now, x, cost
         if len(costs):
             watch(residual, u, r, x, at, guard, costs[layer])
         for row in range(n_samples):
-            theta, count = scales(how, gauge(u, g, row, leverages), x, row)
+            x.errors[row] = gauge(u, g, row, leverages)
             move(u, how, x, at, row)
+        for row in range(n_samples):  # not at once: what was written is read in longer pieces
+            theta, count = scales(how, x, row)
             compact(u, theta, x, 1 - at, row)
             select(theta, count, x, 1 - at, row)
+        at = 1 - at
+
+
+def descend(correction, residual, numbers, guard, now, x, costs, u, r):
+    """Do what :func:`proceed` does where all layers are soft thresholds of ``x + gamma u``.
+
+    The codes stand in u, too, with their zeros, before and after: so they are moved and shrunk in
+    vectors, and only then listed.
+    """
+    n_samples, at = len(u), now
+    for layer in range(len(numbers)):
+        gamma, theta, known = numbers[layer, STEP], numbers[layer, THETA], at
+        if len(correction.table) > 0 and n_samples > 0 and x.sizes[REFERENCE, 0] >= 0:
+            known = CHANGE
+            for row in range(n_samples):
+                change(x, at, REFERENCE, row)
+        if len(costs):
+            watch(residual, u, r, x, at, guard, costs[layer])
+        advance(correction, x, known, gamma, u)
+        for row in range(n_samples):
+            harvest(u, theta, x, 1 - at, row)
         at = 1 - at
 
 
@@ -122,6 +154,20 @@ def correct(product, x, now, first, last, out):
             subtract_rows(
                 product.source, product.table, x.places, x.values, now, row, size, panel, out
             )
+
+
+def advance(product, x, now, gamma, out):
+    """Add gamma times a product, panel by panel."""
+    for panel in range(len(product.table)):
+        for row in range(len(out)):
+            size = x.sizes[now, row]
+            step_along(
+                product.source, product.table, x.places, x.values, now, row, size, panel, out, gamma
+            )
+    if len(product.table) == 0:
+        for row in range(len(out)):
+            for i in range(out.shape[1]):
+                out[row, i] += gamma * product.source[row, i]
 
 
 def copy(x, now, to, row):
@@ -207,8 +253,9 @@ def gauge(u, g, row, leverages):
     return size
 
 
-def scales(how, size, x, row):
+def scales(how, x, row):
     """Return threshold and count, which may follow from the error."""
+    size = x.errors[row]
     theta, count = how[THETA] + how[PER_ERROR] * size, float(how[COUNT])
     if how[PER_PROGRESS] > 0.0:
         if x.first[row] < 0.0:
@@ -238,18 +285,31 @@ def move(u, how, x, now, row):
 
 def compact(z, theta, x, now, row):
     """Write the entries above the threshold into the codes; NaN is one."""
-    size, places, values, n_atoms = 0, x.places, x.values, x.values.shape[2]
-    width = PANEL // z.itemsize
+    size, n_atoms, width = 0, x.values.shape[2], PANEL // z.itemsize
     for first in range(0, n_atoms, width):
-        word = above(z, row, first, width, theta)
-        if first + width > n_atoms:  # behind the last entry there may be anything
-            word &= (1 << (n_atoms - first)) - 1
-        while word != 0:
-            place = first + lowest(word)
-            places[now, row, size], values[now, row, size] = place, z[row, place]
-            word &= word - 1
-            size += 1
+        size = gather(above(z, row, first, width, theta), first, z, x, now, row, size)
     x.sizes[now, row] = size
+
+
+def harvest(z, theta, x, now, row):
+    """Overwrite z by its soft threshold, and write the entries that are left into the codes."""
+    size, n_atoms, width = 0, x.values.shape[2], PANEL // z.itemsize
+    for first in range(0, n_atoms, width):
+        size = gather(soften(z, row, first, width, theta), first, z, x, now, row, size)
+    x.sizes[now, row] = size
+
+
+def gather(word, first, z, x, now, row, size):
+    """Append the entries that bits tell of to a list of a size; return its size then."""
+    n_atoms = x.values.shape[2]
+    if first + PANEL // z.itemsize > n_atoms:  # behind the last entry there may be anything
+        word &= (1 << (n_atoms - first)) - 1
+    while word != 0:
+        place = first + lowest(word)
+        x.places[now, row, size], x.values[now, row, size] = place, z[row, place]
+        word &= word - 1
+        size += 1
+    return size
 
 
 def select(theta, count, x, now, row):

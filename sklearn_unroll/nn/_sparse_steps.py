@@ -13,7 +13,17 @@ from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._compiled import HONEST, compiled
 from sklearn_unroll.functional._vectors import panel_width, panels
 from sklearn_unroll.nn._run import Packed
-from sklearn_unroll.nn._sparse_loops import BEST, REFERENCE, Codes, Product, look, proceed, spread
+from sklearn_unroll.nn._sparse_loops import (
+    BEST,
+    REFERENCE,
+    THETA,
+    Codes,
+    Product,
+    descend,
+    look,
+    proceed,
+    spread,
+)
 from sklearn_unroll.nn._sparse_tables import Table
 from sklearn_unroll.nn.parts import Affine, Weights
 from sklearn_unroll.nn.rules import Scalars
@@ -65,9 +75,9 @@ class Desk:
     """
 
     def __init__(self, n_rows: int, n_atoms: int, kind: np.dtype) -> None:
-        places, values = np.empty((5, n_rows, n_atoms + 1), np.int32), (5, n_rows, n_atoms)
-        sizes, (first, least) = np.empty((5, n_rows), np.int64), np.empty((2, n_rows), kind)
-        self.x = Codes(places, np.empty(values, kind), sizes, first, least)
+        places, values = np.empty((5, n_rows, n_atoms + 1), np.uint32), (5, n_rows, n_atoms)
+        sizes, numbers = np.empty((5, n_rows), np.int64), np.empty((3, n_rows), kind)
+        self.x = Codes(places, np.empty(values, kind), sizes, *numbers)
         self.width, self.n_rows = panel_width(kind), n_rows
         self.buffers: dict[tuple[str, int], Tensor] = {}
 
@@ -127,7 +137,7 @@ class Share:
     ) -> None:
         self.b, self.desk, self.x, self.each, self.now, self.layer = b, desk, desk.x, each, 0, 0
         self.residual, self.best = Product(desk.wide(b).numpy(), D), best
-        self.left = desk.room("r", b, b.shape[1])
+        self.left, self.dense = desk.room("r", b, b.shape[1]), False
         self.costs = np.empty((n_costs, len(b)), D.dtype)
         self.x.sizes.fill(0)
         self.x.first.fill(-1)
@@ -142,14 +152,33 @@ class Share:
         self, q: Tensor, e: Tensor, tables: tuple, how: tuple[np.ndarray, ...], watched: bool
     ) -> None:
         """Run layers: sources and tables of correction and error; leverages, numbers, guard."""
-        n_layers, (G, H) = len(how[1]), tables
-        costs = self.costs[self.layer : self.layer + n_layers * watched]
-        n_atoms = self.x.values.shape[2]
-        u = self.desk.room("u", self.b, n_atoms) if len(G) else q
+        G, H = tables
+        u = self.desk.room("u", self.b, self.x.values.shape[2]) if len(G) else q
         g = self.desk.room("g", self.b, e.shape[1]) if len(H) else e
         products = Product(q.numpy(), G), self.residual, Product(e.numpy(), H)
         room = u.numpy(), self.left.numpy(), g.numpy()
+        costs = self._costs(len(how[1]), watched)
         compiled(proceed, HONEST)(*products, *how, self.now, self.x, costs, *room)
+        self.dense = False
+        self._done(len(how[1]))
+
+    def descend(
+        self, q: Tensor, G: np.ndarray, numbers: np.ndarray, guard: np.ndarray, watched: bool
+    ) -> None:
+        """Run layers that are soft thresholds."""
+        x = self.desk.room("x", self.b, self.x.values.shape[2]).numpy()
+        if not self.dense:
+            compiled(spread, HONEST)(self.x, self.now, x)
+        products, costs = (Product(q.numpy(), G), self.residual), self._costs(len(numbers), watched)
+        room = x, self.left.numpy()
+        compiled(descend, HONEST)(*products, numbers, guard, self.now, self.x, costs, *room)
+        self.dense = True
+        self._done(len(numbers))
+
+    def _costs(self, n_layers: int, watched: bool) -> np.ndarray:
+        return self.costs[self.layer : self.layer + n_layers * watched]
+
+    def _done(self, n_layers: int) -> None:
         self.now, self.layer = (self.now + n_layers) % 2, self.layer + n_layers
         if self.each is not None:
             self.each(self.pack())
@@ -205,6 +234,8 @@ class Step:
         self.guard = np.array([weight, *known], kind)
         self.numbers = np.array(stage.scalars, kind)
         gauge = torch.empty(0, dtype=A.D.dtype) if stage.gauge is None else stage.gauge.detach()
+        # Beside step and threshold they have none, and nobody asks for their corrections.
+        self.plain = stage.gauge is None and not bounds and not self.numbers[:, THETA + 1 :].any()
         self.leverages = (gauge if gauge.ndim == 1 else gauge[:0, 0]).contiguous().numpy()
         self.pinv = gauge if gauge.ndim == 2 else A.D[:0]
         # In float32 P b - x G leaves -132 dB of noiseless codes and residuals -145. The l1 norm
@@ -230,6 +261,9 @@ class Step:
             stride = length if share.each is None else 1
             for layer in range(first, last, stride):
                 numbers = self.numbers[layer : min(layer + stride, last)]
+                if self.plain:
+                    share.descend(q, self.G, numbers, self.guard, watched and tabled)
+                    continue
                 how = self.leverages, numbers, self.guard
                 share.proceed(q, e, tables, how, watched and tabled)
 

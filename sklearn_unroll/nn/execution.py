@@ -26,8 +26,8 @@ class Execution:
 
     The answers are those of the network, or of :class:`Guarded` around its layers, sample by
     sample, but for rounding: behind a guard the network runs as it is while every iterate is
-    measured, which costs no product, as the next layer needs its residual anyway. Only samples of
-    which an iterate leaves the region, or the last is not the best, run again with the guard.
+    measured, which costs no product, as the next layer needs its residual anyway, and the best
+    one is kept. Only samples of which an iterate leaves the region run again with the guard.
 
     Parameters
     ----------
@@ -67,7 +67,10 @@ class Execution:
         # Without either, layers run behind the guard from the first sample on.
         self.plain = region is None or self.weight is not None
         with torch.no_grad():
-            self.sparse = sparse_run(network, data, self.weight) if self.plain else None
+            how = self.weight, region == "objective"
+            self.sparse = sparse_run(network, data, *how) if self.plain else None
+        # The best iterate is kept from the first layer on where one has not been the last.
+        self.keeps = None if region == "objective" else False
 
     def calm(self) -> AbstractContextManager[None]:
         """Return what keeps torch's threads from cores that compiled loops are to use.
@@ -98,8 +101,8 @@ class Execution:
         codes = b.new_empty(len(b), part.A.n_components)
         counts = b.new_empty(len(b), dtype=torch.long).zero_()
         doubtful = torch.ones_like(counts, dtype=torch.bool)
-        for some, values in self._run(part, codes):
-            doubtful[some] = self._leave(part.b[some], values)
+        for some, left in self._run(part, codes):
+            doubtful[some] = left
         places = doubtful.nonzero()[:, 0]
         if len(places):
             net = guarded(self.network, self.region, whole=self.whole)
@@ -134,32 +137,32 @@ class Execution:
 
     def _run(
         self, part: Observation | Composite, codes: Tensor
-    ) -> Iterator[tuple[slice, Tensor | None]]:
-        """Write codes, and yield the values of all iterates where there is a guard.
+    ) -> Iterator[tuple[slice, Tensor | bool]]:
+        """Write codes, and yield which samples are to run again behind the guard.
 
         Ends early where layers ask for no residuals, which would be measured.
         """
         if self.sparse is not None:
-            yield from self.sparse.chunks(part, codes)
+            for rows, values in self.sparse.chunks(part, codes):
+                yield rows, self._leave(part.b[rows], values)
         elif self.plain:
             for rows, chunk in part.chunks():
                 if self.region is None:
-                    codes[rows], values = self.network(chunk), None
-                else:
-                    found = watched(self.network, chunk, self.weight)
-                    if found is None:
-                        return
-                    codes[rows], values = found
-                yield rows, values
+                    codes[rows] = self.network(chunk)
+                    yield rows, False
+                    continue
+                seen = watched(self.network, chunk, self.weight, self.keeps)
+                if seen is None:
+                    return
+                codes[rows], self.keeps = seen.x, seen.keeps
+                yield rows, seen.lost | self._leave(chunk.b, seen.values)
 
     def _leave(self, b: Tensor, values: Tensor | None) -> Tensor:
-        """Return which samples leave the region, or end above their best iterate."""
+        """Return which samples leave the region."""
         if values is None:
             return b.new_zeros(len(b), dtype=torch.bool)
-        bound = roomy(0.5 * b.square().sum(1))
-        best = values[-1] if self.region == "residual" else values.amin(0)
         # NaN is in no region.
-        return ~((values <= bound).all(0) & (values[-1] <= best))
+        return ~(values <= roomy(0.5 * b.square().sum(1))).all(0)
 
     def _sparse_stages(self) -> Iterator[Tensor]:
         """Yield the codes after every layer, of lists of their nonzeros that a run has kept."""

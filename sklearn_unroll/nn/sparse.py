@@ -126,6 +126,8 @@ class SparseRun(CompiledRun):
     weight : float, default=None
         Weight of the l1 norm in the costs ``0.5 ||b - A x||^2 + weight ||x||_1`` of all iterates;
         None for no costs.
+    best : bool, default=False
+        Whether codes are those of the iterate that costs least, and not the last.
     """
 
     def __init__(
@@ -152,7 +154,8 @@ class SparseRun(CompiledRun):
     ) -> Tensor | None:
         """Take samples through all layers.
 
-        With a weight of zero costs that are far below that of the zero code may be upper bounds.
+        With a weight of zero costs that are far below that of the zero code may be upper bounds,
+        unless the best iterate is asked for.
         """
         share = Share(b, self.D, desk, self.n_costs, self.best, each)
         for step in self.steps:
@@ -164,7 +167,9 @@ class SparseRun(CompiledRun):
         return torch.from_numpy(share.costs) if self.n_costs else None
 
 
-def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> CompiledRun | None:
+def sparse_run(
+    network: Unrolled, obs: Any, weight: float | None = None, best: bool = False
+) -> CompiledRun | None:
     """Return a network on sparse codes, or in fewer passes, where that is possible and pays.
 
     Parameters
@@ -175,6 +180,8 @@ def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> Comp
         All samples.
     weight : float, default=None
         Weight of the l1 norm in the costs; None for no costs.
+    best : bool, default=False
+        Whether codes are those of the iterate that costs least, and not the last.
 
     Returns
     -------
@@ -194,9 +201,9 @@ def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> Comp
     if stages is None:
         return None
     if pays(network, stages, obs, weight):
-        return SparseRun(stages, A, weight)
+        return SparseRun(stages, A, weight, best)
     large = len(b) * _total(stages, A) >= _LEAST_WORK
-    return FusedRun(stages, A, weight) if large and can_fuse(stages) else None
+    return FusedRun(stages, A, weight, best) if large and can_fuse(stages) else None
 
 
 def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None) -> bool:
