@@ -61,14 +61,13 @@ class Codes(NamedTuple):
     """Five lists for every sample, of shape (5, n_samples, n_atoms), and how long they are.
 
     There may be room for more samples, and there is for one more place, written but not counted.
-    ``errors`` are those of a layer, ``first`` is a sample's first one, -1 before there is one,
-    and ``least`` its least cost. Numba need not look if places count from the end: they have no sign.
+    ``first`` is a sample's first error, -1 before there is one, ``least`` its least cost. Places
+    have no sign, so that numba need not look if they count from the end.
     """
 
     places: np.ndarray
     values: np.ndarray
     sizes: np.ndarray
-    errors: np.ndarray
     first: np.ndarray
     least: np.ndarray
 
@@ -93,10 +92,8 @@ def proceed(correction, residual, error, leverages, numbers, guard, now, x, cost
         if len(costs):
             watch(residual, u, r, x, at, guard, costs[layer])
         for row in range(n_samples):
-            x.errors[row] = gauge(u, g, row, leverages)
+            theta, count = scales(how, gauge(u, g, row, leverages), x, row)
             move(u, how, x, at, row)
-        for row in range(n_samples):  # not at once: what was written is read in longer pieces
-            theta, count = scales(how, x, row)
             compact(u, theta, x, 1 - at, row)
             select(theta, count, x, 1 - at, row)
         at = 1 - at
@@ -253,9 +250,8 @@ def gauge(u, g, row, leverages):
     return size
 
 
-def scales(how, x, row):
+def scales(how, size, x, row):
     """Return threshold and count, which may follow from the error."""
-    size = x.errors[row]
     theta, count = how[THETA] + how[PER_ERROR] * size, float(how[COUNT])
     if how[PER_PROGRESS] > 0.0:
         if x.first[row] < 0.0:

@@ -76,7 +76,7 @@ class Desk:
 
     def __init__(self, n_rows: int, n_atoms: int, kind: np.dtype) -> None:
         places, values = np.empty((5, n_rows, n_atoms + 1), np.uint32), (5, n_rows, n_atoms)
-        sizes, numbers = np.empty((5, n_rows), np.int64), np.empty((3, n_rows), kind)
+        sizes, numbers = np.empty((5, n_rows), np.int64), np.empty((2, n_rows), kind)
         self.x = Codes(places, np.empty(values, kind), sizes, *numbers)
         self.width, self.n_rows = panel_width(kind), n_rows
         self.buffers: dict[tuple[str, int], Tensor] = {}

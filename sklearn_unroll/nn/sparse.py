@@ -47,7 +47,7 @@ from sklearn_unroll.nn.shrinkages import Shrinkage
 
 __all__ = ["SparseRun", "pays", "sparse_run"]
 
-_CHUNK, _FEWEST = 2**17, 256  # numbers in the codes of a thread's share of a chunk, and rows
+_CHUNK, _FEWEST = 2**17, 512  # numbers in the codes of a thread's share of a chunk, and rows
 _LEAST_WORK = 2**30  # multiplications below which compiled code is not worth loading
 # What an entry of a row of a table costs, in multiplications of a dense product, and what one of
 # the codes costs a layer beside its products: by a table, by residuals, as the network is, in one
