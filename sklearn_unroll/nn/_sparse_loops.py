@@ -62,7 +62,8 @@ class Codes(NamedTuple):
 
     There may be room for more samples, and there is for one more place, written but not counted.
     ``first`` is a sample's first error, -1 before there is one, ``least`` its least cost. Places
-    have no sign, so that numba need not look if they count from the end.
+    have no sign, so that numba need not look if they count from the end. ``every`` has the numbers
+    of all samples, and ``listed`` room for those of some.
     """
 
     places: np.ndarray
@@ -70,6 +71,8 @@ class Codes(NamedTuple):
     sizes: np.ndarray
     first: np.ndarray
     least: np.ndarray
+    every: np.ndarray
+    listed: np.ndarray
 
 
 def proceed(correction, residual, error, leverages, numbers, guard, now, x, costs, u, r, g):
@@ -87,8 +90,8 @@ def proceed(correction, residual, error, leverages, numbers, guard, now, x, cost
             known = CHANGE
             for row in range(n_samples):
                 change(x, at, REFERENCE, row)
-        correct(correction, x, known, 0, n_samples, u)
-        correct(error, x, at, 0, n_samples, g)
+        correct(correction, x, known, x.every[:n_samples], u)
+        correct(error, x, at, x.every[:n_samples], g)
         if len(costs):
             watch(residual, u, r, x, at, guard, costs[layer])
         for row in range(n_samples):
@@ -125,28 +128,66 @@ def look(residual, guard, now, x, before, costs, r, refer):
 
     Codes whose residuals are asked for are the reference from then on.
     """
-    n_samples, bounded = len(residual.source), len(before) > 0 and guard[STEEP] > 0.0
-    if not bounded:
-        correct(residual, x, now, 0, n_samples, r)
-    for row in range(n_samples):
-        if bounded:
+    n_samples = len(residual.source)
+    if len(before) > 0 and guard[STEEP] > 0.0:
+        for row in range(n_samples):
             steps = np.sqrt(change(x, now, 1 - now, row))
             bound = np.sqrt(2.0 * before[row]) + guard[STEEP] * steps
-            if within(0.5 * bound * bound, residual, row):
-                costs[row] = 0.5 * bound * bound
-                continue
-            correct(residual, x, now, row, row + 1, r)
-        if len(costs):
-            costs[row] = objective(r, x, now, row, guard[WEIGHT])
-            remember(x, now, row, costs[row])
-        if refer:
+            costs[row] = 0.5 * bound * bound
+        measure(residual, r, x, now, unsure(costs, residual, x), guard[WEIGHT], costs)
+    elif len(costs) > 0:
+        measure(residual, r, x, now, x.every[:n_samples], guard[WEIGHT], costs)
+    else:
+        correct(residual, x, now, x.every[:n_samples], r)
+    if refer:
+        for row in range(n_samples):
             copy(x, now, REFERENCE, row)
 
 
-def correct(product, x, now, first, last, out):
+def watch(residual, u, r, x, now, guard, costs):
+    """Write the objective, or a bound where that is enough: ``||r|| <= ||P r|| / s``."""
+    rows = x.every[: len(costs)]
+    if guard[FLAT] > 0.0:
+        for row in rows:
+            costs[row] = 0.5 * guard[FLAT] * squared_norm(u, row)
+        rows = unsure(costs, residual, x)
+    measure(residual, r, x, now, rows, guard[WEIGHT], costs)
+
+
+def unsure(bounds, residual, x):
+    """Return rows whose bounds are not below the cost of the zero code, with room for rounding."""
+    size = 0
+    for row in range(len(bounds)):
+        x.listed[size] = row
+        size += not bounds[row] < 0.98 * 0.5 * squared_norm(residual.source, row)
+    return x.listed[:size]
+
+
+def measure(residual, r, x, now, rows, weight, costs):
+    """Write ``0.5 ||r||^2 + weight ||x||_1`` of some samples, and keep the best codes."""
+    correct(residual, x, now, rows, r)
+    for row in rows:
+        size = r.dtype.type(0)
+        for nth in range(x.sizes[now, row]):
+            size += abs(x.values[now, row, nth])
+        costs[row] = r.dtype.type(0.5) * squared_norm(r, row) + weight * size
+        if costs[row] <= x.least[row]:  # NaN is no cost
+            x.least[row] = costs[row]
+            copy(x, now, BEST, row)
+
+
+def squared_norm(r, row):
+    """Return ``||r||^2``."""
+    total = r.dtype.type(0)
+    for i in range(r.shape[1]):
+        total += r[row, i] * r[row, i]
+    return total
+
+
+def correct(product, x, now, rows, out):
     """Compute a product for some samples, panel by panel."""
     for panel in range(len(product.table)):
-        for row in range(first, last):
+        for row in rows:
             size = x.sizes[now, row]
             subtract_rows(
                 product.source, product.table, x.places, x.values, now, row, size, panel, out
@@ -174,53 +215,6 @@ def copy(x, now, to, row):
     for nth in range(size):
         x.places[to, row, nth] = x.places[now, row, nth]
         x.values[to, row, nth] = x.values[now, row, nth]
-
-
-def remember(x, now, row, cost):
-    """Keep codes that cost no more than any before; NaN is no cost."""
-    if cost <= x.least[row]:
-        x.least[row] = cost
-        copy(x, now, BEST, row)
-
-
-def squared_norm(r, row):
-    """Return ``||r||^2``."""
-    total = r.dtype.type(0)
-    for i in range(r.shape[1]):
-        total += r[row, i] * r[row, i]
-    return total
-
-
-def objective(r, x, now, row, weight):
-    """Return ``0.5 ||r||^2 + weight ||x||_1``."""
-    size = r.dtype.type(0)
-    for nth in range(x.sizes[now, row]):
-        size += abs(x.values[now, row, nth])
-    return r.dtype.type(0.5) * squared_norm(r, row) + weight * size
-
-
-def within(bound, residual, row):
-    """Return whether a bound is below the cost of the zero code, with room for rounding."""
-    total = residual.source.dtype.type(0)
-    for i in range(residual.source.shape[1]):
-        total += residual.source[row, i] * residual.source[row, i]
-    return bound < 0.49 * total
-
-
-def watch(residual, u, r, x, now, guard, costs):
-    """Write the objective, or a bound where that is enough: ``||r|| <= ||P r|| / s``."""
-    n_samples, bounded = len(costs), guard[FLAT] > 0.0
-    if not bounded:
-        correct(residual, x, now, 0, n_samples, r)
-    for row in range(n_samples):
-        if bounded:
-            bound = 0.5 * guard[FLAT] * squared_norm(u, row)
-            if within(bound, residual, row):
-                costs[row] = bound
-                continue
-            correct(residual, x, now, row, row + 1, r)
-        costs[row] = objective(r, x, now, row, guard[WEIGHT])
-        remember(x, now, row, costs[row])
 
 
 def change(x, now, before, row):

@@ -77,7 +77,8 @@ class Desk:
     def __init__(self, n_rows: int, n_atoms: int, kind: np.dtype) -> None:
         places, values = np.empty((5, n_rows, n_atoms + 1), np.uint32), (5, n_rows, n_atoms)
         sizes, numbers = np.empty((5, n_rows), np.int64), np.empty((2, n_rows), kind)
-        self.x = Codes(places, np.empty(values, kind), sizes, *numbers)
+        rows = np.arange(n_rows), np.empty(n_rows + 1, np.int64)
+        self.x = Codes(places, np.empty(values, kind), sizes, *numbers, *rows)
         self.width, self.n_rows = panel_width(kind), n_rows
         self.buffers: dict[tuple[str, int], Tensor] = {}
 
