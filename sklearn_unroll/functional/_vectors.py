@@ -166,7 +166,12 @@ class _Code:
     def __init__(self, context: Any, builder: Any, signature: Any, given: Any) -> None:
         from llvmlite import ir
 
-        self.context, self.builder, self.types, self.given = context, builder, signature.args, given
+        self.context, self.builder, self.types, self.given = (
+            context,
+            builder,
+            signature.args,
+            given,
+        )
         self.ir, self.count, self.false = ir, ir.IntType(64), ir.Constant(ir.IntType(1), 0)
         numbers = getattr(self.types[0], "dtype", None)
         if numbers is not None:

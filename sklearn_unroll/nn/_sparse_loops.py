@@ -41,7 +41,8 @@ from sklearn_unroll.functional._vectors import (
 STEP, THETA, PER_ERROR, BETA, LARGEST_BETA, COUNT, PER_PROGRESS = range(7)
 # Entries of a guard: the weight of the l1 norm; 1 / s^2 and L, with s the least and L the largest
 # singular value of P and of D, or zeros where only values will do.
-WEIGHT, FLAT, STEEP = range(3)
+# The classical step 1 / L, where samples that leave the region take it, else zero.
+WEIGHT, FLAT, STEEP, CLASSICAL = range(4)
 REFERENCE, CHANGE = 2, 3  # lists beside the two of codes; without a reference its size is -1
 BEST = 4  # the list of the codes with the least costs, where these are asked for
 _TINY = 1.1754944e-38
@@ -64,6 +65,7 @@ class Codes(NamedTuple):
     ``first`` is a sample's first error, -1 before there is one, ``least`` its least cost. Places
     have no sign, so that numba need not look if they count from the end. ``every`` has the numbers
     of all samples, and ``listed`` room for those of some.
+    No cost may be above ``limits``, and ``refused`` counts how many were.
     """
 
     places: np.ndarray
@@ -73,6 +75,8 @@ class Codes(NamedTuple):
     least: np.ndarray
     every: np.ndarray
     listed: np.ndarray
+    limits: np.ndarray
+    refused: np.ndarray
 
 
 def proceed(correction, residual, error, leverages, numbers, guard, now, x, costs, u, r, g):
@@ -102,11 +106,11 @@ def proceed(correction, residual, error, leverages, numbers, guard, now, x, cost
         at = 1 - at
 
 
-def descend(correction, residual, numbers, guard, now, x, costs, u, r):
+def descend(correction, residual, numbers, guard, now, x, costs, done, u, r):
     """Do what :func:`proceed` does where all layers are soft thresholds of ``x + gamma u``.
 
     The codes stand in u, too, with their zeros, before and after: so they are moved and shrunk in
-    vectors, and only then listed.
+    vectors, and only then listed. Costs, without rows or of all layers, of which some are done.
     """
     n_samples, at = len(u), now
     for layer in range(len(numbers)):
@@ -116,29 +120,68 @@ def descend(correction, residual, numbers, guard, now, x, costs, u, r):
             for row in range(n_samples):
                 change(x, at, REFERENCE, row)
         if len(costs):
-            watch(residual, u, r, x, at, guard, costs[layer])
+            watch(residual, u, r, x, at, guard, costs[done + layer])
+            hold(residual, guard, x, at, costs, done + layer, u, r)
         advance(correction, x, known, gamma, u)
         for row in range(n_samples):
             harvest(u, theta, x, 1 - at, row)
         at = 1 - at
 
 
-def look(residual, guard, now, x, before, costs, r, refer):
-    """Write costs, given those of the codes before or none, and residuals to r, if all are asked.
+def hold(residual, guard, x, now, costs, layer, u, r):
+    """Have samples whose codes cost too much take the classical step from the codes before.
 
-    Codes whose residuals are asked for are the reference from then on.
+    Where that costs too much, too, by rounding, they stay where they were, as in nn.Guarded. The
+    codes stand in u, too.
+    """
+    step, weight = guard[CLASSICAL], guard[WEIGHT]
+    if layer == 0 or step <= 0.0:
+        return
+    for row in range(len(u)):
+        if costs[layer, row] <= x.limits[row]:
+            continue
+        x.refused[row] += 1
+        x.listed[0] = row
+        correct(residual, x, 1 - now, x.listed[:1], r)
+        write_row(x, 1 - now, row, u)
+        climb(residual.table, r, step, row, u)
+        harvest(u, step * weight, x, now, row)
+        measure(residual, r, x, now, x.listed[:1], weight, costs[layer])
+        if not costs[layer, row] <= x.limits[row]:
+            copy(x, 1 - now, now, row)
+            write_row(x, now, row, u)
+            measure(residual, r, x, now, x.listed[:1], weight, costs[layer])
+
+
+def climb(table, r, step, row, u):
+    """Add ``step D r`` to the codes of a sample."""
+    width = table.shape[2]
+    for panel in range(len(table)):
+        for j in range(table.shape[1]):
+            slope = r.dtype.type(0)
+            for i in range(width):
+                slope += table[panel, j, i] * r[row, panel * width + i]
+            u[row, j] += step * slope
+
+
+def look(residual, guard, now, x, costs, done, u, r, refer):
+    """Write costs, where there are rows for them, of which some are done, and residuals to r.
+
+    All residuals, if they are to be the reference from then on; otherwise bounds on costs may do.
     """
     n_samples = len(residual.source)
-    if len(before) > 0 and guard[STEEP] > 0.0:
+    if len(costs) == 0:
+        correct(residual, x, now, x.every[:n_samples], r)
+    elif guard[STEEP] > 0.0 and not refer:
         for row in range(n_samples):
             steps = np.sqrt(change(x, now, 1 - now, row))
-            bound = np.sqrt(2.0 * before[row]) + guard[STEEP] * steps
-            costs[row] = 0.5 * bound * bound
-        measure(residual, r, x, now, unsure(costs, residual, x), guard[WEIGHT], costs)
-    elif len(costs) > 0:
-        measure(residual, r, x, now, x.every[:n_samples], guard[WEIGHT], costs)
+            bound = np.sqrt(2.0 * costs[done - 1, row]) + guard[STEEP] * steps
+            costs[done, row] = 0.5 * bound * bound
+        rows = unsure(costs[done], residual, x)
+        measure(residual, r, x, now, rows, guard[WEIGHT], costs[done])
     else:
-        correct(residual, x, now, x.every[:n_samples], r)
+        measure(residual, r, x, now, x.every[:n_samples], guard[WEIGHT], costs[done])
+        hold(residual, guard, x, now, costs, done, u, r)
     if refer:
         for row in range(n_samples):
             copy(x, now, REFERENCE, row)
@@ -200,7 +243,16 @@ def advance(product, x, now, gamma, out):
         for row in range(len(out)):
             size = x.sizes[now, row]
             step_along(
-                product.source, product.table, x.places, x.values, now, row, size, panel, out, gamma
+                product.source,
+                product.table,
+                x.places,
+                x.values,
+                now,
+                row,
+                size,
+                panel,
+                out,
+                gamma,
             )
     if len(product.table) == 0:
         for row in range(len(out)):
@@ -349,7 +401,12 @@ def level_of(count, x, now, row):
 def spread(x, now, out):
     """Write codes over a matrix."""
     for row in range(len(out)):
-        for i in range(out.shape[1]):
-            out[row, i] = 0.0
-        for nth in range(x.sizes[now, row]):
-            out[row, x.places[now, row, nth]] = x.values[now, row, nth]
+        write_row(x, now, row, out)
+
+
+def write_row(x, now, row, out):
+    """Write codes of a sample over a row."""
+    for i in range(out.shape[1]):
+        out[row, i] = 0.0
+    for nth in range(x.sizes[now, row]):
+        out[row, x.places[now, row, nth]] = x.values[now, row, nth]

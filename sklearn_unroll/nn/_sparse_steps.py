@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._compiled import HONEST, compiled
 from sklearn_unroll.functional._vectors import panel_width, panels
-from sklearn_unroll.nn._run import Packed
+from sklearn_unroll.nn._run import Packed, Watched
 from sklearn_unroll.nn._sparse_loops import (
     BEST,
     REFERENCE,
@@ -25,6 +25,7 @@ from sklearn_unroll.nn._sparse_loops import (
     spread,
 )
 from sklearn_unroll.nn._sparse_tables import Table
+from sklearn_unroll.nn.guard import roomy
 from sklearn_unroll.nn.parts import Affine, Weights
 from sklearn_unroll.nn.rules import Scalars
 
@@ -57,6 +58,12 @@ class Stage(NamedTuple):
     scalars: list[Scalars]
 
     @property
+    def plain(self) -> bool:
+        """Whether its layers are soft thresholds of steps, the same for all samples."""
+        scalars = np.array(self.scalars)
+        return self.gauge is None and not scalars[:, THETA + 1 :].any()
+
+    @property
     def tabled(self) -> bool:
         """Whether a table of inner products serves it, or residuals do."""
         shared = len(self.scalars) > 1 and len(self.affine.P) <= MAX_ATOMS
@@ -78,7 +85,8 @@ class Desk:
         places, values = np.empty((5, n_rows, n_atoms + 1), np.uint32), (5, n_rows, n_atoms)
         sizes, numbers = np.empty((5, n_rows), np.int64), np.empty((2, n_rows), kind)
         rows = np.arange(n_rows), np.empty(n_rows + 1, np.int64)
-        self.x = Codes(places, np.empty(values, kind), sizes, *numbers, *rows)
+        limits, refused = np.empty(n_rows, kind), np.empty(n_rows, np.int64)
+        self.x = Codes(places, np.empty(values, kind), sizes, *numbers, *rows, limits, refused)
         self.width, self.n_rows = panel_width(kind), n_rows
         self.buffers: dict[tuple[str, int], Tensor] = {}
 
@@ -142,8 +150,11 @@ class Share:
         self.costs = np.empty((n_costs, len(b)), D.dtype)
         self.x.sizes.fill(0)
         self.x.first.fill(-1)
+        self.x.refused.fill(0)
         # Nothing is as good as the best where nobody asks for it.
         self.x.least.fill(np.inf if best else -np.inf)
+        if best:
+            self.x.limits[: len(b)] = roomy(0.5 * b.square().sum(1)).numpy()
 
     def forget(self) -> None:
         """Have no reference."""
@@ -158,7 +169,7 @@ class Share:
         g = self.desk.room("g", self.b, e.shape[1]) if len(H) else e
         products = Product(q.numpy(), G), self.residual, Product(e.numpy(), H)
         room = u.numpy(), self.left.numpy(), g.numpy()
-        costs = self._costs(len(how[1]), watched)
+        costs = self.costs[self.layer : self.layer + len(how[1]) * watched]
         compiled(proceed, HONEST)(*products, *how, self.now, self.x, costs, *room)
         self.dense = False
         self._done(len(how[1]))
@@ -167,29 +178,32 @@ class Share:
         self, q: Tensor, G: np.ndarray, numbers: np.ndarray, guard: np.ndarray, watched: bool
     ) -> None:
         """Run layers that are soft thresholds."""
-        x = self.desk.room("x", self.b, self.x.values.shape[2]).numpy()
+        room = self._room()
         if not self.dense:
-            compiled(spread, HONEST)(self.x, self.now, x)
-        products, costs = (Product(q.numpy(), G), self.residual), self._costs(len(numbers), watched)
-        room = x, self.left.numpy()
-        compiled(descend, HONEST)(*products, numbers, guard, self.now, self.x, costs, *room)
+            compiled(spread, HONEST)(self.x, self.now, room[0])
+        products = Product(q.numpy(), G), self.residual
+        given = self.now, self.x, self.costs if watched else self.costs[:0], self.layer, *room
+        compiled(descend, HONEST)(*products, numbers, guard, *given)
         self.dense = True
         self._done(len(numbers))
 
-    def _costs(self, n_layers: int, watched: bool) -> np.ndarray:
-        return self.costs[self.layer : self.layer + n_layers * watched]
+    def _room(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return where codes stand with their zeros, where they do, and residuals."""
+        return self.desk.room("x", self.b, self.x.values.shape[2]).numpy(), self.left.numpy()
 
     def _done(self, n_layers: int) -> None:
         self.now, self.layer = (self.now + n_layers) % 2, self.layer + n_layers
+        if self.layer > 1:
+            self.tell(1 - self.now)  # those before: if they were refused, they have changed since
+
+    def tell(self, now: int) -> None:
+        """Hand on a list of codes, where somebody wants those of every layer."""
         if self.each is not None:
-            self.each(self.pack())
+            self.each(self._pack(now))
 
     def look(self, guard: np.ndarray, refer: bool = False) -> Tensor:
         """Measure the codes, where costs are wanted; return all residuals, where they are."""
-        costs, nothing = self.costs, self.costs[:0].ravel()
-        before = nothing if refer else costs[self.layer - 1]
-        now = costs[self.layer] if len(costs) else nothing
-        given = self.now, self.x, before, now, self.left.numpy(), refer
+        given = self.now, self.x, self.costs, self.layer, *self._room(), refer
         compiled(look, HONEST)(self.residual, guard, *given)
         return self.left[:, : self.b.shape[1]]
 
@@ -197,12 +211,17 @@ class Share:
         """Write the codes."""
         compiled(spread, HONEST)(self.x, BEST if self.best else self.now, out)
 
-    def pack(self) -> Packed:
-        """Return a copy of the codes."""
+    def watched(self) -> Watched:
+        """Return the costs, and how many iterates were refused."""
+        refused = torch.from_numpy(self.x.refused[: len(self.b)].copy())
+        return Watched(torch.from_numpy(self.costs), refused)
+
+    def _pack(self, now: int) -> Packed:
+        """Return a copy of codes."""
         n_rows, x = len(self.b), self.x
-        sizes = x.sizes[self.now, :n_rows].copy()
+        sizes = x.sizes[now, :n_rows].copy()
         filled = np.arange(sizes.max(initial=0)) < sizes[:, None]
-        lists = (part[self.now, :n_rows, : filled.shape[1]] for part in (x.places, x.values))
+        lists = (part[now, :n_rows, : filled.shape[1]] for part in (x.places, x.values))
         return Packed(sizes, *(part[filled] for part in lists))
 
 
@@ -221,10 +240,18 @@ class Step:
         Of the l1 norm in the costs.
     bounds : bool
         Whether costs may be bounds.
+    classical : float
+        The classical step, for samples that leave the region; zero if they do not take it.
     """
 
     def __init__(
-        self, stage: Stage, table: Table | None, A: Dense, weight: float, bounds: bool
+        self,
+        stage: Stage,
+        table: Table | None,
+        A: Dense,
+        weight: float,
+        bounds: bool,
+        classical: float,
     ) -> None:
         kind = A.D.new_empty(0).numpy().dtype
         self.P = stage.affine.P.detach() if table is None else table.P
@@ -232,11 +259,10 @@ class Step:
         self.nothing = np.empty((0, len(A.D), width), kind)
         self.G = self.nothing if table is None else table.G.numpy()
         known = (table.flat, table.steep) if bounds and table is not None else (0.0, 0.0)
-        self.guard = np.array([weight, *known], kind)
+        self.guard = np.array([weight, *known, classical], kind)
         self.numbers = np.array(stage.scalars, kind)
         gauge = torch.empty(0, dtype=A.D.dtype) if stage.gauge is None else stage.gauge.detach()
-        # Beside step and threshold they have none, and nobody asks for their corrections.
-        self.plain = stage.gauge is None and not bounds and not self.numbers[:, THETA + 1 :].any()
+        self.plain = stage.plain and not bounds
         self.leverages = (gauge if gauge.ndim == 1 else gauge[:0, 0]).contiguous().numpy()
         self.pinv = gauge if gauge.ndim == 2 else A.D[:0]
         # In float32 P b - x G leaves -132 dB of noiseless codes and residuals -145. The l1 norm
@@ -270,7 +296,7 @@ class Step:
 
     def _look(self, source: Tensor, share: Share) -> Tensor:
         """Return what the next product is of: residuals; of tables data, until it matters."""
-        r = share.look(self.guard, refer=True)
+        r = share.look(self.guard, refer=len(self.G) > 0)
         if len(self.G) == 0 or source is not share.b:
             return r
         left, size = (part.square().sum(1) for part in (r, share.b))

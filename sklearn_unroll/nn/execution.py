@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_unroll.functional import L1, Composite, LeastSquares, Observation
 from sklearn_unroll.functional._alone import calm
 from sklearn_unroll.functional.rows import blocks
-from sklearn_unroll.nn._run import Packed
+from sklearn_unroll.nn._run import Packed, Watched
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.guard import guarded, roomy
 from sklearn_unroll.nn.sparse import sparse_run
@@ -27,7 +27,8 @@ class Execution:
     The answers are those of the network, or of :class:`Guarded` around its layers, sample by
     sample, but for rounding: behind a guard the network runs as it is while every iterate is
     measured, which costs no product, as the next layer needs its residual anyway, and the best
-    one is kept. Only samples of which an iterate leaves the region run again with the guard.
+    one is kept. Samples of which an iterate leaves the region run again with the guard, unless a
+    compiled run has refused these steps itself.
 
     Parameters
     ----------
@@ -101,8 +102,8 @@ class Execution:
         codes = b.new_empty(len(b), part.A.n_components)
         counts = b.new_empty(len(b), dtype=torch.long).zero_()
         doubtful = torch.ones_like(counts, dtype=torch.bool)
-        for some, left in self._run(part, codes):
-            doubtful[some] = left
+        for some, left, refused in self._run(part, codes):
+            doubtful[some], counts[some] = left, refused
         places = doubtful.nonzero()[:, 0]
         if len(places):
             net = guarded(self.network, self.region, whole=self.whole)
@@ -137,32 +138,28 @@ class Execution:
 
     def _run(
         self, part: Observation | Composite, codes: Tensor
-    ) -> Iterator[tuple[slice, Tensor | bool]]:
-        """Write codes, and yield which samples are to run again behind the guard.
+    ) -> Iterator[tuple[slice, Tensor | bool, Tensor | int]]:
+        """Write codes, and yield which samples are to run again, and how many steps were refused.
 
         Ends early where layers ask for no residuals, which would be measured.
         """
         if self.sparse is not None:
-            for rows, values in self.sparse.chunks(part, codes):
-                yield rows, self._leave(part.b[rows], values)
+            for rows, seen in self.sparse.chunks(part, codes):
+                if seen is None:
+                    yield rows, False, 0
+                else:
+                    yield rows, _leave(part.b[rows], seen.values), seen.refused
         elif self.plain:
             for rows, chunk in part.chunks():
                 if self.region is None:
                     codes[rows] = self.network(chunk)
-                    yield rows, False
+                    yield rows, False, 0
                     continue
                 seen = watched(self.network, chunk, self.weight, self.keeps)
                 if seen is None:
                     return
                 codes[rows], self.keeps = seen.x, seen.keeps
-                yield rows, seen.lost | self._leave(chunk.b, seen.values)
-
-    def _leave(self, b: Tensor, values: Tensor | None) -> Tensor:
-        """Return which samples leave the region."""
-        if values is None:
-            return b.new_zeros(len(b), dtype=torch.bool)
-        # NaN is in no region.
-        return ~(values <= roomy(0.5 * b.square().sum(1))).all(0)
+                yield rows, seen.lost | _leave(chunk.b, seen.values), 0
 
     def _sparse_stages(self) -> Iterator[Tensor]:
         """Yield the codes after every layer, of lists of their nonzeros that a run has kept."""
@@ -171,10 +168,10 @@ class Execution:
         with self.calm():
             for block in blocks(b.new_empty(1, 1).expand(len(b), n)):
                 part = self.data.take(block)
-                for some, values, lists in self.sparse.stages(part):
+                for some, seen, lists in self.sparse.stages(part):
                     rows = slice(block.start + some.start, block.start + some.stop)
-                    doubtful[rows] = self._leave(part.b[some], values)
-                    kept.append((rows, lists, _best(values, self.region)))
+                    doubtful[rows] = seen is not None and _leave(part.b[some], seen.values)
+                    kept.append((rows, lists, _best(seen, self.region)))
         places, again = doubtful.nonzero()[:, 0], iter(())
         if len(places):
             again = _stages(guarded(self.network, self.region), self.data.take(places))
@@ -195,11 +192,16 @@ def _stages(network: Unrolled, data: Observation | Composite) -> Iterator[Tensor
             yield torch.cat(parts)
 
 
-def _best(values: Tensor | None, region: str | None) -> np.ndarray | None:
+def _leave(b: Tensor, values: Tensor) -> Tensor:
+    """Return which samples leave the region; NaN is in none."""
+    return ~(values <= roomy(0.5 * b.square().sum(1))).all(0)
+
+
+def _best(seen: Watched | None, region: str | None) -> np.ndarray | None:
     """Return which iterate of every sample is the best so far, where that is what is read out."""
     if region != "objective":
         return None
-    costs = values.numpy()
+    costs = seen.values.numpy()
     least = np.minimum.accumulate(costs)
     numbers = np.arange(len(costs))[:, None]
     return np.maximum.accumulate(np.where(costs <= least, numbers, 0))

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sklearn_unroll.functional import Dense
+from sklearn_unroll.functional import Dense, soft
 from sklearn_unroll.functional._compiled import HONEST, compiled
-from sklearn_unroll.nn._run import CompiledRun, Packed
+from sklearn_unroll.nn._run import CompiledRun, Packed, Watched
 from sklearn_unroll.nn._sparse_steps import Stage
+from sklearn_unroll.nn.guard import roomy
 
 __all__ = ["FusedRun", "can_fuse"]
 
@@ -45,14 +46,19 @@ class FusedRun(CompiledRun):
     weight : float, default=None
         Weight of the l1 norm in the costs ``0.5 ||b - A x||^2 + weight ||x||_1`` of all iterates;
         None for no costs.
-    best : bool, default=False
-        Whether codes are those of the iterate that costs least, and not the last.
+    classical : float, default=None
+        The step that samples take from the iterate before one that costs more than the zero code;
+        codes are those of the iterate that costs least. None for the last ones.
     """
 
     def __init__(
-        self, stages: Sequence[Stage], A: Dense, weight: float | None = None, best: bool = False
+        self,
+        stages: Sequence[Stage],
+        A: Dense,
+        weight: float | None = None,
+        classical: float | None = None,
     ) -> None:
-        self.D, self.weight, self.best = A.D.detach(), weight, best
+        self.D, self.weight, self.classical = A.D.detach(), weight, classical
         self.layers = [(s.affine.P.detach(), how) for s in stages for how in s.scalars]
         super().__init__(max(_CHUNK // len(self.D), _FEWEST))
 
@@ -67,38 +73,78 @@ class FusedRun(CompiledRun):
         desk: tuple[Tensor, ...],
         out: Tensor | None,
         each: Callable[[Packed], None] | None,
-    ) -> Tensor | None:
+    ) -> Watched | None:
         """Take samples through all layers."""
-        watched, best = self.weight is not None, self.best and out is not None
+        watched, best = self.weight is not None, self.classical is not None
         shrink, cost = compiled(_shrink, HONEST), compiled(_cost, HONEST)
-        costs = b.new_empty((len(self.layers) + 1) * watched, len(b)).numpy()
+        costs = b.new_empty((len(self.layers) + 1) * watched, len(b))
         left, z, kept = (room[: len(b)] for room in desk)
         x = torch.empty_like(z) if out is None else out
         if len(self.layers) % 2:
             x, z = z, x  # they change places in every layer, and codes end where they should
         x.zero_()
-        sizes, r = b.new_zeros(len(b)).numpy(), b
-        least, behind = sizes + np.inf, np.zeros(len(b), np.bool_)
-        for number, (P, how) in enumerate(self.layers):
-            if number:
+        sizes, r, memory = b.new_zeros(len(b)).numpy(), b, _Memory(b, kept)
+        for number, (P, how) in enumerate([*self.layers, (None, None)]):
+            if number and (watched or P is not None):
                 r = torch.addmm(b, x, self.D, alpha=-1, out=left)
             if watched:
-                cost(self.weight, r.numpy(), sizes, costs[number])
+                cost(self.weight, r.numpy(), sizes, costs[number].numpy())
             if best:
-                compiled(_remember, HONEST)(costs[number], least, behind, z.numpy(), kept.numpy())
-            torch.mm(r, P.T, out=z)
-            shrink(how.step, how.theta, x.numpy(), z.numpy(), sizes)
-            x, z = z, x
-            if each is not None:
+                self._hold(memory, costs[number], b, x, z, r)
+                memory.keep(costs[number], z)
+            if number and each is not None:
                 each(_packed(x.numpy()))
-        if not watched:
-            return None
-        torch.addmm(b, x, self.D, alpha=-1, out=left)
-        cost(self.weight, left.numpy(), sizes, costs[-1])
+            if P is not None:
+                torch.mm(r, P.T, out=z)
+                shrink(how.step, how.theta, x.numpy(), z.numpy(), sizes)
+                x, z = z, x
         if best:
-            compiled(_remember, HONEST)(costs[-1], least, behind, z.numpy(), kept.numpy())
-            compiled(_recall, HONEST)(behind, kept.numpy(), x.numpy())
-        return torch.from_numpy(costs)
+            compiled(_recall, HONEST)(memory.behind, kept.numpy(), x.numpy())
+        return Watched(costs, torch.from_numpy(memory.refused)) if watched else None
+
+    def _hold(
+        self, memory: _Memory, costs: Tensor, b: Tensor, x: Tensor, last: Tensor, r: Tensor
+    ) -> None:
+        """Have samples whose codes cost too much take the classical step from the last ones.
+
+        Where that costs too much, too, by rounding, they stay where they were, as in nn.Guarded.
+        """
+        rows = (~(costs <= memory.limits)).nonzero()[:, 0]
+        if r is b or len(rows) == 0:
+            return
+        new, step = last[rows], self.classical
+        for fallback in (False, True):
+            if fallback:
+                rows = rows[~(costs[rows] <= memory.limits[rows])]
+                new = last[rows]
+            else:
+                memory.refused[rows.numpy()] += 1
+                slope = (b[rows] - new @ self.D) @ self.D.T
+                new = soft(new + step * slope, step * self.weight)
+            x[rows], r[rows] = new, b[rows] - new @ self.D
+            costs[rows] = 0.5 * r[rows].square().sum(1) + self.weight * new.abs().sum(1)
+
+
+class _Memory:
+    """The best codes of samples, where these are not the last ones, and what codes may cost.
+
+    Parameters
+    ----------
+    b : Tensor of shape (n_samples, n_features)
+        Data.
+    kept : Tensor of shape (n_samples, n_components)
+        Room for the codes.
+    """
+
+    def __init__(self, b: Tensor, kept: Tensor) -> None:
+        self.kept, self.limits = kept.numpy(), roomy(0.5 * b.square().sum(1))
+        self.least = np.full(len(b), np.inf, self.kept.dtype)
+        self.behind, self.refused = np.zeros(len(b), np.bool_), np.zeros(len(b), np.int64)
+
+    def keep(self, costs: Tensor, last: Tensor) -> None:
+        """Keep the last codes of samples of which those of now cost more than the least."""
+        given = self.least, self.behind, last.numpy(), self.kept
+        compiled(_remember, HONEST)(costs.numpy(), *given)
 
 
 def _shrink(gamma: float, theta: float, x: np.ndarray, u: np.ndarray, sizes: np.ndarray) -> None:

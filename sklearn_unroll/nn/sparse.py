@@ -35,7 +35,7 @@ from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._alone import can_compute_alone
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional._vectors import panels
-from sklearn_unroll.nn._run import CompiledRun, Packed
+from sklearn_unroll.nn._run import CompiledRun, Packed, Watched
 from sklearn_unroll.nn._sparse_steps import Desk, Share, Stage, Step
 from sklearn_unroll.nn._sparse_tables import table_of
 from sklearn_unroll.nn.base import Unrolled
@@ -126,20 +126,29 @@ class SparseRun(CompiledRun):
     weight : float, default=None
         Weight of the l1 norm in the costs ``0.5 ||b - A x||^2 + weight ||x||_1`` of all iterates;
         None for no costs.
-    best : bool, default=False
-        Whether codes are those of the iterate that costs least, and not the last.
+    classical : float, default=None
+        The step that samples take from the iterate before one that costs more than the zero code,
+        where all layers are soft thresholds; codes are those of the iterate that costs least.
+        None for the last ones, whatever they cost.
     """
 
     def __init__(
-        self, stages: list[Stage], A: Dense, weight: float | None = None, best: bool = False
+        self,
+        stages: list[Stage],
+        A: Dense,
+        weight: float | None = None,
+        classical: float | None = None,
     ) -> None:
         D = A.D.detach()
-        self.D, self.kind, self.n_atoms, self.best = panels(D).numpy(), D.numpy().dtype, len(D), best
+        self.D, self.kind, self.n_atoms = panels(D).numpy(), D.numpy().dtype, len(D)
+        self.best = classical is not None
         tables = [table_of(s.weights, s.affine, A) if s.tabled else None for s in stages]
         # Without the l1 norm costs are only to be below those of zero, which a bound may show.
-        bounds = weight == 0 and not best and any(table is not None and table.flat > 0 for table in tables)
+        flat = any(table is not None and table.flat > 0 for table in tables)
+        bounds = weight == 0 and not self.best and flat
+        holds = self.best and all(stage.plain for stage in stages)
         self.steps = [
-            Step(stage, table, A, weight or 0.0, bounds)
+            Step(stage, table, A, weight or 0.0, bounds, classical if holds else 0.0)
             for stage, table in zip(stages, tables, strict=True)
         ]
         self.n_costs = 0 if weight is None else sum(len(s.numbers) for s in self.steps) + 1
@@ -151,7 +160,7 @@ class SparseRun(CompiledRun):
 
     def code(
         self, b: Tensor, desk: Desk, out: Tensor | None, each: Callable[[Packed], None] | None
-    ) -> Tensor | None:
+    ) -> Watched | None:
         """Take samples through all layers.
 
         With a weight of zero costs that are far below that of the zero code may be upper bounds,
@@ -162,9 +171,10 @@ class SparseRun(CompiledRun):
             step(share, self.n_costs > 0)
         if self.n_costs:
             share.look(self.steps[-1].guard)
+        share.tell(share.now)
         if out is not None:
             share.write(out.numpy())
-        return torch.from_numpy(share.costs) if self.n_costs else None
+        return share.watched() if self.n_costs else None
 
 
 def sparse_run(
@@ -181,7 +191,8 @@ def sparse_run(
     weight : float, default=None
         Weight of the l1 norm in the costs; None for no costs.
     best : bool, default=False
-        Whether codes are those of the iterate that costs least, and not the last.
+        Whether codes are those of the iterate that costs least, and not the last; samples that
+        leave the region take the step of the problem, a Composite, where layers allow it.
 
     Returns
     -------
@@ -200,10 +211,13 @@ def sparse_run(
     stages = stages_of(network, A)
     if stages is None:
         return None
+    classical = None
+    if best:
+        classical = float(obs.of(*obs[:4]).step if obs.step is None else obs.step)
     if pays(network, stages, obs, weight):
-        return SparseRun(stages, A, weight, best)
+        return SparseRun(stages, A, weight, classical)
     large = len(b) * _total(stages, A) >= _LEAST_WORK
-    return FusedRun(stages, A, weight, best) if large and can_fuse(stages) else None
+    return FusedRun(stages, A, weight, classical) if large and can_fuse(stages) else None
 
 
 def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None) -> bool:
