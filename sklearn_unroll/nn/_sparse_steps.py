@@ -147,6 +147,8 @@ class Share:
         self.b, self.desk, self.x, self.each, self.now, self.layer = b, desk, desk.x, each, 0, 0
         self.residual, self.best = Product(desk.wide(b).numpy(), D), best
         self.left, self.dense = desk.room("r", b, b.shape[1]), False
+        # Where codes stand with their zeros, where they do, and residuals.
+        self.room = desk.room("x", b, desk.x.values.shape[2]).numpy(), self.left.numpy()
         self.costs = np.empty((n_costs, len(b)), D.dtype)
         self.x.sizes.fill(0)
         self.x.first.fill(-1)
@@ -178,18 +180,13 @@ class Share:
         self, q: Tensor, G: np.ndarray, numbers: np.ndarray, guard: np.ndarray, watched: bool
     ) -> None:
         """Run layers that are soft thresholds."""
-        room = self._room()
         if not self.dense:
-            compiled(spread, HONEST)(self.x, self.now, room[0])
+            compiled(spread, HONEST)(self.x, self.now, self.room[0])
         products = Product(q.numpy(), G), self.residual
-        given = self.now, self.x, self.costs if watched else self.costs[:0], self.layer, *room
+        given = self.now, self.x, self.costs if watched else self.costs[:0], self.layer, *self.room
         compiled(descend, HONEST)(*products, numbers, guard, *given)
         self.dense = True
         self._done(len(numbers))
-
-    def _room(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return where codes stand with their zeros, where they do, and residuals."""
-        return self.desk.room("x", self.b, self.x.values.shape[2]).numpy(), self.left.numpy()
 
     def _done(self, n_layers: int) -> None:
         self.now, self.layer = (self.now + n_layers) % 2, self.layer + n_layers
@@ -203,7 +200,7 @@ class Share:
 
     def look(self, guard: np.ndarray, refer: bool = False) -> Tensor:
         """Measure the codes, where costs are wanted; return all residuals, where they are."""
-        given = self.now, self.x, self.costs, self.layer, *self._room(), refer
+        given = self.now, self.x, self.costs, self.layer, *self.room, refer
         compiled(look, HONEST)(self.residual, guard, *given)
         return self.left[:, : self.b.shape[1]]
 
@@ -265,6 +262,7 @@ class Step:
         self.plain = stage.plain and not bounds
         self.leverages = (gauge if gauge.ndim == 1 else gauge[:0, 0]).contiguous().numpy()
         self.pinv = gauge if gauge.ndim == 2 else A.D[:0]
+        self.none = A.D.new_empty(0, 0)
         # In float32 P b - x G leaves -132 dB of noiseless codes and residuals -145. The l1 norm
         # leaves more.
         exact = stage.affine.M is None and weight == 0 and kind == np.float32
@@ -283,7 +281,7 @@ class Step:
                 source = self._look(source, share)
             if not first or source is not seen:
                 q = share.desk.product("q", source, self.P)
-                e = share.desk.product("e", source, self.pinv)
+                e = share.desk.product("e", source, self.pinv) if len(self.pinv) else self.none
             last = min(first + length, n_layers)
             stride = length if share.each is None else 1
             for layer in range(first, last, stride):
