@@ -13,17 +13,8 @@ from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._compiled import HONEST, compiled
 from sklearn_unroll.functional._vectors import panel_width, panels
 from sklearn_unroll.nn._run import Packed, Watched
-from sklearn_unroll.nn._sparse_loops import (
-    BEST,
-    REFERENCE,
-    THETA,
-    Codes,
-    Product,
-    descend,
-    look,
-    proceed,
-    spread,
-)
+from sklearn_unroll.nn._sparse_lists import BEST, REFERENCE, Codes, spread
+from sklearn_unroll.nn._sparse_loops import THETA, Product, descend, look, proceed
 from sklearn_unroll.nn._sparse_tables import Table
 from sklearn_unroll.nn.guard import roomy
 from sklearn_unroll.nn.parts import Affine, Weights

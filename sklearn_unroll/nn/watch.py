@@ -86,8 +86,8 @@ def watched(
     Returns
     -------
     Watch or None
-        With ``x``, ``values`` of all iterates, of shape (depth + 1, n_samples), and ``lost``: which
-        samples had a better iterate than x, before these were kept.
+        With ``x``, ``values`` of all iterates, of shape (depth + 1, n_samples), and ``lost``: who
+        had a better iterate than x, before these were kept.
     """
     watch = Watch(problem.b, weight, network.depth, keeps)
     obs = problem._replace(known=watch)

@@ -382,7 +382,7 @@ def assert_stages(stages, wanted, dtype):
 
 @pytest.mark.parametrize("values", [[3, 1, 2, 2, 5, 2], [1, 1, 1], [4], [1e-45, 1e-44, 1], []])
 def test_level_parts_the_largest(values):
-    from sklearn_unroll.nn._sparse_loops import level_of
+    from sklearn_unroll.nn._sparse_lists import level_of
 
     x = _sparse_steps.Desk(1, 6, np.dtype("f4")).x
     x.values[0, 0, : len(values)] = -np.asarray(values, "f4")
