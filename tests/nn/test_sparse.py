@@ -25,6 +25,8 @@ from sklearn_unroll.nn import (
     Unrolled,
     _sparse_steps,
     alista,
+    execution,
+    fused,
     guarded,
     hyperlista,
     lista,
@@ -197,6 +199,58 @@ def test_guards_refuse_the_same_steps(name, factor, region, monkeypatch):
         found, now_refused = Execution(network, problem, region).codes()
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
     assert now_refused.equal(refused)
+
+
+def exploding(make, factor=-3.0):
+    """Return a network and a problem: iterates that cost more than zero, or more than before."""
+    network, obs, _ = of_codes(make)()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(factor)
+        network.project_()
+    return network, Composite.of(obs.b, obs.A, LeastSquares(), L1(0.3))
+
+
+@pytest.mark.parametrize("pays", [True, False], ids=["sparse", "fused"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_no_sample_runs_twice(tied, pays, monkeypatch):
+    network, problem = exploding(lambda A: lista(A, tied=tied, learn_step=tied, n_layers=6))
+    with torch.no_grad():
+        wanted = guarded(network).states(problem)
+        *_, last = wanted
+        codes = guarded(network)(problem)
+    assert int(last.n_fallbacks.sum()) > 0 and bool((codes != 0).any())
+    monkeypatch.setattr(sparse, "pays", lambda *_: pays)
+    monkeypatch.setattr(sparse, "_LEAST_WORK", 0)
+    monkeypatch.setattr(_sparse_steps, "compiled", lambda loop, *_: loop)
+    monkeypatch.setattr(fused, "compiled", lambda loop, *_: loop)
+    monkeypatch.delattr(execution, "guarded")  # what runs samples again
+    with torch.no_grad():
+        found, refused = Execution(network, problem, "objective").codes()
+        *_, stage = Execution(network, problem, "objective").stages()
+    torch.testing.assert_close(found, codes, rtol=0, atol=1e-12)
+    assert refused.equal(last.n_fallbacks) and stage.equal(found)
+
+
+def test_layers_in_torch_keep_the_best_iterate_too(monkeypatch):
+    """From the first chunk on in which an iterate is not: its samples alone run again."""
+    network, obs, _ = of_codes(lambda A: lista(A, n_layers=6, alpha=0.1))()  # ISTA
+    problem = Composite.of(obs.b, obs.A, LeastSquares(), L1(0.1))
+    with torch.no_grad():
+        for layer in network.layers[3:]:
+            layer.rule.theta.mul_(100.0)  # codes are zero again
+        wanted = guarded(network)(problem)
+        values = [problem.value(x) for x in network.iterates(problem)]
+        assert bool((values[3] < values[-1]).all()) and values[-1].equal(values[0])
+        again, run = [], execution.guarded
+        monkeypatch.setattr(
+            execution, "guarded", lambda *given, **how: again.append(1) or run(*given, **how)
+        )
+        found = Execution(network, problem, "objective")
+        assert found.sparse is None
+        for _ in range(3):
+            torch.testing.assert_close(found.codes()[0], wanted, rtol=0, atol=1e-12)
+            assert len(again) == 1
 
 
 class Foreign(Shrinkage):
