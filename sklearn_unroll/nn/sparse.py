@@ -14,12 +14,17 @@ are soft thresholds of products take fewer passes: :mod:`sklearn_unroll.nn.fused
 
 Memory: G is made for up to 4096 atoms (128 MB in float64), once for a network, beside copies of D
 and P to see if they have changed; free weights of each layer take a transposed copy of ``W2`` for
-the time of a call; lists of codes have room of 16 MB a thread at 2000 atoms in float32, of which
-only what is filled is ever touched, and stages 8 to 12 bytes a nonzero of each layer.
+the time of a call; lists of codes have room of 41 MB a thread at 2000 atoms in float32, of which
+only what is filled is ever touched, points and residuals take 10 MB there, and stages 8 to 12
+bytes a nonzero of each layer.
 
 In float32 ``P b - x G`` leaves -132 dB of noiseless codes where residuals leave -145. Where no l1
 norm is measured residuals are therefore taken anew every eight layers, as soon as those of any
 sample in a share are below -60 dB: -144.6 dB.
+
+Entries that are selected pass whole, so that codes jump where one meets its threshold, and there
+rounding decides. At 1000x2000 HyperLISTA in float32 differed so from dense layers in one sample of
+1000, by .02: an entry was 4e-7 from its threshold; dense layers err by 5e-7 there, and G by 2e-6.
 """
 
 from __future__ import annotations

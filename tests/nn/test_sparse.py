@@ -405,6 +405,34 @@ def test_float32_reaches_what_residuals_reach():
     assert errors[0] < 2 * errors[1] < 1e-13
 
 
+def test_where_codes_jump_rounding_decides(always):
+    """Selected entries pass whole: where one meets its threshold, both sides are right."""
+    network, obs, _ = of_codes(adaptive)()
+    exact = obs.A
+    half = of_codes(adaptive)(torch.float32)[0]
+    start, end = obs.b[0], obs.b[1]
+
+    def codes(net, A, *shares):
+        b = torch.stack([start + share * (end - start) for share in shares])
+        return net(Observation(b.to(A.D.dtype), A)).double()
+
+    with torch.no_grad():
+        low, high = 0.0, 1.0
+        while high - low > 1e-13:  # into the half over which they change more
+            middle = (low + high) / 2
+            change = codes(network, exact, low, middle, high).diff(dim=0).norm(dim=1)
+            low, high = (low, middle) if change[0] > change[1] else (middle, high)
+        sides = codes(network, exact, low - 1e-6, high + 1e-6)
+        jump = float((sides[1] - sides[0]).abs().max())
+        assert jump > 1e-3  # ten thousand times what the data have changed by
+        near = low + (high - low) * torch.linspace(-3e5, 3e5, 9).double()
+        b = torch.stack([start + share * (end - start) for share in near.tolist()]).float()
+        data = Observation(b, Dense(exact.D.float()))
+        found, _, iterates = both(half, data)
+        for x in (*found.double(), *iterates[-1].double()):
+            assert float((sides - x).abs().amax(1).min()) < 1e-5
+
+
 @DTYPES
 @pytest.mark.parametrize("region", [None, "objective", "residual"])
 @pytest.mark.parametrize("factor", [1.0, 3.0])
