@@ -1,8 +1,9 @@
 """Networks of proximal-gradient layers on dense codes: two products a layer, and one pass.
 
-A layer is ``r = b - x D`` and ``x + gamma P r``, both in place, and then a compiled pass that
-shrinks and sums ``|x|``; another sums ``r^2`` where costs are wanted. On small dictionaries the
-passes that this saves, over memory that is new each time, take as long as the products.
+A layer is ``r = b - x D`` and ``P r``, and then a compiled pass that shrinks ``x + gamma P r`` and
+sums ``|x|``; another sums ``r^2`` where costs are wanted. On small dictionaries the passes that
+this saves, over memory that is new each time, take as long as the products. The codes before
+stand where ``P r`` will: what a guard keeps of them, or begins again from, is still there.
 
 For layers as in :mod:`sklearn_unroll.nn.sparse` of which the matrix acts on residuals and the
 shrinkage is soft, with thresholds that do not depend on the sample.

@@ -378,7 +378,8 @@ def test_it_is_used_where_it_pays():
         dense = sparse.sparse_run(lista(A, tied=True, alpha=1e-4), obs)
         assert isinstance(dense, FusedRun)
         # Half of the products remain.
-        assert isinstance(sparse.sparse_run(lista(A, alpha=0.5), obs), FusedRun)
+        assert isinstance(sparse.sparse_run(lista(A, alpha=0.5), obs), sparse.SparseRun)
+        assert isinstance(sparse.sparse_run(lista(A, alpha=0.02), obs), FusedRun)
         assert sparse.sparse_run(alista(A, D, theta=0.9), obs) is not None
 
 
