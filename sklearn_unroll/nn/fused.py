@@ -155,7 +155,8 @@ def _shrink(gamma: float, theta: float, x: np.ndarray, u: np.ndarray, sizes: np.
         size = zero
         for j in range(u.shape[1]):
             z = x[row, j] + gamma * u[row, j]
-            shrunk = z - theta if z > theta else (z + theta if z < -theta else z - z)
+            shrunk = z - theta if z > theta else (z + theta if z < -theta else zero)
+            shrunk = shrunk if z == z else z
             u[row, j] = shrunk
             size += abs(shrunk)
         sizes[row] = size
