@@ -21,6 +21,9 @@ from sklearn_unroll.nn.watch import watched
 __all__ = ["Execution"]
 
 
+_MANY = 0.25  # share of samples from which on copies cost less than to run these again
+
+
 class Execution:
     """A network, the data of one call, and how it runs on them, which is settled once.
 
@@ -70,8 +73,7 @@ class Execution:
         with torch.no_grad():
             how = self.weight, region == "objective"
             self.sparse = sparse_run(network, data, *how) if self.plain else None
-        # The best iterate is kept from the first layer on where one has not been the last.
-        self.keeps = None if region == "objective" else False
+        self.keeps = False  # copies of the best iterates, which layers in torch overwrite
 
     def calm(self) -> AbstractContextManager[None]:
         """Return what keeps torch's threads from cores that compiled loops are to use.
@@ -158,8 +160,12 @@ class Execution:
                 seen = watched(self.network, chunk, self.weight, self.keeps)
                 if seen is None:
                     return
-                codes[rows], self.keeps = seen.x, seen.keeps
-                yield rows, seen.lost | _leave(chunk.b, seen.values), 0
+                codes[rows], left = seen.x, _leave(chunk.b, seen.values)
+                if self.region == "objective" and not self.keeps:
+                    behind = ~(seen.values[-1] <= seen.values.amin(0))
+                    left |= behind
+                    self.keeps = float(behind.double().mean()) > _MANY
+                yield rows, left, 0
 
     def _sparse_stages(self) -> Iterator[Tensor]:
         """Yield the codes after every layer, of lists of their nonzeros that a run has kept."""

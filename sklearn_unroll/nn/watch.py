@@ -24,17 +24,15 @@ class Watch:
         Weight of the l1 norm in what is measured.
     depth : int
         Number of layers.
-    keeps : bool or None
-        Whether the best iterates are kept, by copies, from the first on, or (None) from the first
-        that is not the best: layers overwrite them.
+    keeps : bool
+        Whether the best iterates are kept, by copies: layers overwrite them.
     """
 
-    def __init__(self, b: Tensor, weight: float, depth: int, keeps: bool | None) -> None:
+    def __init__(self, b: Tensor, weight: float, depth: int, keeps: bool) -> None:
         self.b, self.weight, self.keeps = b, weight, keeps
         self.values, self.count = b.new_empty(depth + 1, len(b)), 0
         self.x, self.version = None, 0
         self.least, self.best = b.new_full((len(b),), torch.inf), None
-        self.lost = torch.zeros_like(self.least, dtype=torch.bool)
 
     def expect(self, x: Tensor) -> None:
         """Wait for the residual of an iterate."""
@@ -47,7 +45,7 @@ class Watch:
         b, A = obs.b, obs.A
         r = A.residual(b, x) if self.count else first_residual(b, A, x)
         lasso_of_residual(x, r, self.weight, self.values[self.count])
-        if self.keeps is not False:
+        if self.keeps:
             self._keep(x, self.values[self.count])
         self.x, self.count = None, self.count + 1
         return r
@@ -55,21 +53,12 @@ class Watch:
     def _keep(self, x: Tensor, values: Tensor) -> None:
         """Keep iterates that are the best so far."""
         better = values <= self.least
-        if self.keeps is None:
-            if bool(better.all()):
-                self.least = values
-                return
-            self.keeps, self.lost = True, ~better
-        if self.best is None:
-            self.best = torch.empty_like(x)
-        self.best[better] = x[better]
-        self.lost &= ~better
+        old = x if self.best is None else self.best
+        self.best = torch.where(better[:, None], x, old)
         self.least = torch.minimum(values, self.least)  # NaN stays: it is in no region
 
 
-def watched(
-    network: Unrolled, problem: Composite, weight: float, keeps: bool | None
-) -> Watch | None:
+def watched(network: Unrolled, problem: Composite, weight: float, keeps: bool) -> Watch | None:
     """Run a network; return what was seen, with ``x``; None where layers ask for no residuals.
 
     Parameters
@@ -80,14 +69,13 @@ def watched(
         The data.
     weight : float
         Weight of the l1 norm in what is measured.
-    keeps : bool or None
-        Whether x is the best iterate, as for :class:`Watch`, or (False) the last.
+    keeps : bool
+        Whether x is the best iterate, and not the last.
 
     Returns
     -------
     Watch or None
-        With ``x``, ``values`` of all iterates, of shape (depth + 1, n_samples), and ``lost``: who
-        had a better iterate than x, before these were kept.
+        With ``x``, and ``values`` of all iterates, of shape (depth + 1, n_samples).
     """
     watch = Watch(problem.b, weight, network.depth, keeps)
     obs = problem._replace(known=watch)

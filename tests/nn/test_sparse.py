@@ -233,7 +233,7 @@ def test_no_sample_runs_twice(tied, pays, monkeypatch):
 
 
 def test_layers_in_torch_keep_the_best_iterate_too(monkeypatch):
-    """From the first chunk on in which an iterate is not: its samples alone run again."""
+    """Where it often is not the last: only samples of the first chunk run again."""
     network, obs, _ = of_codes(lambda A: lista(A, n_layers=6, alpha=0.1))()  # ISTA
     problem = Composite.of(obs.b, obs.A, LeastSquares(), L1(0.1))
     with torch.no_grad():
