@@ -76,7 +76,7 @@ def proceed(correction, residual, error, leverages, numbers, guard, now, x, cost
             for row in range(n_samples):
                 change(x, at, REFERENCE, row)
         correct(correction, x, known, x.every[:n_samples], u)
-        correct(error, x, at, x.every[:n_samples], g)
+        correct(error, x, known, x.every[:n_samples], g)
         if len(costs):
             watch(residual, u, r, x, at, guard, costs[layer])
         for row in range(n_samples):
