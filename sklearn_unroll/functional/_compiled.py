@@ -61,7 +61,11 @@ def compiled(loop: Callable, fastmath: bool | frozenset = True, in_place: bool =
 
     options = _OPTIONS | {"fastmath": fastmath if fastmath is True else set(fastmath)}
     for step in set(_steps(loop)):
-        register_jitable(forceinline=in_place, **options)(step)
+        vectors = getattr(step, "put_in_place", None)  # see functional._vectors
+        if vectors is None:
+            register_jitable(forceinline=in_place, **options)(step)
+        else:
+            vectors()
     try:
         cached = numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # no place to write to

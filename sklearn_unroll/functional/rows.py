@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["Rows", "blocks", "stand_in", "whole"]
 
-_BLOCK = 2**19  # numbers in a block: what is computed of it stays small
+_BLOCK = 2**20  # numbers in a block: what is computed of it stays small
 
 
 class Rows:

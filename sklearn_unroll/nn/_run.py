@@ -13,7 +13,7 @@ from torch import Tensor
 from sklearn_unroll.functional import Observation
 from sklearn_unroll.functional._alone import lone_threads, n_threads
 
-__all__ = ["CompiledRun", "Packed"]
+__all__ = ["CompiledRun", "Packed", "Watched"]
 
 
 class Packed(NamedTuple):
@@ -42,6 +42,21 @@ class Packed(NamedTuple):
         out[rows, places] = values
 
 
+class Watched(NamedTuple):
+    """What some samples cost on their way.
+
+    Parameters
+    ----------
+    values : Tensor of shape (depth + 1, n_samples)
+        The costs of all iterates.
+    refused : Tensor of shape (n_samples,)
+        How many steps were refused, for the classical one.
+    """
+
+    values: Tensor
+    refused: Tensor
+
+
 class CompiledRun(ABC):
     """A network over one operator, for which it has made what it needs.
 
@@ -66,7 +81,7 @@ class CompiledRun(ABC):
     @abstractmethod
     def code(
         self, b: Tensor, desk: Any, out: Tensor | None, each: Callable[[Packed], None] | None
-    ) -> Tensor | None:
+    ) -> Watched | None:
         """Take samples through all layers.
 
         Parameters
@@ -82,11 +97,11 @@ class CompiledRun(ABC):
 
         Returns
         -------
-        Tensor of shape (depth + 1, n_samples) or None
-            The costs of all iterates.
+        Watched or None
+            What all iterates cost.
         """
 
-    def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Tensor | None]]:
+    def chunks(self, obs: Observation, out: Tensor) -> Iterator[tuple[slice, Watched | None]]:
         """Write codes, chunk by chunk.
 
         Parameters
@@ -98,13 +113,13 @@ class CompiledRun(ABC):
 
         Yields
         ------
-        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None)
-            Which rows, and the costs of their iterates.
+        tuple of (slice, Watched or None)
+            Which rows, and what their iterates cost.
         """
         for rows, costs, _ in self._each(obs, out):
             yield rows, costs
 
-    def stages(self, obs: Observation) -> Iterator[tuple[slice, Tensor | None, list[Packed]]]:
+    def stages(self, obs: Observation) -> Iterator[tuple[slice, Watched | None, list[Packed]]]:
         """Yield codes after every layer, chunk by chunk.
 
         Parameters
@@ -114,18 +129,18 @@ class CompiledRun(ABC):
 
         Yields
         ------
-        tuple of (slice, Tensor of shape (depth + 1, n_samples) or None, list of Packed)
-            Which rows, the costs of their iterates, and these, but for the first.
+        tuple of (slice, Watched or None, list of Packed)
+            Which rows, what their iterates cost, and these, but for the first.
         """
         yield from self._each(obs, None)
 
     def _each(
         self, obs: Observation, out: Tensor | None
-    ) -> Iterator[tuple[slice, Tensor | None, list[Packed]]]:
+    ) -> Iterator[tuple[slice, Watched | None, list[Packed]]]:
         """Yield shares as they are done, in order: codes are written, or all iterates kept."""
         quiet = torch.inference_mode if torch.is_inference_mode_enabled() else torch.no_grad
 
-        def run(rows: slice) -> tuple[slice, Tensor | None, list[Packed]]:
+        def run(rows: slice) -> tuple[slice, Watched | None, list[Packed]]:
             lists: list[Packed] = []
             try:
                 desk = self.desks.pop()

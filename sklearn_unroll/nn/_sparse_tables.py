@@ -10,12 +10,12 @@ from torch import Tensor
 
 from sklearn_unroll.functional import Dense, Operator
 from sklearn_unroll.functional._krylov import largest_eigenvalue
+from sklearn_unroll.functional._vectors import panels
 from sklearn_unroll.nn.parts import Affine, Weights
 
-__all__ = ["Table", "aligned", "table_of"]
+__all__ = ["Table", "table_of"]
 
 _CAREFUL = 1.02  # factor on singular values, which Lanczos' method gives to 1e-6
-_LINE = 64  # bytes of a line of the cache
 _FLATTEST = 1e-3  # condition number from which on a bound by it says nothing
 
 
@@ -26,8 +26,8 @@ class Table(NamedTuple):
     ----------
     P : Tensor of shape (n_components, n_features)
         The matrix on data.
-    G : Tensor of shape (n_components, at least n_components)
-        What is subtracted of codes: ``D P^T``, or ``M^T``, aligned.
+    G : Tensor of shape (n_panels, n_components, width)
+        What is subtracted of codes: ``D P^T``, or ``M^T``, in panels.
     flat : float
         ``1 / s^2`` with s the least singular value of P; zero if it acts on no residual, or is
         so small that ``||r|| <= ||P r|| / s`` says nothing.
@@ -39,18 +39,6 @@ class Table(NamedTuple):
     G: Tensor
     flat: float
     steep: float
-
-
-def aligned(matrix: Tensor) -> Tensor:
-    """Return a matrix with as many columns more as let every row begin a line of the cache.
-
-    Vector instructions that read over the end of a line take twice as long.
-    """
-    n_rows, n_columns = matrix.shape
-    entries = _LINE // matrix.element_size()
-    wide = matrix.new_zeros(n_rows, -(-n_columns // entries) * entries)
-    wide[:, :n_columns] = matrix
-    return wide
 
 
 # Compared by value: whatever training, loading or the user did in place is seen.
@@ -75,7 +63,7 @@ def table_of(weights: Weights, affine: Affine, A: Dense) -> Table:
         Without gradients.
     """
     if affine.M is not None:
-        return Table(affine.P.detach().contiguous(), aligned(affine.M.detach().T), 0.0, 0.0)
+        return Table(affine.P.detach().contiguous(), panels(affine.M.detach().T), 0.0, 0.0)
     made_of = [A.D, affine.P]
     kept, table = _KNOWN.get(weights, ((), None))
     same = all(
@@ -93,7 +81,7 @@ def table_of(weights: Weights, affine: Affine, A: Dense) -> Table:
 def _make(P: Tensor, A: Dense) -> Table:
     flat = _flat(P)
     steep = _CAREFUL * float(Operator.lipschitz(A)) ** 0.5 if flat > 0 else 0.0
-    return Table(P, aligned(A.D.detach() @ P.T), flat, steep)
+    return Table(P, panels(A.D.detach() @ P.T), flat, steep)
 
 
 def _flat(P: Tensor) -> float:

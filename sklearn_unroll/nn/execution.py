@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_unroll.functional import L1, Composite, LeastSquares, Observation
 from sklearn_unroll.functional._alone import calm
 from sklearn_unroll.functional.rows import blocks
-from sklearn_unroll.nn._run import Packed
+from sklearn_unroll.nn._run import Packed, Watched
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.guard import guarded, roomy
 from sklearn_unroll.nn.sparse import sparse_run
@@ -21,13 +21,17 @@ from sklearn_unroll.nn.watch import watched
 __all__ = ["Execution"]
 
 
+_MANY = 0.25  # share of samples from which on copies cost less than to run these again
+
+
 class Execution:
     """A network, the data of one call, and how it runs on them, which is settled once.
 
     The answers are those of the network, or of :class:`Guarded` around its layers, sample by
     sample, but for rounding: behind a guard the network runs as it is while every iterate is
-    measured, which costs no product, as the next layer needs its residual anyway. Only samples of
-    which an iterate leaves the region, or the last is not the best, run again with the guard.
+    measured, which costs no product, as the next layer needs its residual anyway, and the best
+    one is kept. Samples of which an iterate leaves the region run again with the guard, unless a
+    compiled run has refused these steps itself.
 
     Parameters
     ----------
@@ -67,7 +71,9 @@ class Execution:
         # Without either, layers run behind the guard from the first sample on.
         self.plain = region is None or self.weight is not None
         with torch.no_grad():
-            self.sparse = sparse_run(network, data, self.weight) if self.plain else None
+            how = self.weight, region == "objective"
+            self.sparse = sparse_run(network, data, *how) if self.plain else None
+        self.keeps = False  # copies of the best iterates, which layers in torch overwrite
 
     def calm(self) -> AbstractContextManager[None]:
         """Return what keeps torch's threads from cores that compiled loops are to use.
@@ -98,8 +104,8 @@ class Execution:
         codes = b.new_empty(len(b), part.A.n_components)
         counts = b.new_empty(len(b), dtype=torch.long).zero_()
         doubtful = torch.ones_like(counts, dtype=torch.bool)
-        for some, values in self._run(part, codes):
-            doubtful[some] = self._leave(part.b[some], values)
+        for some, left, refused in self._run(part, codes):
+            doubtful[some], counts[some] = left, refused
         places = doubtful.nonzero()[:, 0]
         if len(places):
             net = guarded(self.network, self.region, whole=self.whole)
@@ -134,32 +140,32 @@ class Execution:
 
     def _run(
         self, part: Observation | Composite, codes: Tensor
-    ) -> Iterator[tuple[slice, Tensor | None]]:
-        """Write codes, and yield the values of all iterates where there is a guard.
+    ) -> Iterator[tuple[slice, Tensor | bool, Tensor | int]]:
+        """Write codes, and yield which samples are to run again, and how many steps were refused.
 
         Ends early where layers ask for no residuals, which would be measured.
         """
         if self.sparse is not None:
-            yield from self.sparse.chunks(part, codes)
+            for rows, seen in self.sparse.chunks(part, codes):
+                if seen is None:
+                    yield rows, False, 0
+                else:
+                    yield rows, _leave(part.b[rows], seen.values), seen.refused
         elif self.plain:
             for rows, chunk in part.chunks():
                 if self.region is None:
-                    codes[rows], values = self.network(chunk), None
-                else:
-                    found = watched(self.network, chunk, self.weight)
-                    if found is None:
-                        return
-                    codes[rows], values = found
-                yield rows, values
-
-    def _leave(self, b: Tensor, values: Tensor | None) -> Tensor:
-        """Return which samples leave the region, or end above their best iterate."""
-        if values is None:
-            return b.new_zeros(len(b), dtype=torch.bool)
-        bound = roomy(0.5 * b.square().sum(1))
-        best = values[-1] if self.region == "residual" else values.amin(0)
-        # NaN is in no region.
-        return ~((values <= bound).all(0) & (values[-1] <= best))
+                    codes[rows] = self.network(chunk)
+                    yield rows, False, 0
+                    continue
+                seen = watched(self.network, chunk, self.weight, self.keeps)
+                if seen is None:
+                    return
+                codes[rows], left = seen.x, _leave(chunk.b, seen.values)
+                if self.region == "objective" and not self.keeps:
+                    behind = ~(seen.values[-1] <= seen.values.amin(0))
+                    left |= behind
+                    self.keeps = float(behind.double().mean()) > _MANY
+                yield rows, left, 0
 
     def _sparse_stages(self) -> Iterator[Tensor]:
         """Yield the codes after every layer, of lists of their nonzeros that a run has kept."""
@@ -168,10 +174,10 @@ class Execution:
         with self.calm():
             for block in blocks(b.new_empty(1, 1).expand(len(b), n)):
                 part = self.data.take(block)
-                for some, values, lists in self.sparse.stages(part):
+                for some, seen, lists in self.sparse.stages(part):
                     rows = slice(block.start + some.start, block.start + some.stop)
-                    doubtful[rows] = self._leave(part.b[some], values)
-                    kept.append((rows, lists, _best(values, self.region)))
+                    doubtful[rows] = seen is not None and _leave(part.b[some], seen.values)
+                    kept.append((rows, lists, _best(seen, self.region)))
         places, again = doubtful.nonzero()[:, 0], iter(())
         if len(places):
             again = _stages(guarded(self.network, self.region), self.data.take(places))
@@ -192,11 +198,16 @@ def _stages(network: Unrolled, data: Observation | Composite) -> Iterator[Tensor
             yield torch.cat(parts)
 
 
-def _best(values: Tensor | None, region: str | None) -> np.ndarray | None:
+def _leave(b: Tensor, values: Tensor) -> Tensor:
+    """Return which samples leave the region; NaN is in none."""
+    return ~(values <= roomy(0.5 * b.square().sum(1))).all(0)
+
+
+def _best(seen: Watched | None, region: str | None) -> np.ndarray | None:
     """Return which iterate of every sample is the best so far, where that is what is read out."""
     if region != "objective":
         return None
-    costs = values.numpy()
+    costs = seen.values.numpy()
     least = np.minimum.accumulate(costs)
     numbers = np.arange(len(costs))[:, None]
     return np.maximum.accumulate(np.where(costs <= least, numbers, 0))

@@ -14,12 +14,17 @@ are soft thresholds of products take fewer passes: :mod:`sklearn_unroll.nn.fused
 
 Memory: G is made for up to 4096 atoms (128 MB in float64), once for a network, beside copies of D
 and P to see if they have changed; free weights of each layer take a transposed copy of ``W2`` for
-the time of a call; lists of codes have room of 16 MB a thread at 2000 atoms in float32, of which
-only what is filled is ever touched, and stages 8 to 12 bytes a nonzero of each layer.
+the time of a call; lists of codes have room of 41 MB a thread at 2000 atoms in float32, of which
+only what is filled is ever touched, points and residuals take 10 MB there, and stages 8 to 12
+bytes a nonzero of each layer.
 
 In float32 ``P b - x G`` leaves -132 dB of noiseless codes where residuals leave -145. Where no l1
 norm is measured residuals are therefore taken anew every eight layers, as soon as those of any
 sample in a share are below -60 dB: -144.6 dB.
+
+Entries that are selected pass whole, so that codes jump where one meets its threshold, and there
+rounding decides. At 1000x2000 HyperLISTA in float32 differed so from dense layers in one sample of
+1000, by .02: an entry was 4e-7 from its threshold; dense layers err by 5e-7 there, and G by 2e-6.
 """
 
 from __future__ import annotations
@@ -34,9 +39,10 @@ from torch import Tensor
 from sklearn_unroll.functional import Dense
 from sklearn_unroll.functional._alone import can_compute_alone
 from sklearn_unroll.functional._compiled import compiled_available
-from sklearn_unroll.nn._run import CompiledRun, Packed
+from sklearn_unroll.functional._vectors import panels
+from sklearn_unroll.nn._run import CompiledRun, Packed, Watched
 from sklearn_unroll.nn._sparse_steps import Desk, Share, Stage, Step
-from sklearn_unroll.nn._sparse_tables import aligned, table_of
+from sklearn_unroll.nn._sparse_tables import table_of
 from sklearn_unroll.nn.base import Unrolled
 from sklearn_unroll.nn.fused import FusedRun, can_fuse
 from sklearn_unroll.nn.parts import speaks
@@ -46,12 +52,14 @@ from sklearn_unroll.nn.shrinkages import Shrinkage
 
 __all__ = ["SparseRun", "pays", "sparse_run"]
 
-_CHUNK, _FEWEST = 2**17, 256  # numbers in the codes of a thread's share of a chunk, and rows
+_CHUNK, _FEWEST = 2**17, 512  # numbers in the codes of a thread's share of a chunk, and rows
 _LEAST_WORK = 2**30  # multiplications below which compiled code is not worth loading
 # What an entry of a row of a table costs, in multiplications of a dense product, and what one of
 # the codes costs a layer beside its products: by a table, by residuals, as the network is, in one
-# pass, and to select as the network does.
-_ROW, _TABLED, _LOOSE, _DENSE, _FUSED, _SELECT = 3.0, 60.0, 100.0, 20.0, 5.0, 60.0
+# pass, and to select as the network does. An entry costs more than in a dense product, where sums
+# and data stay in registers: every vector of a row is loaded, by one multiplication (1.3 times),
+# from the second cache (1.8), and of 2000 atoms once for every share from the third (2.6).
+_ROW, _TABLED, _LOOSE, _DENSE, _FUSED, _SELECT = 1.7, 30.0, 45.0, 20.0, 15.0, 60.0
 _PROMISE = 0.9  # of the cost of layers as they are, which a run must be expected to stay below
 _PROBE = 128  # one sample of so many, from 4 to 64, says how many nonzeros there are
 
@@ -125,16 +133,29 @@ class SparseRun(CompiledRun):
     weight : float, default=None
         Weight of the l1 norm in the costs ``0.5 ||b - A x||^2 + weight ||x||_1`` of all iterates;
         None for no costs.
+    classical : float, default=None
+        The step that samples take from the iterate before one that costs more than the zero code,
+        where all layers are soft thresholds; codes are those of the iterate that costs least.
+        None for the last ones, whatever they cost.
     """
 
-    def __init__(self, stages: list[Stage], A: Dense, weight: float | None = None) -> None:
+    def __init__(
+        self,
+        stages: list[Stage],
+        A: Dense,
+        weight: float | None = None,
+        classical: float | None = None,
+    ) -> None:
         D = A.D.detach()
-        self.D, self.kind, self.weight = aligned(D).numpy(), D.numpy().dtype, weight
+        self.D, self.kind, self.n_atoms = panels(D).numpy(), D.numpy().dtype, len(D)
+        self.best = classical is not None
         tables = [table_of(s.weights, s.affine, A) if s.tabled else None for s in stages]
         # Without the l1 norm costs are only to be below those of zero, which a bound may show.
-        bounds = weight == 0 and any(table is not None and table.flat > 0 for table in tables)
+        flat = any(table is not None and table.flat > 0 for table in tables)
+        bounds = weight == 0 and not self.best and flat
+        holds = self.best and all(stage.plain for stage in stages)
         self.steps = [
-            Step(stage, table, A, weight or 0.0, bounds)
+            Step(stage, table, A, weight or 0.0, bounds, classical if holds else 0.0)
             for stage, table in zip(stages, tables, strict=True)
         ]
         self.n_costs = 0 if weight is None else sum(len(s.numbers) for s in self.steps) + 1
@@ -142,26 +163,30 @@ class SparseRun(CompiledRun):
 
     def desk(self) -> Desk:
         """Return what a thread works on."""
-        return Desk(self.most, len(self.D), self.kind)
+        return Desk(self.most, self.n_atoms, self.kind)
 
     def code(
         self, b: Tensor, desk: Desk, out: Tensor | None, each: Callable[[Packed], None] | None
-    ) -> Tensor | None:
+    ) -> Watched | None:
         """Take samples through all layers.
 
-        With a weight of zero costs that are far below that of the zero code may be upper bounds.
+        With a weight of zero costs that are far below that of the zero code may be upper bounds,
+        unless the best iterate is asked for.
         """
-        share = Share(b, self.D, desk, self.n_costs, each)
+        share = Share(b, self.D, desk, self.n_costs, self.best, each)
         for step in self.steps:
             step(share, self.n_costs > 0)
         if self.n_costs:
             share.look(self.steps[-1].guard)
+        share.tell(share.now)
         if out is not None:
             share.write(out.numpy())
-        return torch.from_numpy(share.costs) if self.n_costs else None
+        return share.watched() if self.n_costs else None
 
 
-def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> CompiledRun | None:
+def sparse_run(
+    network: Unrolled, obs: Any, weight: float | None = None, best: bool = False
+) -> CompiledRun | None:
     """Return a network on sparse codes, or in fewer passes, where that is possible and pays.
 
     Parameters
@@ -172,6 +197,9 @@ def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> Comp
         All samples.
     weight : float, default=None
         Weight of the l1 norm in the costs; None for no costs.
+    best : bool, default=False
+        Whether codes are those of the iterate that costs least, and not the last; samples that
+        leave the region take the step of the problem, a Composite, where layers allow it.
 
     Returns
     -------
@@ -190,10 +218,13 @@ def sparse_run(network: Unrolled, obs: Any, weight: float | None = None) -> Comp
     stages = stages_of(network, A)
     if stages is None:
         return None
+    classical = None
+    if best:
+        classical = float(obs.of(*obs[:4]).step if obs.step is None else obs.step)
     if pays(network, stages, obs, weight):
-        return SparseRun(stages, A, weight)
+        return SparseRun(stages, A, weight, classical)
     large = len(b) * _total(stages, A) >= _LEAST_WORK
-    return FusedRun(stages, A, weight) if large and can_fuse(stages) else None
+    return FusedRun(stages, A, weight, classical) if large and can_fuse(stages) else None
 
 
 def pays(network: Unrolled, stages: list[Stage], obs: Any, weight: float | None) -> bool:

@@ -25,6 +25,8 @@ from sklearn_unroll.nn import (
     Unrolled,
     _sparse_steps,
     alista,
+    execution,
+    fused,
     guarded,
     hyperlista,
     lista,
@@ -101,7 +103,7 @@ def test_codes_and_costs_of_every_network(name, weight, dtype, always):
     wanted = torch.stack(
         [0.5 * obs.residual(x).square().sum(1) + weight * x.abs().sum(1) for x in iterates]
     )
-    found = torch.cat(costs, 1)
+    found = torch.cat([seen.values for seen in costs], 1)
     room = tolerance(dtype) * wanted.amax(0)
     assert bool((found >= wanted - room).all())
     bounds = (found - wanted).abs() > room
@@ -153,7 +155,7 @@ def test_compiled_in_chunks_and_threads(n_samples, n_threads, dtype, monkeypatch
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(codes, iterates[-1], rtol=0, atol=10 * tolerance(dtype))
-    assert sum(cost.shape[1] for cost in costs) == n_samples
+    assert sum(seen.values.shape[1] for seen in costs) == n_samples
 
 
 def test_ties_pass_as_often_as_the_count_says(always):
@@ -174,7 +176,7 @@ def test_what_is_no_number_stays_none(bad, monkeypatch):
         network, obs, _ = of_codes(make)()
         obs.b[2, 3] = bad
         codes, costs, _ = both(network, obs, 0.3)
-        costs = torch.cat(costs, 1)
+        costs = torch.cat([seen.values for seen in costs], 1)
         fine = torch.tensor([0, 1, 3, 4, 5, 6])
         assert not bool(codes[2].isfinite().all()) and bool(codes[fine].isfinite().all())
         assert not bool((costs[:, 2] < torch.inf).any())
@@ -197,6 +199,58 @@ def test_guards_refuse_the_same_steps(name, factor, region, monkeypatch):
         found, now_refused = Execution(network, problem, region).codes()
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-10)
     assert now_refused.equal(refused)
+
+
+def exploding(make, factor=-3.0):
+    """Return a network and a problem: iterates that cost more than zero, or more than before."""
+    network, obs, _ = of_codes(make)()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(factor)
+        network.project_()
+    return network, Composite.of(obs.b, obs.A, LeastSquares(), L1(0.3))
+
+
+@pytest.mark.parametrize("pays", [True, False], ids=["sparse", "fused"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_no_sample_runs_twice(tied, pays, monkeypatch):
+    network, problem = exploding(lambda A: lista(A, tied=tied, learn_step=tied, n_layers=6))
+    with torch.no_grad():
+        wanted = guarded(network).states(problem)
+        *_, last = wanted
+        codes = guarded(network)(problem)
+    assert int(last.n_fallbacks.sum()) > 0 and bool((codes != 0).any())
+    monkeypatch.setattr(sparse, "pays", lambda *_: pays)
+    monkeypatch.setattr(sparse, "_LEAST_WORK", 0)
+    monkeypatch.setattr(_sparse_steps, "compiled", lambda loop, *_: loop)
+    monkeypatch.setattr(fused, "compiled", lambda loop, *_: loop)
+    monkeypatch.delattr(execution, "guarded")  # what runs samples again
+    with torch.no_grad():
+        found, refused = Execution(network, problem, "objective").codes()
+        *_, stage = Execution(network, problem, "objective").stages()
+    torch.testing.assert_close(found, codes, rtol=0, atol=1e-12)
+    assert refused.equal(last.n_fallbacks) and stage.equal(found)
+
+
+def test_layers_in_torch_keep_the_best_iterate_too(monkeypatch):
+    """Where it often is not the last: only samples of the first chunk run again."""
+    network, obs, _ = of_codes(lambda A: lista(A, n_layers=6, alpha=0.1))()  # ISTA
+    problem = Composite.of(obs.b, obs.A, LeastSquares(), L1(0.1))
+    with torch.no_grad():
+        for layer in network.layers[3:]:
+            layer.rule.theta.mul_(100.0)  # codes are zero again
+        wanted = guarded(network)(problem)
+        values = [problem.value(x) for x in network.iterates(problem)]
+        assert bool((values[3] < values[-1]).all()) and values[-1].equal(values[0])
+        again, run = [], execution.guarded
+        monkeypatch.setattr(
+            execution, "guarded", lambda *given, **how: again.append(1) or run(*given, **how)
+        )
+        found = Execution(network, problem, "objective")
+        assert found.sparse is None
+        for _ in range(3):
+            torch.testing.assert_close(found.codes()[0], wanted, rtol=0, atol=1e-12)
+            assert len(again) == 1
 
 
 class Foreign(Shrinkage):
@@ -324,7 +378,8 @@ def test_it_is_used_where_it_pays():
         dense = sparse.sparse_run(lista(A, tied=True, alpha=1e-4), obs)
         assert isinstance(dense, FusedRun)
         # Half of the products remain.
-        assert isinstance(sparse.sparse_run(lista(A, alpha=0.5), obs), FusedRun)
+        assert isinstance(sparse.sparse_run(lista(A, alpha=0.5), obs), sparse.SparseRun)
+        assert isinstance(sparse.sparse_run(lista(A, alpha=0.02), obs), FusedRun)
         assert sparse.sparse_run(alista(A, D, theta=0.9), obs) is not None
 
 
@@ -349,6 +404,34 @@ def test_float32_reaches_what_residuals_reach():
             for x in (codes, network(obs))
         ]
     assert errors[0] < 2 * errors[1] < 1e-13
+
+
+def test_where_codes_jump_rounding_decides(always):
+    """Selected entries pass whole: where one meets its threshold, both sides are right."""
+    network, obs, _ = of_codes(adaptive)()
+    exact = obs.A
+    half = of_codes(adaptive)(torch.float32)[0]
+    start, end = obs.b[0], obs.b[1]
+
+    def codes(net, A, *shares):
+        b = torch.stack([start + share * (end - start) for share in shares])
+        return net(Observation(b.to(A.D.dtype), A)).double()
+
+    with torch.no_grad():
+        low, high = 0.0, 1.0
+        while high - low > 1e-13:  # into the half over which they change more
+            middle = (low + high) / 2
+            change = codes(network, exact, low, middle, high).diff(dim=0).norm(dim=1)
+            low, high = (low, middle) if change[0] > change[1] else (middle, high)
+        sides = codes(network, exact, low - 1e-6, high + 1e-6)
+        jump = float((sides[1] - sides[0]).abs().max())
+        assert jump > 1e-3  # ten thousand times what the data have changed by
+        near = low + (high - low) * torch.linspace(-3e5, 3e5, 9).double()
+        b = torch.stack([start + share * (end - start) for share in near.tolist()]).float()
+        data = Observation(b, Dense(exact.D.float()))
+        found, _, iterates = both(half, data)
+        for x in (*found.double(), *iterates[-1].double()):
+            assert float((sides - x).abs().amax(1).min()) < 1e-5
 
 
 @DTYPES
@@ -382,7 +465,7 @@ def assert_stages(stages, wanted, dtype):
 
 @pytest.mark.parametrize("values", [[3, 1, 2, 2, 5, 2], [1, 1, 1], [4], [1e-45, 1e-44, 1], []])
 def test_level_parts_the_largest(values):
-    from sklearn_unroll.nn._sparse_loops import level_of
+    from sklearn_unroll.nn._sparse_lists import level_of
 
     x = _sparse_steps.Desk(1, 6, np.dtype("f4")).x
     x.values[0, 0, : len(values)] = -np.asarray(values, "f4")
