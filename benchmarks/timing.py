@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import torch
@@ -19,6 +19,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 CLOCKS = {"wall": perf_counter, "processor": process_time}
 PACKAGES = ("sklearn-unroll", "scikit-learn", "torch", "numpy", "spams-bin", "celer", "skglm")
 PACKAGES += ("dictlearn",)
+# Seconds in which threads of OpenMP, which wait busily for more from the job before, fall asleep.
+_REST = 0.05
 
 
 @contextmanager
@@ -47,12 +49,15 @@ def compete(
     """Return what every job returns, and its seconds, ``repeats`` times, taken in turn.
 
     All jobs have run once before a clock starts. So a slow minute of the machine hits all jobs,
-    not one of them.
+    not one of them. On several threads a rest goes before each: threads of the one before wait
+    busily for more of it, and would take the cores of this one.
     """
     found = {key: job() for key, job in jobs.items()}
     seconds: dict[Any, list[float]] = {key: [] for key in jobs}
     for _ in range(repeats):
         for key, job in jobs.items():
+            if torch.get_num_threads() > 1:
+                sleep(_REST)
             seconds[key].append(clocked(job, clock)[1])
     return found, seconds
 

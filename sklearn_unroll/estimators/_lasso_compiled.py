@@ -44,6 +44,7 @@ _FEW = 0.2  # passes for each atom: more cost more than the corners of a path
 _LONGER = 3  # times as many are left to the few that need them, where most do not
 _NUMBERS = 2**16  # in correlations at a time: they stay in the cache
 _SHARED, _FEWEST = 2**14, 16  # correlations and samples from which on threads share these
+_SOON = 2**28  # products of numbers that end before torch's threads, once asleep, have begun
 _ROWS, _MOST = 512, 2**19  # or so many samples, with so many numbers: calls cost little for each
 
 
@@ -219,8 +220,10 @@ def solve_compiled(
     out: Found, finish: Callable,
 ) -> None:  # fmt: skip
     """Overwrite what was found for all samples, ``out``, in the user's units."""
-    many = shared(len(b), A.n_components) and start is None
-    with alone() if many else nullcontext():
+    m, n = A.n_features, A.n_components
+    many = shared(len(b), n) and start is None
+    small = (n + len(b)) * n * m <= _SOON and start is None
+    with alone() if many or small else nullcontext():
         solve_parts(b, A, aim, start, how, out, finish, many)
 
 

@@ -34,7 +34,7 @@ from sklearn_unroll.functional import (
     duality_gap,
     mutual_coherence,
 )
-from sklearn_unroll.functional._alone import alone, share_out
+from sklearn_unroll.functional._alone import share_out
 from sklearn_unroll.functional._compiled import compiled_available
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers import (
@@ -123,8 +123,7 @@ def solve_groups(
 
     given, A = list(zip(groups, parts, strict=True)), groups[0][1]
     if compiled_pays(b, A) and shared(len(b), A.n_components):
-        with alone():
-            share_out(run, given)
+        share_out(run, given)
     else:
         for one in given:
             run(one)

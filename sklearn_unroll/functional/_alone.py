@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def n_threads() -> int:
 def share_out(run: Callable[[Any], None], parts: Sequence[Any]) -> None:
     """Call ``run`` with every part, in as many threads as torch has, each of which is alone.
 
+    The calling thread is one of them: to start another one takes as long as a small part.
+
     Parameters
     ----------
     run : callable
@@ -90,13 +93,29 @@ def share_out(run: Callable[[Any], None], parts: Sequence[Any]) -> None:
     parts : sequence
         What there is to do.
     """
-    n = min(n_threads(), len(parts))
-    if n == 1:
-        for part in parts:
+    n, left = min(n_threads(), len(parts)), deque(parts)
+
+    def work() -> None:
+        while True:
+            try:
+                part = left.popleft()
+            except IndexError:
+                return
             run(part)
+
+    if n <= 1:
+        work()
         return
-    with lone_threads(n) as pool:
-        list(pool.map(run, parts))
+    with alone(), lone_threads(n - 1) as pool:
+        others = [pool.submit(work) for _ in range(n - 1)]
+        n, _CALM.n_threads = _CALM.n_threads, 1  # parts of parts are not shared out again
+        try:
+            work()
+        finally:
+            left.clear()
+            _CALM.n_threads = n
+    for other in others:
+        other.result()
 
 
 @contextmanager

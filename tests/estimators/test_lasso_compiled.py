@@ -160,15 +160,18 @@ def test_threads_that_share_samples_find_what_one_finds(monkeypatch, two_threads
     alone = coder.solve(X, operators=operators)
     seen = []
     follow = MODULE.solve_part
+    both = threading.Barrier(2)
 
     def watched(*given):
         seen.append((threading.get_ident(), torch.get_num_threads()))
+        if len(seen) <= 2:
+            both.wait(20)
         follow(*given)
 
     monkeypatch.setattr(MODULE, "_SHARED", 0)
     monkeypatch.setattr(MODULE, "solve_part", watched)
     shared = coder.solve(X, operators=operators)
-    assert threading.get_ident() not in {thread for thread, _ in seen}
+    assert len({thread for thread, _ in seen}) == 2
     assert {n for _, n in seen} == {1} and len(seen) == (3 if several else 2)
     for name in ("codes", "alpha"):
         np.testing.assert_allclose(getattr(shared, name), getattr(alone, name), atol=1e-6)

@@ -1,5 +1,6 @@
 """Threads in which torch computes alone, and nobody else notices."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -66,8 +67,21 @@ def test_parts_are_shared_out_and_all_are_done(two_threads):
     done = []
     share_out(lambda part: done.append((part, torch.get_num_threads())), range(7))
     assert sorted(done) == [(part, 1) for part in range(7)]
-    with pytest.raises(ZeroDivisionError):
-        share_out(lambda part: 1 / part, range(7))
+    for wrong in (0, 3, 6):
+        with pytest.raises(ZeroDivisionError):
+            share_out(lambda part, wrong=wrong: 1 / (part - wrong), range(7))
+    assert (torch.get_num_threads(), n_threads()) == (2, 2)
+
+
+def test_parts_of_parts_stay_where_they_are(two_threads):
+    done = []
+
+    def run(part):
+        here = threading.get_ident()
+        share_out(lambda nth: done.append((part, nth, threading.get_ident() == here)), range(3))
+
+    share_out(run, range(4))
+    assert sorted(done) == [(part, nth, True) for part in range(4) for nth in range(3)]
 
 
 def test_alone_in_alone_is_alone_to_the_end(two_threads):
