@@ -49,8 +49,8 @@ def can_compute_alone() -> bool:
 
 def _compute_alone() -> None:
     torch.get_num_threads()  # torch sets up a thread when it is first used there: not later
-    if torch.backends.mkl.is_available():
-        _tell_mkl()(1)
+    if torch.backends.mkl.is_available() and (tell := _tell_mkl()) is not None:
+        tell(1)
     _openmp().limit(limits=1)  # an internal variable of the calling thread, by OpenMP's standard
 
 
@@ -89,7 +89,8 @@ def share_out(run: Callable[[Any], None], parts: Sequence[Any]) -> None:
     Parameters
     ----------
     run : callable
-        Takes a part, and writes where no other one does. Threads can compute alone.
+        Takes a part, and writes where no other one does; products of torch want threads that
+        can compute alone.
     parts : sequence
         What there is to do.
     """

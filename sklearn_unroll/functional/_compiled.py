@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from sklearn_unroll.functional._alone import n_threads
+from sklearn_unroll.functional._alone import n_threads, share_out
 
 # Dividing by zero gives infinity, as in numpy: to look for it would cost vector instructions.
 _OPTIONS = {"fastmath": True, "nogil": True, "error_model": "numpy"}
@@ -42,12 +41,7 @@ def in_threads(run: Callable[[slice], None], n_rows: int, most: int) -> None:
     n = n_threads()
     size = max(1, min(-(-n_rows // n), most))
     shares = [slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size)]
-    if n == 1 or len(shares) == 1:  # to start one for every small batch costs a tenth
-        for rows in shares:
-            run(rows)
-        return
-    with ThreadPoolExecutor(n) as pool:
-        list(pool.map(run, shares))
+    share_out(run, shares)
 
 
 @lru_cache
