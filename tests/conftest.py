@@ -94,3 +94,12 @@ def problem(request):
 def shared_problem():
     """One operator for all samples."""
     return make_problem()
+
+
+@pytest.fixture
+def two_threads():
+    """Torch has two threads, whatever the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

@@ -21,13 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_unroll.solvers._descent_loops import (
-    _ROUNDING,
-    certificate,
-    correlate,
-    measure,
-    peaks,
-)
+from sklearn_unroll.solvers._descent_loops import _ROUNDING, certificate, correlate, measure, peaks
 from sklearn_unroll.solvers._loops import (
     backward,
     copy,

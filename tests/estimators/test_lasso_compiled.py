@@ -143,14 +143,6 @@ def test_arrays_that_need_no_conversion_are_checked_all_the_same():
     assert np.isfinite(coder.transform(largest)).all()
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("given", [{"alpha": 0.1}, {"error": 0.05}])
 @pytest.mark.parametrize("several", [False, True])
 def test_threads_that_share_samples_find_what_one_finds(monkeypatch, two_threads, several, given):

@@ -20,14 +20,6 @@ from sklearn_unroll.nn.execution import Execution
 from tests.networks import adaptive, of_codes
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_torch_is_alone_in_lone_threads_and_nowhere_else(two_threads, monkeypatch):
     told = []
     if (tell := _alone._tell_mkl()) is not None:
