@@ -18,7 +18,7 @@ from sklearn_unroll import LassoCoder, OMPCoder, OnlineDictionaryLearning
 from sklearn_unroll.datasets import make_sparse_recovery
 from sklearn_unroll.estimators import _batch_coding, _online_start
 from sklearn_unroll.exceptions import WorthlessFitWarning
-from sklearn_unroll.functional import _compiled
+from sklearn_unroll.functional import _alone
 from sklearn_unroll.metrics import duality_gap
 from tests.solvers.test_dictionary import reference
 
@@ -232,8 +232,8 @@ def test_two_threads_share_batches_and_change_no_bit(data, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.setattr(_batch_coding, "_COMPILED_FROM", 0)
     monkeypatch.setattr(_batch_coding, "_SHARED_FROM", 0.0)
-    shares, plain = set(), _compiled.ThreadPoolExecutor
-    monkeypatch.setattr(_compiled, "ThreadPoolExecutor", lambda n: shares.add(n) or plain(n))
+    others, plain = set(), _alone.lone_threads
+    monkeypatch.setattr(_alone, "lone_threads", lambda n: others.add(n) or plain(n))
     rough, of_torch = _batch_coding.descend_roughly, set()
     monkeypatch.setattr(
         _batch_coding,
@@ -248,7 +248,7 @@ def test_two_threads_share_batches_and_change_no_bit(data, monkeypatch):
             assert torch.get_num_threads() == n
     finally:
         torch.set_num_threads(before)
-    assert shares == {2} and of_torch == {1}  # its own threads would wait busily for more
+    assert others == {1} and of_torch == {1}  # its own threads would wait busily for more
     np.testing.assert_array_equal(found[0].components_, found[1].components_)
 
 
