@@ -17,7 +17,8 @@ from sklearn_unroll.solvers._atom_loops import alike
 MAX_ATOMS = 2**12  # whose inner products are stored, and a working copy of them for each thread
 _ROWS, _NUMBERS = 512, 2**13  # of a thread at a time, or that many codes
 _RANGE = 1e12  # between squared norms of atoms, and of one, up to which float32 is used
-_PAYS = 16  # samples for each atom, from which on inner products are stored
+# A sample for so many atoms, or so many samples, from which on inner products are stored.
+_PAYS, _ENOUGH = 16, 48
 
 
 class Products(NamedTuple):
@@ -85,7 +86,7 @@ def products_of(D: Tensor, n_samples: int, single: bool = False) -> Products:
     """
     D, n_atoms = D.detach().double(), D.shape[0]
     atoms = D.contiguous().numpy()
-    if n_atoms > MAX_ATOMS or _PAYS * n_samples < n_atoms:
+    if n_atoms > MAX_ATOMS or n_samples < min(n_atoms / _PAYS, _ENOUGH):
         return Products(atoms, np.empty((0, 0)))
     gram = (D @ D.T).numpy()
     if not single:
