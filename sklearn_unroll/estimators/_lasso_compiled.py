@@ -25,7 +25,13 @@ from sklearn_unroll.estimators._lasso_aim import (
     with_rounding,
 )
 from sklearn_unroll.functional import Dense, Observation
-from sklearn_unroll.functional._alone import alone, can_compute_alone, n_threads, share_out
+from sklearn_unroll.functional._alone import (
+    alone,
+    can_compute_alone,
+    even_parts,
+    n_threads,
+    share_out,
+)
 from sklearn_unroll.functional._compiled import compiled
 from sklearn_unroll.functional.rows import Rows
 from sklearn_unroll.solvers._few_atoms import are_few, few_atoms
@@ -237,7 +243,7 @@ def solve_parts(
     solve = Compiled(known, aim.name, how._replace(l2=l2), finish)
     n_atoms, n_features = known.D.shape
     n_rows = max(_NUMBERS // n_atoms, min(_ROWS, _MOST // n_atoms), 1)
-    n_rows, parts = even_parts(len(b), n_rows, many)
+    n_rows, parts = even_parts(len(b), n_rows, n_threads() if many else 1)
     own = Found(*(field.numpy() for field in out))
     rooms: list[list[np.ndarray]] = []  # those that nobody uses: new memory has to be made
 
@@ -249,7 +255,7 @@ def solve_parts(
         solve_part(b[rows], aim.take(rows), start, rows, solve, atoms, own, room)
         rooms.append(room)
 
-    if start is None:
+    if many:
         share_out(run, parts)
         return
     for rows in parts:  # a start may be anybody's code
@@ -260,15 +266,6 @@ def shared(n_samples: int, n_atoms: int) -> bool:
     """Return whether threads take samples from the first step to the last: it pays for many."""
     enough = n_samples >= _FEWEST and n_samples * n_atoms >= _SHARED
     return enough and can_compute_alone()
-
-
-def even_parts(n_samples: int, most: int, for_threads: bool) -> tuple[int, list[slice]]:
-    """Return at most how many samples are taken at a time, and which, as even as they can be."""
-    n = n_threads() if for_threads else 1
-    n_parts = n * -(-n_samples // (most * n))
-    size = -(-n_samples // n_parts)
-    starts = range(0, n_samples, size)
-    return size, [slice(first, min(first + size, n_samples)) for first in starts]
 
 
 def solve_part(

@@ -21,7 +21,15 @@ from typing import Any
 import torch
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["alone", "calm", "can_compute_alone", "lone_threads", "n_threads", "share_out"]
+__all__ = [
+    "alone",
+    "calm",
+    "can_compute_alone",
+    "even_parts",
+    "lone_threads",
+    "n_threads",
+    "share_out",
+]
 
 _CALM = threading.local()
 
@@ -79,6 +87,29 @@ def n_threads() -> int:
         For loops of our own.
     """
     return getattr(_CALM, "n_threads", None) or torch.get_num_threads()
+
+
+def even_parts(n_samples: int, most: int, n: int) -> tuple[int, list[slice]]:
+    """Return parts for n threads, as even as they can be, and how many samples the first has.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many there are.
+    most : int
+        How many a part has at most.
+    n : int
+        Threads, each of which gets as many parts.
+
+    Returns
+    -------
+    tuple of (int, list of slice)
+        The most samples of a part, and the parts.
+    """
+    n_parts = n * max(-(-n_samples // (most * n)), 1)
+    size = max(-(-n_samples // n_parts), 1)
+    starts = range(0, n_samples, size)
+    return size, [slice(start, min(start + size, n_samples)) for start in starts]
 
 
 def share_out(run: Callable[[Any], None], parts: Sequence[Any]) -> None:

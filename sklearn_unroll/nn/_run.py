@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_unroll.functional import Observation
-from sklearn_unroll.functional._alone import lone_threads, n_threads
+from sklearn_unroll.functional._alone import even_parts, lone_threads, n_threads
 
 __all__ = ["CompiledRun", "Packed", "Watched"]
 
@@ -154,16 +154,9 @@ class CompiledRun(ABC):
             return rows, costs, lists
 
         n = n_threads()
-        shares = self._shares(len(obs.b), n)
+        _, shares = even_parts(len(obs.b), self.most, n)
         if n == 1 or len(shares) == 1:
             yield from map(run, shares)
             return
         with lone_threads(n) as pool:
             yield from pool.map(run, shares)
-
-    def _shares(self, n_samples: int, n: int) -> list[slice]:
-        """Return which samples are taken together, as even as they can be."""
-        n_shares = n * max(-(-n_samples // (self.most * n)), 1)
-        size = max(-(-n_samples // n_shares), 1)
-        starts = range(0, n_samples, size)
-        return [slice(start, min(start + size, n_samples)) for start in starts]

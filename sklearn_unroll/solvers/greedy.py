@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import torch
 from torch import Tensor
 
+from sklearn_unroll.functional._alone import share_out
 from sklearn_unroll.functional._compiled import compiled, compiled_available
 from sklearn_unroll.functional._given import tensor_of
 from sklearn_unroll.functional.observation import Observation
@@ -183,8 +182,7 @@ def orthogonal_matching_pursuit(
         found.residual.copy_(torch.ldexp(torch.ldexp(found.residual, scale), scale))
 
     if pays:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(lambda chunk: run(*chunk, atoms), obs.chunks()))
+        share_out(lambda chunk: run(*chunk, atoms), list(obs.chunks()))
     else:
         largest = int(most.max()) * int(groups.sizes.max()) if len(b) else 0
         factors = (_FACTORS if b.device.type == "cpu" else 64 * _FACTORS) // max(1, largest**2)
