@@ -30,6 +30,7 @@ from sklearn_unroll.solvers._loops import (
     product,
     squared_norm,
     subtract,
+    sum_rows,
 )
 
 ALPHA, ERROR, RADIUS = 0, 1, 2  # what targets are
@@ -203,17 +204,7 @@ def direct(factor, size, s, w, d):
 def turn(G, D, l2, members, d, size, r, a):
     """Compute how fast the correlations of all atoms fall, ``a = A^T A_S d + l2 d``."""
     if len(G):
-        for i in range(len(a)):
-            a[i] = 0.0
-        fours = size - size % 4
-        # Four atoms at a time, so that the sums are read and written less.
-        for at in range(0, fours, 4):
-            d0, d1, d2, d3 = d[at], d[at + 1], d[at + 2], d[at + 3]
-            r0, r1, r2, r3 = members[at], members[at + 1], members[at + 2], members[at + 3]
-            for i in range(len(a)):
-                a[i] += d0 * G[r0, i] + d1 * G[r1, i] + d2 * G[r2, i] + d3 * G[r3, i]
-        for place in range(fours, size):
-            subtract(-d[place], G, members[place], len(a), a)
+        sum_rows(G, members, d, size, a)
     else:
         for i in range(len(r)):
             r[i] = 0.0

@@ -25,6 +25,22 @@ def copy(table, row, out):
         out[i] = table[row, i]
 
 
+def sum_rows(table, places, weights, size, out):
+    """Write the sum of so many rows of a table, each times its weight."""
+    for i in range(len(out)):
+        out[i] = 0
+    # Four rows at a time, so that the sums are read and written less.
+    fours = size - size % 4
+    for at in range(0, fours, 4):
+        w0, w1, w2, w3 = weights[at], weights[at + 1], weights[at + 2], weights[at + 3]
+        p0, p1, p2, p3 = places[at], places[at + 1], places[at + 2], places[at + 3]
+        for i in range(len(out)):
+            out[i] += w0 * table[p0, i] + w1 * table[p1, i] + w2 * table[p2, i] + w3 * table[p3, i]
+    for at in range(fours, size):
+        for i in range(len(out)):
+            out[i] += weights[at] * table[places[at], i]
+
+
 def subtract(scale, table, row, size, out):
     """Take a multiple of the first entries of a row from others."""
     for i in range(size):

@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_unroll.solvers._descent_loops import _NEAR, admit, begin, peaks
-from sklearn_unroll.solvers._loops import backward, forward, subtract
-from sklearn_unroll.solvers._masked_steps import correlate, dot, energy_of, gather, look, residual
+from sklearn_unroll.solvers._loops import backward, forward, subtract, sum_rows
+from sklearn_unroll.solvers._masked_steps import dot, energy_of, gather, look, residual
 
 
 def descend_seen(T, b, seen, X, passes, alpha, l2, tol, max_passes, positive):
@@ -44,7 +44,7 @@ def descend_seen(T, b, seen, X, passes, alpha, l2, tol, max_passes, positive):
         while True:
             gathered = gather(T, members, gathered, size, places, n_seen, atoms, squares)
             left = residual(own, atoms, x, size, n_seen, r)
-            correlate(T, places, r, n_seen, g)
+            sum_rows(T, places, r, n_seen, g)
             left += lean(l2, members, x, size, ridge, g)
             peak, outside = peaks(g, outer, positive)
             gap = measure(own, r, left, n_seen, peak, x, size, weight)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_unroll.solvers._homotopy_loops import follow
-from sklearn_unroll.solvers._loops import squared_norm
-from sklearn_unroll.solvers._masked_steps import correlate, look
+from sklearn_unroll.solvers._loops import squared_norm, sum_rows
+from sklearn_unroll.solvers._masked_steps import look
 
 
 def follow_seen(D, T, b, seen, targets, kind, room, most, positive, l2, X, alpha, gaps, kinks):
@@ -32,7 +32,7 @@ def follow_seen(D, T, b, seen, targets, kind, room, most, positive, l2, X, alpha
         for atom in range(n_atoms):
             for i in range(n_seen):
                 atoms[atom, i] = D[atom, places[i]]
-        correlate(T, places, own, n_seen, q[0])
+        sum_rows(T, places, own, n_seen, q[0])
         energy[0] = squared_norm(own[:n_seen])
         one = slice(sample, sample + 1)
         follow(

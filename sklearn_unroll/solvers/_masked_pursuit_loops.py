@@ -22,8 +22,9 @@ from sklearn_unroll.solvers._loops import (
     largest_group,
     room_of,
     subtract,
+    sum_rows,
 )
-from sklearn_unroll.solvers._masked_steps import correlate, dot, energy_of, look, residual
+from sklearn_unroll.solvers._masked_steps import dot, energy_of, look, residual
 
 
 def pursue_seen(
@@ -54,7 +55,7 @@ def pursue_seen(
                 if full or reached[sample]:
                     break
                 doubtful = np.sqrt(eps) * energy
-            correlate(T, places, r, n_seen, c)
+            sum_rows(T, places, r, n_seen, c)
             for atom in range(n_atoms):
                 c[atom] *= inverse[atom]
             best = largest(c) if single else largest_group(c, order, starts)

@@ -20,22 +20,6 @@ def look(table, seen, sample, places, out):
     return n_seen
 
 
-def correlate(T, places, r, n_seen, g):
-    """Compute the inner products of all atoms with the residual."""
-    for i in range(len(g)):
-        g[i] = 0
-    # Four entries at a time, so that the sums are read and written less.
-    fours = n_seen - n_seen % 4
-    for at in range(0, fours, 4):
-        r0, r1, r2, r3 = r[at], r[at + 1], r[at + 2], r[at + 3]
-        p0, p1, p2, p3 = places[at], places[at + 1], places[at + 2], places[at + 3]
-        for i in range(len(g)):
-            g[i] += r0 * T[p0, i] + r1 * T[p1, i] + r2 * T[p2, i] + r3 * T[p3, i]
-    for at in range(fours, n_seen):
-        for i in range(len(g)):
-            g[i] += r[at] * T[places[at], i]
-
-
 def gather(T, members, gathered, size, places, n_seen, atoms, squares):
     """Copy the seen entries of the set's new atoms, and return its size."""
     for place in range(gathered, size):
